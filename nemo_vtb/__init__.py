@@ -1,0 +1,24 @@
+"""VoiceTextBlender for NVIDIA NeMo: joint speech-text supervised fine-tuning of a large language model.
+
+The public names load on first use, so that ``import nemo_vtb`` stays cheap.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "ChatSession": "nemo_vtb.inference.chat",
+    "VTBDataModule": "nemo_vtb.data.datamodule",
+    "VTBDataset": "nemo_vtb.data.dataset",
+    "VTBError": "nemo_vtb.errors",
+    "VoiceTextBlender": "nemo_vtb.models.voice_text_blender",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'nemo_vtb' has no attribute '{name}'")
+    return getattr(import_module(_PUBLIC[name]), name)

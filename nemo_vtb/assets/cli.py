@@ -1,0 +1,55 @@
+"""``vtb assets list`` and ``vtb assets fetch NAME...``."""
+
+import argparse
+from collections.abc import Sequence
+
+from nemo_vtb.assets.cache import CACHE_VARIABLE, cache_root, is_finished, model_folder
+from nemo_vtb.assets.catalog import CATALOG
+from nemo_vtb.assets.install import fetch
+from nemo_vtb.errors import VTBError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``vtb assets``; returns the exit status.
+
+    Args:
+        argv: Arguments after ``vtb assets``.
+
+    Raises:
+        VTBError: An asset is unknown or cannot be fetched; ``vtb`` prints it without a traceback.
+    """
+    parser = argparse.ArgumentParser(
+        prog="vtb assets",
+        description="Pretrained models that can be named in a config in place of a hub id.",
+        epilog=f"The cache is {cache_root()}; set {CACHE_VARIABLE} to move it.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="known assets, their size and licence, and whether they are ready")
+    fetching = commands.add_parser("fetch", help="download and convert assets now, so that later runs need no network")
+    fetching.add_argument("names", nargs="+", metavar="NAME", help=f"one of: {', '.join(CATALOG)}")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "list":
+        print(_table())
+    else:
+        _fetch_all(arguments.names)
+    return 0
+
+
+def _fetch_all(names: list[str]) -> None:
+    unknown = [name for name in names if name not in CATALOG]
+    if unknown:
+        raise VTBError(f"Unknown asset {', '.join(unknown)}. Known: {', '.join(CATALOG)}.")
+    for name in names:
+        print(f"{name}  {fetch(name)}")
+
+
+def _table() -> str:
+    rows = [("name", "download", "on disk", "licence", "state", "hub alternative")]
+    for asset in CATALOG.values():
+        state = "ready" if is_finished(asset, model_folder(asset)) else "not fetched"
+        rows.append(
+            (asset.name, f"{asset.download_mb:.0f} MB", f"{asset.folder_mb} MB", asset.licence, state, asset.hub_id)
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, f"cache: {cache_root()} ({CACHE_VARIABLE})"])

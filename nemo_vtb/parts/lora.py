@@ -1,0 +1,56 @@
+"""LoRA settings: validated, with the target modules of each LLM family (DESIGN: the ``lora`` config group)."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from nemo_vtb.errors import VTBError
+
+_ATTENTION_AND_MLP = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+# The paper adapts attention_qkv, attention_dense, mlp_fc1 and mlp_fc2: attention and MLP, in each family's names.
+TARGETS_BY_FAMILY = {
+    **dict.fromkeys(
+        ("llama", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen3", "mistral", "smollm3"), _ATTENTION_AND_MLP
+    ),
+    "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
+    "gpt_neox": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
+}
+
+
+def lora_settings(settings: Mapping[str, Any], model_type: str, module_names: list[str]) -> dict[str, Any]:
+    """Checks a ``lora`` section and fills in what follows from the LLM.
+
+    Args:
+        settings: Fields of ``peft.LoraConfig``; ``target_modules: auto`` takes the family's attention and MLP.
+        model_type: ``config.model_type`` of the LLM.
+        module_names: Names of the LLM's modules.
+
+    Returns:
+        Arguments for ``peft.LoraConfig``.
+
+    Raises:
+        VTBError: On an unknown key, an impossible rank, or targets the LLM does not have.
+    """
+    from peft import LoraConfig
+
+    settings = dict(settings)
+    known = {field.name for field in fields(LoraConfig)}
+    if unknown := sorted(set(settings) - known):
+        raise VTBError(f"model.lora has unknown keys {', '.join(unknown)}; they are fields of peft.LoraConfig")
+    rank = settings.get("r", 32)
+    if not isinstance(rank, int) or rank < 1:
+        raise VTBError(f"model.lora.r must be a positive integer, not {rank!r}")
+    targets = settings.get("target_modules", "auto")
+    if targets == "auto":
+        if model_type not in TARGETS_BY_FAMILY:
+            raise VTBError(
+                f"model.lora.target_modules=auto does not know the LLM family '{model_type}' (it knows "
+                f"{', '.join(TARGETS_BY_FAMILY)}); list the modules, e.g. [q_proj, v_proj]"
+            )
+        targets = list(TARGETS_BY_FAMILY[model_type])
+    if isinstance(targets, list | tuple):
+        missing = [t for t in targets if not any(name == t or name.endswith("." + t) for name in module_names)]
+        if missing:
+            raise VTBError(f"model.lora.target_modules: the LLM has no module named {', '.join(missing)}")
+        targets = list(targets)
+    return {"task_type": "CAUSAL_LM", "lora_dropout": 0.0, **settings, "r": rank, "target_modules": targets}

@@ -1,0 +1,164 @@
+"""Conversations laid end to end in rows, without padding between them.
+
+Everything is decided on the host from lengths, then applied with three index operations; no example is looped over on
+the device. Positions restart at 0 with each conversation, from which Hugging Face models build the block-causal mask
+when no attention mask is given.
+
+Shape letters: N token ids of all conversations, F audio frames of all clips, R rows, L row length, H hidden size,
+S supervised positions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.turn_mask import EncodedConversation
+
+
+@dataclass(frozen=True)
+class PackedLayout:
+    """Where each token and frame goes. All arrays are int64 on the host.
+
+    Attributes:
+        rows: R.
+        row_length: L.
+        token_ids: ``(N',)`` ids that are text (placeholders removed).
+        token_to: ``(N',)`` flat positions in R*L of those ids.
+        frame_to: ``(F,)`` flat positions of the audio frames, clip after clip.
+        position_ids: ``(R, L)``, restarting with each conversation; 0 in padding.
+        predict_from: ``(S,)`` flat positions whose hidden state predicts a target.
+        targets: ``(S,)`` token ids.
+        target_owner: ``(S,)`` index of the conversation a target belongs to.
+        lengths: ``(conversations,)`` positions per conversation, frames included.
+    """
+
+    rows: int
+    row_length: int
+    token_ids: np.ndarray
+    token_to: np.ndarray
+    frame_to: np.ndarray
+    position_ids: np.ndarray
+    predict_from: np.ndarray
+    targets: np.ndarray
+    target_owner: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def padding_share(self) -> float:
+        """Share of R*L that holds neither a token nor a frame."""
+        return 1.0 - float(self.lengths.sum()) / (self.rows * self.row_length)
+
+
+def plan_packing(
+    conversations: Sequence[EncodedConversation],
+    frame_counts: Sequence[int],
+    placeholder_id: int,
+    row_tokens: int = 0,
+    names: Sequence[str] | None = None,
+) -> PackedLayout:
+    """Lays conversations out.
+
+    Args:
+        conversations: Encoded conversations of one batch.
+        frame_counts: Frames per clip, in the order of the placeholders.
+        placeholder_id: The id each clip replaces.
+        row_tokens: Aim for rows of this many positions, so that attention, whose cost grows with the square of a row,
+            does not dominate; rows are at least as long as the longest conversation. 0 makes one row.
+        names: Sample ids for the error message.
+
+    Raises:
+        VTBError: If placeholders and clips do not match.
+    """
+    per_conversation, clip_of = [], 0
+    for index, conversation in enumerate(conversations):
+        is_clip = conversation.input_ids == placeholder_id
+        wanted = int(is_clip.sum())
+        if clip_of + wanted > len(frame_counts):
+            name = names[index] if names is not None else f"number {index}"
+            raise VTBError(
+                f"conversation {name} has {wanted} audio placeholders but only {len(frame_counts) - clip_of} clips are "
+                "left in the batch; check its audio turns with `vtb data lint`"
+            )
+        spans = np.ones(len(is_clip), dtype=np.int64)
+        spans[is_clip] = frame_counts[clip_of : clip_of + wanted]
+        clip_of += wanted
+        per_conversation.append((conversation, is_clip, spans))
+    if clip_of != len(frame_counts):
+        raise VTBError(f"the batch has {len(frame_counts)} clips but {clip_of} audio placeholders")
+
+    lengths = np.array([int(spans.sum()) for _, _, spans in per_conversation], dtype=np.int64)
+    offsets, rows, row_length = _assign_rows(lengths, row_tokens)
+    token_ids, token_to, frame_to, predict_from, targets, owners = [], [], [], [], [], []
+    position_ids = np.zeros(rows * row_length, dtype=np.int64)
+    for index, (conversation, is_clip, spans) in enumerate(per_conversation):
+        starts = offsets[index] + np.cumsum(spans) - spans
+        position_ids[offsets[index] : offsets[index] + lengths[index]] = np.arange(lengths[index])
+        token_ids.append(conversation.input_ids[~is_clip])
+        token_to.append(starts[~is_clip])
+        frame_to += [
+            np.arange(start, start + span) for start, span in zip(starts[is_clip], spans[is_clip], strict=True)
+        ]
+        supervised = conversation.loss_mask & ~is_clip
+        supervised[0] = False
+        predict_from.append(starts[supervised] - 1)
+        targets.append(conversation.input_ids[supervised])
+        owners.append(np.full(int(supervised.sum()), index, dtype=np.int64))
+    return PackedLayout(
+        rows=rows,
+        row_length=row_length,
+        token_ids=np.concatenate(token_ids),
+        token_to=np.concatenate(token_to),
+        frame_to=np.concatenate(frame_to) if frame_to else np.zeros(0, dtype=np.int64),
+        position_ids=position_ids.reshape(rows, row_length),
+        predict_from=np.concatenate(predict_from),
+        targets=np.concatenate(targets),
+        target_owner=np.concatenate(owners),
+        lengths=lengths,
+    )
+
+
+def fill_rows(layout: PackedLayout, token_embeds: Tensor, frames: Tensor | None) -> Tensor:
+    """Writes embeddings and audio frames into rows.
+
+    Args:
+        layout: The plan.
+        token_embeds: ``(N', H)`` embeddings of ``layout.token_ids``.
+        frames: ``(F, H)`` adapted frames of all clips, or None where the batch has none.
+
+    Returns:
+        ``(R, L, H)`` in the dtype of ``token_embeds``; zero in padding.
+    """
+    flat = token_embeds.new_zeros(layout.rows * layout.row_length, token_embeds.shape[-1])
+    flat = flat.index_copy(0, _on(layout.token_to, flat), token_embeds)
+    if frames is not None and len(layout.frame_to):
+        flat = flat.index_copy(0, _on(layout.frame_to, flat), frames.to(flat.dtype))
+    return flat.view(layout.rows, layout.row_length, -1)
+
+
+def flatten_frames(frames: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Concatenates the valid frames of all clips: ``(B, T, H)`` to ``(F, H)``."""
+    time = frames.shape[1]
+    index = np.concatenate([np.arange(length) + clip * time for clip, length in enumerate(lengths)])
+    return frames.reshape(-1, frames.shape[-1]).index_select(0, _on(index, frames))
+
+
+def _on(index: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(index).to(like.device, non_blocking=True)
+
+
+def _assign_rows(lengths: np.ndarray, row_tokens: int) -> tuple[np.ndarray, int, int]:
+    """Longest first into the emptiest row: flat offsets, number of rows, row length."""
+    limit = int(lengths.sum()) if row_tokens <= 0 else max(row_tokens, int(lengths.max()))
+    rows = max(1, -(-int(lengths.sum()) // limit))
+    fill = [0] * rows
+    place = [(0, 0)] * len(lengths)
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        row = min(range(rows), key=fill.__getitem__)
+        place[index] = (row, fill[row])
+        fill[row] += int(lengths[index])
+    row_length = max(fill)
+    return np.array([row * row_length + start for row, start in place], dtype=np.int64), rows, row_length

@@ -1,0 +1,77 @@
+"""Measuring a model on the held-out questions, the same way before and after."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.evaluation.answers import Task, answer_tasks
+from nemo_vtb.evaluation.scores import exact_match, word_error_rate
+from nemo_vtb.evaluation.text_suite import score_reply
+from nemo_vtb.quickstart.tasks import HUMAN, NEW_VOICE, SAME_DOMAIN
+
+if TYPE_CHECKING:
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+_SUITE_TOKENS = 24
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Answers in the order of the tasks, and which suite items were answered well."""
+
+    answers: list[str]
+    suite: list[bool]
+
+
+def measure(
+    model: "VoiceTextBlender", dataset: VTBDataset, tasks: Sequence[Task], suite: Sequence[dict[str, Any]], label: str
+) -> Measured:
+    """Answers everything greedily."""
+    answers = answer_tasks(model, dataset, tasks, label=f"{label}: speech")
+    prompts = [_text_task(item) for item in suite]
+    replies = answer_tasks(model, dataset, prompts, _SUITE_TOKENS, label=f"{label}: text")
+    return Measured(answers, [score_reply(reply, item["check"]) for reply, item in zip(replies, suite, strict=True)])
+
+
+def speech_results(tasks: Sequence[Task], before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
+    """Word error rates and accuracies of both sets of answers, with the keys of ``report.json``."""
+    results: dict[str, Any] = {"wer": _wer(tasks, before, after, SAME_DOMAIN)}
+    results["wer"]["new_voice"] = _wer(tasks, before, after, NEW_VOICE)
+    groups = sorted({task.group for task in tasks if task.group.startswith(HUMAN)})
+    results["wer"]["by_language"] = {g.split(":")[1]: _wer(tasks, before, after, g) for g in groups}
+    for kind in ("sqa", "mixed"):
+        picked = [i for i, task in enumerate(tasks) if task.kind == kind]
+        results[kind] = {
+            "before": _accuracy(kind, tasks, before, picked),
+            "after": _accuracy(kind, tasks, after, picked),
+            "n": len(picked),
+        }
+    return results
+
+
+def correct(task: Task, answer: str) -> bool:
+    """Whether an answer equals its reference; case and punctuation count in mixed turns, which ask for them."""
+    return exact_match([task.reference], [answer], verbatim=task.kind == "mixed")[0]
+
+
+def _accuracy(kind: str, tasks: Sequence[Task], answers: Sequence[str], picked: Sequence[int]) -> float:
+    return sum(correct(tasks[i], answers[i]) for i in picked) / max(1, len(picked))
+
+
+def _wer(tasks: Sequence[Task], before: Sequence[str], after: Sequence[str], group: str) -> dict[str, Any]:
+    picked = [i for i, task in enumerate(tasks) if task.group == group]
+    references = [tasks[i].reference for i in picked]
+    return {
+        "before": word_error_rate(references, [before[i] for i in picked]),
+        "after": word_error_rate(references, [after[i] for i in picked]),
+        "n": len(picked),
+    }
+
+
+def _text_task(item: dict[str, Any]) -> Task:
+    from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
+    from nemo.collections.common.data.lhotse.text_adapters import TextTurn
+
+    turns = [TextTurn(value=item["prompt"], role="user"), TextTurn(value="", role="assistant")]
+    return Task("text", NeMoMultimodalConversation(id=item["id"], turns=turns, custom={"kind": "text"}))

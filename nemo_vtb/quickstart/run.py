@@ -1,0 +1,156 @@
+"""``vtb quickstart``: fetch, measure, train, measure again, report; a checkpoint to talk to at the end."""
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nemo_vtb.errors import VTBError
+
+_SAMPLES_PER_GROUP = 5
+
+
+class _Stages:
+    """Times named stages and says what is going on."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        print(f"[{time.monotonic() - self.start:5.0f} s] {name}", flush=True)
+        begin = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - begin, 1)
+
+
+def quickstart(out: str, overrides: list[str]) -> int:
+    """Runs the whole road and returns 0.
+
+    Raises:
+        VTBError: If the shipped corpora are missing, or on any bad config.
+    """
+    from nemo_vtb.paths import corpora_dir
+
+    stages = _Stages()
+    if corpora_dir() is None:
+        raise VTBError("vtb quickstart needs the corpora in examples/corpora of the repository; run it in a checkout")
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with stages("models: fetch and convert (once)"):
+        from nemo_vtb.assets import resolve
+        from nemo_vtb.training import compose
+
+        cfg = compose("quickstart", overrides)
+        resolve(cfg.model.pretrained_llm)
+        resolve(cfg.model.pretrained_asr)
+    with stages("build: model and data"):
+        import torch
+
+        from nemo_vtb.callbacks.progress import KindProgress
+        from nemo_vtb.callbacks.shares import RealisedShares
+        from nemo_vtb.quickstart import tasks as held_out
+        from nemo_vtb.quickstart.measure import measure
+        from nemo_vtb.training import build
+
+        progress, shares = KindProgress(), RealisedShares()
+        trainer, model, datamodule = build(cfg, [progress, shares])
+        dataset = datamodule.dataset
+        tasks = held_out.held_out_tasks(cfg.data.train_ds)
+        suite, replay = held_out.text_suite(), held_out.held_out_text(cfg.data.train_ds)
+    autocast = torch.autocast(model.device.type, dtype=torch.bfloat16)
+    with stages("before: held-out questions"), autocast:
+        before = measure(model, dataset, tasks, suite, "before")
+    with stages("before: held-out loss"):
+        trainer.validate(model, datamodule, verbose=False)
+    with stages("train"):
+        trainer.fit(model, datamodule)
+        trainer.save_checkpoint(folder / "last.ckpt", weights_only=True)
+    with stages("after: held-out questions"), autocast:
+        after = measure(model, dataset, tasks, suite, "after")
+    with stages("after: divergence from the untouched LLM"), autocast:
+        from nemo_vtb.evaluation.retention import kl_to_base
+
+        divergence = kl_to_base(model, dataset, replay)
+    report = _report(cfg, progress, shares, tasks, before, after, divergence, stages)
+    from nemo_vtb.evaluation.report import write_report
+
+    write_report(report, folder, _samples(tasks, before, after))
+    _say(report, folder)
+    return 0
+
+
+def _report(
+    cfg: Any, progress: Any, shares: Any, tasks: Any, before: Any, after: Any, divergence: float, stages: _Stages
+) -> dict[str, Any]:
+    from nemo_vtb.evaluation.environment import environment
+    from nemo_vtb.quickstart.measure import speech_results
+
+    first, last = progress.validation[0], progress.validation[-1]
+    kinds = cfg.data.train_ds.blend.kinds
+    asked = {kind: float(section.share) for kind, section in kinds.items()}
+    return {
+        "seconds": round(time.monotonic() - stages.start, 1),
+        "stages": stages.seconds,
+        "loss": {kind: {"first": first[f"val_loss_{kind}"], "last": last[f"val_loss_{kind}"]} for kind in kinds},
+        **speech_results(tasks, before.answers, after.answers),
+        "text": {
+            "kl_to_base": divergence,
+            "score_before": 100 * sum(before.suite) / len(before.suite),
+            "score_after": 100 * sum(after.suite) / len(after.suite),
+            "n": len(after.suite),
+        },
+        "realised_share": shares.shares(cfg.data.train_ds.blend.unit),
+        "asked_share": {kind: share / sum(asked.values()) for kind, share in asked.items()},
+        "padding_share": shares.padding_share,
+        "blend": {kind: dict(count) for kind, count in shares.counts.items()},
+        "history": {"train": progress.train, "validation": progress.validation},
+        "environment": environment(f"vtb {shlex.join(sys.argv[1:])}", cfg.seed),
+    }
+
+
+def _samples(tasks: Any, before: Any, after: Any) -> list[dict[str, Any]]:
+    from nemo_vtb.quickstart.measure import correct
+
+    shown: dict[tuple[str, str], int] = {}
+    rows = []
+    for task, was, now in zip(tasks, before.answers, after.answers, strict=True):
+        place = (task.kind, task.group)
+        shown[place] = shown.get(place, 0) + 1
+        if shown[place] > _SAMPLES_PER_GROUP:
+            continue
+        cuts = task.conversation.list_cuts()
+        prompt = " ".join("♪" if hasattr(t, "cut") else t.value for t in task.conversation.turns[:-1])
+        rows.append(
+            {
+                "kind": task.kind if not task.group else f"{task.kind} ({task.group})",
+                "prompt": prompt,
+                "audio": cuts[0].recording.sources[0].source if cuts else None,
+                "reference": task.reference,
+                "before": was,
+                "after": now,
+                "correct_before": correct(task, was),
+                "correct_after": correct(task, now),
+            }
+        )
+    return rows
+
+
+def _say(report: dict[str, Any], folder: Path) -> None:
+    wer, text = report["wer"], report["text"]
+    print(f"\nWord error rate, unseen word sequences   {wer['before']:7.1%} -> {wer['after']:.1%}  (n={wer['n']})")
+    voice = wer["new_voice"]
+    print(f"Word error rate, voices never heard      {voice['before']:7.1%} -> {voice['after']:.1%}  (n={voice['n']})")
+    for kind in ("sqa", "mixed"):
+        row = report[kind]
+        print(f"{kind:5} answered exactly                   {row['before']:7.1%} -> {row['after']:.1%}  (n={row['n']})")
+    print(
+        f"Text suite                               {text['score_before']:6.1f} -> {text['score_after']:.1f} of 100  "
+        f"(n={text['n']}; KL to the untouched LLM {text['kl_to_base']:.3f} nats)"
+    )
+    print(f"{report['seconds']:.0f} s in all. Report: {folder / 'report.html'}")
+    print(f"Talk to it: vtb chat {folder / 'last.ckpt'}")

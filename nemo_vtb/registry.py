@@ -1,0 +1,77 @@
+"""The only file that writes into the host: NeMo's registries, its target allow-list, a launcher's names.
+
+Every function may run many times and in any process; each first write is logged.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from nemo_vtb.errors import VTBError
+
+# `_target_` names that may appear in a config. Exact names, never a bare package prefix: NeMo's list guards against
+# code execution from a checkpoint's config.
+ALLOWED_TARGETS = (
+    "nemo_vtb.modules.adapter.ConformerAdapter",
+    "nemo_vtb.modules.whisper.WhisperEncoder",
+    "nemo_vtb.modules.whisper.WhisperFeatures",
+)
+
+# Launcher name -> what it becomes. The launchers of NeMo 3.0 build exactly these three by name.
+LAUNCHER_NAMES = {
+    "SALM": ("nemo_vtb.models.voice_text_blender", "VoiceTextBlender"),
+    "SALMDataset": ("nemo_vtb.data.dataset", "VTBDataset"),
+    "DataModule": ("nemo_vtb.data.datamodule", "VTBDataModule"),
+}
+
+
+def register() -> None:
+    """Registers targets, data types and prompt formats with NeMo. Idempotent.
+
+    Raises:
+        VTBError: If the installed versions cannot work together.
+    """
+    from nemo_vtb.versions import require_supported_versions
+
+    require_supported_versions()
+    _allow_targets()
+    # Importing registers: both use NeMo's own decorators and subclass hooks.
+    from nemo_vtb.data import chatml, data_types  # noqa: F401
+
+
+def rebind_launcher(task_function: Callable[..., Any]) -> None:
+    """Replaces the launcher's ``SALM``, ``SALMDataset`` and ``DataModule`` by subclasses of them.
+
+    Raises:
+        VTBError: If a name is missing or is not the class that NeMo's launcher has there.
+    """
+    from importlib import import_module
+
+    from nemo.utils import logging
+
+    names = inspect.unwrap(task_function).__globals__
+    missing = [name for name in LAUNCHER_NAMES if name not in names]
+    if missing:
+        raise VTBError(
+            f"The launcher {names.get('__file__', task_function)} does not define {', '.join(missing)}, so nemo_vtb "
+            "cannot be selected with +vtb@_global_=default. It supports launchers of the NeMo 3.0 shape "
+            "(examples/speechlm2/salm_train.py); `vtb train` runs without one."
+        )
+    for name, (module, attribute) in LAUNCHER_NAMES.items():
+        ours = getattr(import_module(module), attribute)
+        if names[name] is ours:
+            continue
+        if not issubclass(ours, names[name]):
+            raise VTBError(f"The launcher's {name} is {names[name]}, which {attribute} does not extend.")
+        names[name] = ours
+        logging.info(f"nemo_vtb: the launcher's {name} is now {module}.{attribute}")
+
+
+def _allow_targets() -> None:
+    from nemo.core.classes import common
+    from nemo.utils import logging
+
+    new = [target for target in ALLOWED_TARGETS if target not in common.ALLOWED_TARGET_PREFIXES]
+    if new:
+        common.ALLOWED_TARGET_PREFIXES.extend(new)
+        logging.info(f"nemo_vtb: allowed these config targets in NeMo: {', '.join(new)}")

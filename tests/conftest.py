@@ -1,0 +1,171 @@
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+# Read when the libraries are imported, and inherited by every process a test starts.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
+
+AUDIO_TAG = "<|audio|>"
+FRAME_SECONDS = 0.08
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of the real SmolLM2, whose tokenizer has pad == eos == ``<|im_end|>``."""
+    from nemo_vtb.assets import resolve
+
+    return Path(resolve("smollm2-135m-instruct"))
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random two-layer Llama and SmolLM2's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny_llm")
+    for file in [*smollm2.glob("*token*"), *smollm2.glob("chat_template*")]:
+        shutil.copy(file, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_cfg(tiny_llm: Path) -> Callable[..., dict[str, Any]]:
+    """Makes a ``model`` section that stock SALM takes as it is; ``adapter="vtb"`` swaps in our adapter."""
+
+    def make(adapter: str = "nemo", **overrides: Any) -> dict[str, Any]:
+        no_dropout = dict.fromkeys(("dropout", "dropout_pre_encoder", "dropout_emb", "dropout_att"), 0.0)
+        conformer = {
+            "_target_": "nemo.collections.asr.modules.ConformerEncoder",
+            "d_model": 32,
+            "n_layers": 1,
+            "n_heads": 4,
+            "conv_kernel_size": 9,
+            **no_dropout,
+        }
+        encoder = {
+            "feat_in": 80,
+            "subsampling": "dw_striding",
+            "subsampling_factor": 8,
+            "subsampling_conv_channels": 16,
+        }
+        adapters = {
+            "nemo": {**conformer, "feat_in": 32, "subsampling": "striding", "subsampling_factor": 1},
+            "vtb": {
+                "_target_": "nemo_vtb.modules.adapter.ConformerAdapter",
+                "d_model": 32,
+                "n_layers": 1,
+                "n_heads": 4,
+                "dropout": 0.0,
+                "dropout_att": 0.0,
+            },
+        }
+        return {
+            "pretrained_llm": str(tiny_llm),
+            "pretrained_weights": False,
+            "prompt_format": "qwen",
+            "audio_locator_tag": AUDIO_TAG,
+            # NeMo's own patterns, the one for the preprocessor included, which has buffers only.
+            "freeze_params": [r"^llm\..+$", r"^embed_tokens\..+$", r"^perception\.preprocessor\..+$"],
+            "prevent_freeze_params": [],
+            "lora": {
+                "task_type": "CAUSAL_LM",
+                "r": 4,
+                "lora_alpha": 8,
+                "lora_dropout": 0.0,
+                "target_modules": ["q_proj", "v_proj"],
+            },
+            "perception": {
+                "target": "nemo.collections.speechlm2.modules.perception.AudioPerceptionModule",
+                "output_dim": 64,
+                "preprocessor": {
+                    "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+                    "sample_rate": 16000,
+                    "features": 80,
+                    "n_fft": 512,
+                    "window_size": 0.025,
+                    "window_stride": 0.01,
+                    "normalize": "per_feature",
+                    "dither": 0.0,
+                    "pad_to": 0,
+                },
+                "encoder": {**conformer, **encoder},
+                "modality_adapter": adapters[adapter],
+            },
+            "optimizer": {"_target_": "torch.optim.AdamW", "lr": 1e-3},
+            **overrides,
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_llm: Path) -> Any:
+    """NeMo's wrapper of SmolLM2's tokenizer with the audio placeholder, as the models build it."""
+    from nemo.collections.common.tokenizers import AutoTokenizer
+
+    wrapped = AutoTokenizer(str(tiny_llm), use_fast=True)
+    wrapped.add_special_tokens({"additional_special_tokens": [AUDIO_TAG]})
+    return wrapped
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[SimpleNamespace]:
+    """Four real recordings of about a second, shortest first: ``path``, ``duration`` and ``text`` of each."""
+    from nemo_vtb.paths import corpora_dir
+
+    folder = corpora_dir() / "asterisk_prompts"
+    rows = map(json.loads, (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
+    shortest = sorted((row for row in rows if row["duration"] > 0.7), key=lambda row: row["duration"])[:4]
+    return [
+        SimpleNamespace(path=folder / row["audio_filepath"], duration=row["duration"], text=row["text"])
+        for row in shortest
+    ]
+
+
+@pytest.fixture(scope="session")
+def clip(clips: list[SimpleNamespace]) -> SimpleNamespace:
+    """One real recording of under a second."""
+    return clips[0]
+
+
+@pytest.fixture(scope="session")
+def conversation() -> Callable[..., Any]:
+    """Makes a NeMoMultimodalConversation from ``(role, text or path of a recording)`` turns."""
+    from lhotse import Recording
+    from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
+    from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
+
+    def make(name: str, *turns: tuple[str, str | Path], kind: str | None = None) -> NeMoMultimodalConversation:
+        made = [
+            AudioTurn(cut=Recording.from_file(value).to_cut(), role=role, audio_locator_tag=AUDIO_TAG)
+            if isinstance(value, Path)
+            else TextTurn(value=value, role=role)
+            for role, value in turns
+        ]
+        custom = {"kind": kind} if kind else {}
+        return NeMoMultimodalConversation(id=name, turns=made, token_equivalent_duration=FRAME_SECONDS, custom=custom)
+
+    return make
