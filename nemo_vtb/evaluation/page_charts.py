@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nemo_vtb.data.kinds import KINDS
 from nemo_vtb.errors import VTBError
@@ -138,7 +138,7 @@ def _svg(name: str, label: str, draw: Any) -> str:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise VTBError("the report page needs matplotlib; run: pip install 'nemo-vtb[quickstart]'") from error
-    with rc_context(_STYLE):
+    with rc_context(cast(Any, _STYLE)):
         figure = Figure(figsize=(4.4, 2.95), layout="constrained")
         figure.patch.set_visible(False)
         axes = figure.add_subplot()

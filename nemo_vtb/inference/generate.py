@@ -78,7 +78,7 @@ def prompt_embeddings(
         )
         for place in np.flatnonzero(row == model.audio_locator_tag_id):
             pieces += [embeds[start:place], next(clips).to(embeds.dtype)]
-            start = place + 1
+            start = int(place) + 1
         spliced.append(torch.cat([*pieces, embeds[start:]]))
     longest = max(len(embeds) for embeds in spliced)
     padded = spliced[0].new_zeros(len(spliced), longest, spliced[0].shape[-1])

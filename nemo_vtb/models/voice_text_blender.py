@@ -71,7 +71,9 @@ class VoiceTextBlender(SALM):
         self.llm = install_lora(llm, self.embed_tokens, self.cfg)
         self.perception = build_perception(self.cfg, llm.config.hidden_size)
         if hasattr(self.perception.modality_adapter, "match_embeddings"):
-            self.perception.modality_adapter.match_embeddings(self.embed_tokens.weight)
+            # Gemma's embedding layer multiplies what its table holds.
+            scale = getattr(self.embed_tokens, "scalar_embed_scale", 1.0)
+            self.perception.modality_adapter.match_embeddings(self.embed_tokens.weight.detach() * scale)
         settings = self.cfg.get("alignment")
         self.alignment = EmbeddingAlignment(llm.config.hidden_size, **settings) if settings is not None else None
         keep = [*self.cfg.get("prevent_freeze_params", []), r"^.+\.lora_.+$"]
@@ -111,7 +113,11 @@ class VoiceTextBlender(SALM):
         return flatten_frames(frames, counts), counts
 
     def embed_packed(
-        self, encoded: Sequence[EncodedConversation], frames: Tensor | None, counts: list[int], names: Sequence[str]
+        self,
+        encoded: Sequence[EncodedConversation],
+        frames: Tensor | None,
+        counts: list[int],
+        names: Sequence[str] | None,
     ) -> tuple[Tensor, PackedLayout]:
         """Token embeddings and frames in packed rows ``(R, L, H)``, with the plan they follow."""
         layout = plan_packing(encoded, counts, self.audio_locator_tag_id, self.cfg.get("row_tokens", 512), names)

@@ -44,12 +44,13 @@ class EmbeddingAlignment(nn.Module):
             A float32 scalar: negative log-likelihood per transcript token, averaged over clips; zero without clips,
             with the blank still in the graph.
         """
-        known = [i for i, ids in enumerate(transcripts) if ids is not None and len(ids)]
+        spoken = {i: ids for i, ids in enumerate(transcripts) if ids is not None and len(ids)}
+        known = list(spoken)
         if frames is None or not known:
             return self.blank.float().sum() * 0.0
         clips = frames.float().split(list(counts))
-        vocabulary = np.unique(np.concatenate([transcripts[i] for i in known]))
-        targets = np.concatenate([np.searchsorted(vocabulary, transcripts[i]) + 1 for i in known])
+        vocabulary = np.unique(np.concatenate(list(spoken.values())))
+        targets = np.concatenate([np.searchsorted(vocabulary, ids) + 1 for ids in spoken.values()])
         device = frames.device
         words = torch.cat([self.blank[None], table.detach()[torch.from_numpy(vocabulary).to(device)].float()])
         picked = pad_sequence([clips[i] for i in known])
@@ -59,7 +60,7 @@ class EmbeddingAlignment(nn.Module):
                 (self.temperature * similarity).log_softmax(-1),
                 torch.from_numpy(targets).to(device),
                 torch.tensor([counts[i] for i in known], device=device),
-                torch.tensor([len(transcripts[i]) for i in known], device=device),
+                torch.tensor([len(ids) for ids in spoken.values()], device=device),
                 zero_infinity=True,
             )
         return self.weight * loss

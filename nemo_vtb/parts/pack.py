@@ -83,7 +83,7 @@ def plan_packing(
                 f"conversation {name} has {wanted} audio placeholders but only {len(frame_counts) - clip_of} clips are "
                 "left in the batch; check its audio turns with `vtb data lint`"
             )
-        spans = np.ones(len(is_clip), dtype=np.int64)
+        spans: np.ndarray = np.ones(len(is_clip), dtype=np.int64)
         spans[is_clip] = frame_counts[clip_of : clip_of + wanted]
         clip_of += wanted
         per_conversation.append((conversation, is_clip, spans))
@@ -92,8 +92,9 @@ def plan_packing(
 
     lengths = np.array([int(spans.sum()) for _, _, spans in per_conversation], dtype=np.int64)
     offsets, rows, row_length = _assign_rows(lengths, row_tokens)
-    token_ids, token_to, frame_to, predict_from, targets, owners = [], [], [], [], [], []
-    position_ids = np.zeros(rows * row_length, dtype=np.int64)
+    token_ids, token_to, frame_to, predict_from, targets = [], [], [], [], []
+    owners: list[np.ndarray] = []
+    position_ids: np.ndarray = np.zeros(rows * row_length, dtype=np.int64)
     for index, (conversation, is_clip, spans) in enumerate(per_conversation):
         starts = offsets[index] + np.cumsum(spans) - spans
         position_ids[offsets[index] : offsets[index] + lengths[index]] = np.arange(lengths[index])

@@ -5,6 +5,7 @@ The model takes phoneme ids, a style vector chosen by the number of phonemes, an
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Kokoro:
         )
         self._vocab = json.loads((self._folder / "vocab.json").read_text(encoding="utf-8"))["vocab"]
         self._styles: dict[str, np.ndarray] = {}
-        self._g2p: dict[bool, object] = {}
+        self._g2p: dict[bool, Any] = {}
 
     def __call__(self, text: str, voice: str, speed: float = 1.0) -> np.ndarray:
         """Speaks ``text``.

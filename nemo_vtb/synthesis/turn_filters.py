@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 _META = re.compile(
     r"smollm|hugging ?face|language model|\bas an ai\b|ai assistant|chatbot|system prompt|user message|\bthe user\b"
@@ -63,7 +64,8 @@ def without_duplicates(rows: Iterable[dict], overlap: float = 0.7) -> tuple[list
     Returns:
         The rows kept and how many were dropped.
     """
-    kept, keys, dropped = [], [], 0
+    kept, dropped = [], 0
+    keys: list[Any] = []
     for row in rows:
         key = words_of(row["conversations"][0]["value"])
         if any(len(key & other) >= overlap * len(key | other) for other in keys):
