@@ -16,9 +16,13 @@ class UseVTB(Callback):
         """Registers nemo_vtb with the host and rebinds ``SALM``, ``SALMDataset`` and ``DataModule``.
 
         Raises:
-            VTBError: If the launcher lacks one of the names, so that stock SALM is never trained by mistake.
+            SystemExit: If anything goes wrong, e.g. the launcher lacks one of the names. Hydra turns every other
+                exception of a callback into a warning, and stock SALM would be trained by mistake.
         """
         from nemo_vtb import registry
 
-        registry.register()
-        registry.rebind_launcher(task_function)
+        try:
+            registry.register()
+            registry.rebind_launcher(task_function)
+        except Exception as error:
+            raise SystemExit(f"nemo_vtb: {error}") from error

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.models.salm import SALM
@@ -46,11 +45,10 @@ class VoiceTextBlender(SALM):
 
     def __init__(self, cfg: dict[str, Any]) -> None:
         # SALM's constructor can only take its encoder from a NeMo checkpoint.
-        LightningModule.__init__(self)
+        super(SALM, self).__init__()
         registry.register()
         check_model_section(cfg)
-        # By name: without super() in this constructor Lightning finds no arguments to save.
-        self.save_hyperparameters({"cfg": cfg})
+        self.save_hyperparameters()
         self.cfg = DictConfig(cfg)
         with open_dict(self.cfg):
             self.cfg.pretrained_llm = resolve(self.cfg.pretrained_llm)
