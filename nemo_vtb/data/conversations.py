@@ -138,7 +138,9 @@ def _field(row: dict[str, Any], key: str, kind: type) -> Any:
     return value
 
 
-def _role(turn: dict[str, Any]) -> str:
+def _role(turn: Any) -> str:
+    if not isinstance(turn, dict):
+        raise BadRow("missing field", f"a turn must be a JSON object, not {turn!r}")
     name = str(turn.get("from", turn.get("role", ""))).lower()
     if name not in _ROLES:
         raise BadRow("unknown role", f"role '{name}' is none of {', '.join(_ROLES)}")

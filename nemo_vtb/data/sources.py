@@ -22,7 +22,7 @@ TYPES = {
     "nemo_sft_jsonl": ("nemo_sft", "paths"),
     "nemo": ("manifest", "manifest_filepath"),
 }
-_KEYS = ("type", "manifest_filepath", "paths", "weight", "name", "only", "prompts", "tags")
+_KEYS = ("type", "manifest_filepath", "paths", "weight", "name", "only", "prompts")
 
 
 class ConversationSource:

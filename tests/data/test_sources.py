@@ -64,6 +64,12 @@ def test_no_assistant_turn_is_refused(tmp_path):
         read(path)
 
 
+def test_a_turn_that_is_no_object_is_refused(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"id": "1", "conversations": ["hello"]})
+    with pytest.raises(VTBError, match=r"a\.jsonl:1: a turn must be a JSON object"):
+        read(path)
+
+
 def test_unknown_key_and_type_are_named(tmp_path):
     with pytest.raises(VTBError, match=r"model\.row_token; did you mean 'row_tokens'"):
         check_keys({"row_token": 1}, ["row_tokens"], "model")
