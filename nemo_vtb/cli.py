@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from nemo_vtb.data.cli import add_arguments as add_data_arguments
+from nemo_vtb.data.cli import run as run_data
 from nemo_vtb.errors import VTBError
 
 
@@ -29,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("quickstart", help="train, measure and report on a laptop in a quarter of an hour")
     command.add_argument("--out", default="runs/quickstart", help="folder for the report and the checkpoint")
+    command.add_argument("--config-name", default="quickstart", help="a config with a held_out section")
     _overridable(command, _quickstart)
 
     command = commands.add_parser("train", help="train from a config: vtb train --config-name=NAME [key=value ...]")
@@ -40,7 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--config-name", required=True)
     command.add_argument("--config-dir")
     command.add_argument("--kind", help="show one kind only")
+    command.add_argument("--count", type=int, default=1, help="conversations of each kind")
     _overridable(command, _preview)
+
+    command = commands.add_parser("data", help="look at data before training: vtb data lint | report")
+    add_data_arguments(command)
+    _overridable(command, run_data)
 
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
     command.add_argument("checkpoint")
@@ -64,7 +72,7 @@ def _overridable(command: argparse.ArgumentParser, run: object) -> None:
 def _quickstart(args: argparse.Namespace) -> int:
     from nemo_vtb.quickstart.run import quickstart
 
-    return quickstart(args.out, args.overrides)
+    return quickstart(args.out, args.overrides, args.config_name)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -78,7 +86,7 @@ def _preview(args: argparse.Namespace) -> int:
     from nemo_vtb.data.preview import preview
     from nemo_vtb.training import compose
 
-    for line in preview(compose(args.config_name, args.overrides, args.config_dir), args.kind):
+    for line in preview(compose(args.config_name, args.overrides, args.config_dir), args.kind, args.count):
         print(line)
     return 0
 

@@ -1,11 +1,50 @@
-"""Checking config sections for keys nobody reads, and resolving `???` before anything heavy is built."""
+"""Checking config sections: keys nobody reads, required ones that are missing, and the typed options of the step."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nemo_vtb.errors import VTBError
 
+Part = Literal["llm", "encoder"]
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How the joint step runs. None of these changes what is learnt; each is a key of the ``model`` section.
+
+    Attributes:
+        row_tokens: Positions a packed row aims for; 0 makes one row. Flash attention always takes one row.
+        attn_implementation: ``auto`` takes FlashAttention where its package is installed, else PyTorch's SDPA,
+            or ``eager`` for LLMs whose attention logits are capped (Gemma 2), which SDPA cannot do.
+        loss_backend: ``chunked`` is plain PyTorch; the others need their package and a GPU.
+        loss_chunk: Supervised positions whose logits exist at a time.
+        activation_checkpointing: Parts whose layers keep only their input for the backward pass.
+        compile: Parts whose layers go through ``torch.compile``.
+        encoder_batch_seconds: Most padded seconds of audio in one call of the speech encoder.
+        encoder_cache: Whether frames of a frozen encoder are kept after a clip was first heard; a folder keeps them in
+            files for later runs.
+        llm_dtype: Of the LLM's weights as loaded; what trains is float32 all the same.
+        skip_non_finite: Optimizer steps that may be left out for a non-finite loss or gradient before training stops.
+    """
+
+    row_tokens: int = 512
+    attn_implementation: Literal[
+        "auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3"
+    ] = "auto"
+    loss_backend: Literal["chunked", "cut_cross_entropy", "liger"] = "chunked"
+    loss_chunk: int = 1024
+    activation_checkpointing: tuple[Part, ...] = ()
+    compile: tuple[Part, ...] = ()
+    encoder_batch_seconds: float = 600.0
+    encoder_cache: bool | str = False
+    llm_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    skip_non_finite: int = 0
+
+
+_AT_LEAST = {"row_tokens": 0, "loss_chunk": 1, "encoder_batch_seconds": 0.1, "skip_non_finite": 0}
 MODEL_KEYS = frozenset(
     # SALM's own
     "pretrained_llm pretrained_asr pretrained_weights tokenizer_path trust_remote_code freeze_params "
@@ -13,8 +52,10 @@ MODEL_KEYS = frozenset(
     "encoder_chunk_size_seconds pretrained_s2s_model pretrained_perception_from_s2s use_nemo_automodel "
     "torch_dtype "
     # ours
-    "llm_config llm_dtype row_tokens loss_chunk encoder_cache lr_scale alignment".split()
-)
+    "llm_config lr_scale alignment text_lora text_kl".split()
+) | {field.name for field in fields(StepOptions)}
+# Whether LoRA takes part in answers to conversations without audio.
+TEXT_LORA = ("always", "audio_gated")
 REQUIRED_MODEL_KEYS = ("pretrained_llm", "prompt_format", "audio_locator_tag", "perception", "optimizer")
 
 
@@ -42,5 +83,39 @@ def check_model_section(section: Mapping[str, Any]) -> None:
     for key in REQUIRED_MODEL_KEYS:
         if section.get(key) is None or section.get(key) == "???":
             raise VTBError(f"missing config key model.{key}")
+    if section.get("text_lora", "always") not in TEXT_LORA:
+        raise VTBError(f"model.text_lora must be one of {', '.join(TEXT_LORA)}, not '{section['text_lora']}'")
+    if section.get("text_kl") and section.get("lora") is None:
+        raise VTBError("model.text_kl needs an untouched LLM beside the trained one: choose LoRA, e.g. lora=r32")
     if section.get("use_nemo_automodel"):
         raise VTBError("model.use_nemo_automodel=true is not supported: VoiceTextBlender runs the Hugging Face LLM")
+
+
+def step_options(section: Mapping[str, Any]) -> StepOptions:
+    """Reads the typed options out of a ``model`` section; a key that is missing or null has its default.
+
+    Raises:
+        VTBError: Names the key, what it holds and what it may hold.
+    """
+    hints = get_type_hints(StepOptions)
+    given = {name: section[name] for name in hints if section.get(name) is not None}
+    return StepOptions(**{name: _typed(f"model.{name}", value, hints[name]) for name, value in given.items()})
+
+
+def _typed(where: str, value: Any, hint: Any) -> Any:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise VTBError(f"{where} is {value!r}; it may be {', '.join(get_args(hint))}")
+        return value
+    if get_origin(hint) is tuple:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise VTBError(f"{where} is {value!r}; it is a list of {', '.join(get_args(get_args(hint)[0]))}")
+        return tuple(_typed(where, item, get_args(hint)[0]) for item in value)
+    if get_origin(hint) is UnionType:
+        hint = type(value) if type(value) in get_args(hint) else get_args(hint)[0]
+    right = isinstance(value, bool) if hint is bool else isinstance(value, int | hint) and not isinstance(value, bool)
+    least = _AT_LEAST.get(where.removeprefix("model."))
+    if not right or (least is not None and value < least):
+        bound = "" if least is None else f" of at least {least}"
+        raise VTBError(f"{where} is {value!r}; it is {hint.__name__}{bound}")
+    return hint(value)

@@ -17,6 +17,12 @@ ALLOWED_TARGETS = (
     "nemo_vtb.modules.whisper.WhisperFeatures",
 )
 
+# Names for `trainer.strategy`; NeMo's list refuses their classes as `_target_`.
+STRATEGIES = {
+    "vtb_fsdp2": ({}, "FSDP2 over all ranks; one-file checkpoints of what was trained"),
+    "vtb_hsdp": ({"replicas": "nodes"}, "hybrid sharding: FSDP2 inside a node, a copy per node"),
+}
+
 # Launcher name -> what it becomes. The launchers of NeMo 3.0 build exactly these three by name.
 LAUNCHER_NAMES = {
     "SALM": ("nemo_vtb.models.voice_text_blender", "VoiceTextBlender"),
@@ -35,6 +41,7 @@ def register() -> None:
 
     require_supported_versions()
     _allow_targets()
+    _register_strategies()
     # Importing registers: both use NeMo's own decorators and subclass hooks.
     from nemo_vtb.data import chatml, data_types  # noqa: F401
 
@@ -65,6 +72,36 @@ def rebind_launcher(task_function: Callable[..., Any]) -> None:
             raise VTBError(f"The launcher's {name} is {names[name]}, which {attribute} does not extend.")
         names[name] = ours
         logging.info(f"nemo_vtb: the launcher's {name} is now {module}.{attribute}")
+
+
+def use_atomic_checkpoints(strategy: Any) -> None:
+    """Has a Lightning strategy write each checkpoint as one file, in one move.
+
+    Lightning's ModelParallelStrategy writes a folder of shards by default, over the previous one.
+    """
+    from lightning.pytorch.strategies import ModelParallelStrategy
+    from nemo.utils import logging
+
+    from nemo_vtb.strategies.checkpoint_io import AtomicCheckpointIO
+
+    if isinstance(strategy.checkpoint_io, AtomicCheckpointIO):
+        return
+    strategy.checkpoint_io = AtomicCheckpointIO()
+    if isinstance(strategy, ModelParallelStrategy):
+        strategy._save_distributed_checkpoint = False
+    logging.info(f"nemo_vtb: {type(strategy).__name__} writes checkpoints as one file, atomically")
+
+
+def _register_strategies() -> None:
+    from lightning.pytorch.strategies import StrategyRegistry
+    from nemo.utils import logging
+
+    from nemo_vtb.strategies.sharded import ShardedStrategy
+
+    for name, (settings, description) in STRATEGIES.items():
+        if name not in StrategyRegistry:
+            StrategyRegistry.register(name, ShardedStrategy, description=description, **settings)
+            logging.info(f"nemo_vtb: registered the strategy {name} with Lightning")
 
 
 def _allow_targets() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nemo_vtb.data.datamodule import VTBDataModule
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
-_TOP_KEYS = ("model", "data", "trainer", "exp_manager", "seed", "threads", "hydra")
+_TOP_KEYS = ("model", "data", "trainer", "exp_manager", "seed", "threads", "hydra", "held_out")
 
 
 def build(cfg: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "tuple[Trainer, VoiceTextBlender, VTBDataModule]":

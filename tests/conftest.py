@@ -169,3 +169,69 @@ def conversation() -> Callable[..., Any]:
         return NeMoMultimodalConversation(id=name, turns=made, token_equivalent_duration=FRAME_SECONDS, custom=custom)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random Whisper of one layer."""
+    import torch
+    from transformers import WhisperConfig, WhisperModel
+
+    folder = tmp_path_factory.mktemp("tiny_whisper")
+    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4}
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        **sizes, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, vocab_size=64, pad_token_id=0
+    )
+    WhisperModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def slim_cfg(tiny_cfg: Callable[..., dict[str, Any]], tiny_whisper: Path) -> Callable[..., dict[str, Any]]:
+    """Makes a ``model`` section whose frozen LLM and encoder stand in files; dropout is on."""
+
+    def make(**overrides: Any) -> dict[str, Any]:
+        cfg = tiny_cfg("vtb", prompt_format="chatml", pretrained_weights=True, pretrained_asr=str(tiny_whisper))
+        cfg["freeze_params"] = [r"^llm\..+$", r"^embed_tokens\..+$", r"^perception\.encoder\..+$"]
+        cfg["lora"]["lora_dropout"] = 0.1
+        adapter = {**cfg["perception"]["modality_adapter"], "subsampling_factor": 4, "dropout": 0.1}
+        cfg["perception"] = {
+            "preprocessor": {"_target_": "nemo_vtb.modules.whisper.WhisperFeatures"},
+            "encoder": {"_target_": "nemo_vtb.modules.whisper.WhisperEncoder"},
+            "modality_adapter": adapter,
+        }
+        return cfg | overrides
+
+    return make
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, slim_cfg: Callable, clips: list[SimpleNamespace]) -> Path:
+    """A folder with ``config.json``: a tiny model and a blend of text and speech."""
+    questions = {
+        "text": [(f"t{number}", "text", f"Say {number}.", f"Here is number {number}.") for number in range(12)],
+        "asr": [(f"a{number}", "audio", str(clip.path), clip.text) for number, clip in enumerate(clips)],
+    }
+    kinds = {}
+    for kind, of_kind in questions.items():
+        path = tmp_path / f"{kind}.jsonl"
+        with path.open("w") as file:
+            for name, modality, question, answer in of_kind:
+                asked = {"from": "User", "value": question, "type": modality}
+                said = {"from": "Assistant", "value": answer, "type": "text"}
+                file.write(json.dumps({"id": name, "conversations": [asked, said]}) + "\n")
+        kinds[kind] = {"share": 0.5, "input_cfg": [{"manifest_filepath": str(path)}]}
+    model = slim_cfg()
+    common = {
+        "prompt_format": "chatml",
+        "audio_locator_tag": model["audio_locator_tag"],
+        "token_equivalent_duration": 0.08,
+    }
+    held_out = {kind: {"input_cfg": section["input_cfg"]} for kind, section in kinds.items()}
+    data = {
+        "train_ds": {**common, "batch_tokens": 128, "blend": {"kinds": kinds}},
+        "validation_ds": {**common, "batch_tokens": 64, "kinds": held_out},
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"model": model, "data": data}))
+    return tmp_path

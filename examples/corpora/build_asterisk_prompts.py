@@ -217,6 +217,16 @@ def choose(texts: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
     return chosen
 
 
+def translations(rows: list[dict]) -> list[dict]:
+    """Speech-translation rows into English: every clip of another language whose key has an English prompt."""
+    english = {row["key"]: row["text"] for row in rows if row["lang"] == "en"}
+    return [
+        {**row, "source_lang": row["lang"], "target_lang": "en", "answer": english[row["key"]]}
+        for row in rows
+        if row["lang"] != "en" and row["key"] in english
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="folder of the unpacked Debian packages")
@@ -254,6 +264,7 @@ def main() -> None:
             }
         )
     write_jsonl(args.out / "manifest.jsonl", rows)
+    write_jsonl(args.out / "ast.jsonl", translations(rows))
     write_jsonl(args.out / "left_out.jsonl", left_out)
     cells = defaultdict(list)
     for row in rows:

@@ -202,12 +202,15 @@ def build_suite(model, tokenizer, args: argparse.Namespace) -> None:
 
 def choose_items(categories: list[str], right: list[bool]) -> list[int]:
     """Returns the places of the chosen items, solved and unsolved ones each drawn from all categories in turn."""
+    rng = Random(SelfPromptingConfig().seed)
     chosen: list[int] = []
     for wanted, solved in ((SUITE_SOLVED, True), (SUITE_ITEMS - SUITE_SOLVED, False)):
         queues = {
             name: [i for i, other in enumerate(categories) if other == name and right[i] == solved]
             for name in dict.fromkeys(categories)
         }
+        for queue in queues.values():
+            rng.shuffle(queue)
         picked: list[int] = []
         while len(picked) < wanted and any(queues.values()):
             picked += [queue.pop(0) for queue in queues.values() if queue]

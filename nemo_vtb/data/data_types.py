@@ -1,14 +1,20 @@
 """The NeMo data type ``vtb_blend``: any Lhotse loader of NeMo, stock SALM's included, can read a blend."""
 
+import os
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
+import torch.distributed
 from lhotse import CutSet
 from nemo.collections.common.data.lhotse.cutset import data_type_parser
 from omegaconf import DictConfig, OmegaConf
+from torch.utils.data import get_worker_info
 
-from nemo_vtb.data.blend import Blend, DrawnRow, Measure
-from nemo_vtb.data.sources import read_source
+from nemo_vtb.data.blend import Blend
+from nemo_vtb.data.entries import kind_entries
+from nemo_vtb.data.sources import Reading, read_sources
+from nemo_vtb.errors import VTBError
 
 
 @data_type_parser("vtb_blend")
@@ -16,32 +22,45 @@ def read_vtb_blend(config: DictConfig) -> tuple[CutSet, bool]:
     """Endless conversations of a ``blend`` section, shares counted in examples: lengths belong to NeMo's sampler here.
 
     Returns:
-        The conversations and True: NeMo then splits them over ranks and workers as it does tarred data.
+        The conversations and True, which NeMo takes for data that splits itself over ranks and workers.
+
+    Raises:
+        VTBError: On a missing key, or data that cannot be read.
     """
-    kinds = config.blend.kinds
-    sources = {
-        kind: [
-            read_source(
-                OmegaConf.to_container(entry, resolve=True),
-                kind,
-                config.audio_locator_tag,
-                config.get("token_equivalent_duration", 0.08),
-            )
-            for entry in section.input_cfg
-        ]
-        for kind, section in kinds.items()
-    }
-    shares = {kind: float(section.share) for kind, section in kinds.items()}
-    blend = Blend(sources, shares, lambda row: Measure(1, 1), unit="examples", seed=config.get("blend_seed", 0))
-    return CutSet(_BlendStream(blend)), True
+    for key in ("audio_locator_tag", "token_equivalent_duration"):
+        if config.get(key) is None:
+            raise VTBError(f"missing config key {key} in an input_cfg entry of type vtb_blend, or above it")
+    reading = Reading(config.audio_locator_tag, config.token_equivalent_duration)
+    sources, shares = {}, {}
+    for kind, section in OmegaConf.to_container(config.blend.kinds, resolve=True).items():
+        temperature = section.get("reweight_temperature", 1.0)
+        entries = kind_entries(config.blend.kinds, kind, "blend.kinds")
+        sources[kind] = read_sources(entries, kind, reading, temperature)
+        shares[kind] = section["share"]
+    return CutSet(_BlendStream(Blend(sources, shares, unit="examples", seed=config.get("blend_seed", 0)))), True
 
 
 class _BlendStream:
+    """Every so-manieth conversation of a walk: no two workers of any rank get the same one."""
+
     def __init__(self, blend: Blend) -> None:
         self._blend = blend
 
     def __iter__(self) -> Iterator[Any]:
+        worker = get_worker_info()
+        number, workers = (worker.id, worker.num_workers) if worker is not None else (0, 1)
+        rank, ranks = _rank_and_world()
+        rows = islice(self._walk(), rank * workers + number, None, ranks * workers)
+        yield from map(self._blend.fetch, rows)
+
+    def _walk(self) -> Iterator[Any]:
         state = self._blend.start()
         while True:
-            rows: list[DrawnRow] = self._blend.step(state, budget=1)[0]
-            yield from map(self._blend.fetch, rows)
+            yield self._blend.next_row(state)
+
+
+def _rank_and_world() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    # Lhotse tells its workers by the environment.
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

@@ -5,19 +5,27 @@ from typing import Any
 
 from lightning.pytorch.utilities import CombinedLoader
 from nemo.collections.speechlm2.data import DataModule
-from omegaconf import DictConfig, OmegaConf
-from torch.utils.data import DataLoader
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch.utils.data import DataLoader, DistributedSampler
 
+from nemo_vtb import registry
 from nemo_vtb.config import check_keys
-from nemo_vtb.data.blend import Blend, DrawnRow, Measure
+from nemo_vtb.data.batching import HeldOutBatches
+from nemo_vtb.data.blend import Blend
 from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.data.entries import kind_entries
+from nemo_vtb.data.kinds import ALIGN
 from nemo_vtb.data.loader import BlendLoader
-from nemo_vtb.data.sources import ConversationSource, read_source
+from nemo_vtb.data.sources import ConversationSource, Reading, read_sources
 from nemo_vtb.errors import VTBError
 
-_COMMON_KEYS = ("prompt_format", "token_equivalent_duration", "audio_locator_tag", "max_duration", "max_bad_share",
-                "batch_tokens", "num_workers", "seed", "sample_rate")  # fmt: skip
-_BLEND_KEYS = ("unit", "strategy", "kinds")
+_COMMON_KEYS = ("prompt_format", "token_equivalent_duration", "audio_locator_tag", "min_duration", "max_duration",
+                "max_bad_share", "batch_tokens", "num_workers", "seed", "sample_rate")  # fmt: skip
+_BLEND_KEYS = ("unit", "strategy", "together", "kinds")
+_KIND_KEYS = ("share", "input_cfg", "reweight_temperature", "speak")
+# Switches of NeMo after 3.0 for what a blend always does.
+_ALWAYS_ON = ("indexed", "use_stateful_dataloader")
+DEFAULT_BATCH_TOKENS = 8192
 
 
 class VTBDataModule(DataModule):
@@ -26,27 +34,44 @@ class VTBDataModule(DataModule):
     Args:
         cfg: The ``data`` section.
         tokenizer: The model's tokenizer.
-        dataset: A VTBDataset; its prompt format is taken from ``train_ds`` where it has none.
+        dataset: A VTBDataset; prompt format and placeholder are taken from ``train_ds`` where it has none.
     """
 
     def __init__(self, cfg: DictConfig, tokenizer: Any, dataset: VTBDataset) -> None:
+        registry.register()
+        # NeMo's own constructor trips over sections that are null.
+        with open_dict(cfg):
+            for name in [name for name in cfg if cfg.get(name) is None]:
+                del cfg[name]
         super().__init__(cfg, tokenizer, dataset)
-        if getattr(dataset, "prompt_format", "") is None and "train_ds" in cfg:
-            dataset.prompt_format = cfg.train_ds.get("prompt_format")
+        self._loader: BlendLoader | None = None
+        if "train_ds" in cfg and isinstance(dataset, VTBDataset):
+            dataset.prompt_format = dataset.prompt_format or cfg.train_ds.get("prompt_format")
+            dataset.audio_tag = dataset.audio_tag or cfg.train_ds.get("audio_locator_tag")
 
     def train_dataloader(self) -> Any:
         """The blend's loader, or NeMo's where there is no blend."""
         cfg = self.cfg.get("train_ds")
         if cfg is None or "blend" not in cfg:
             return super().train_dataloader()
-        return BlendLoader(
-            build_blend(cfg, self.dataset),
+        _complete_last_batch(self.trainer)
+        self._loader = BlendLoader(
+            build_blend(cfg, self.dataset, self.trainer.accumulate_grad_batches if self.trainer is not None else 1),
             self.dataset,
-            cfg.get("batch_tokens", 8192),
+            cfg.get("batch_tokens", DEFAULT_BATCH_TOKENS),
             self._get_dp_rank(),
             self._get_world_size(),
             cfg.get("num_workers", 0),
+            cfg.get("max_bad_share", 0.0),
+            acknowledged=self.trainer is not None,
         )
+        return self._loader
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Tells the loader which batch is trained on, since Lightning fetches ahead of it."""
+        if self._loader is not None and self.trainer.training:
+            self._loader.acknowledge(batch)
+        return batch
 
     def val_dataloader(self) -> Any:
         """One loader per kind under ``validation_ds.kinds``; an empty list, not None, where nothing is validated."""
@@ -55,88 +80,104 @@ class VTBDataModule(DataModule):
             return []
         if "kinds" not in cfg:
             return super().val_dataloader()
+        reading = reading_of(cfg, "data.validation_ds", self.dataset)
+        ranks = self._get_world_size()
         loaders = {}
-        for kind, section in cfg.kinds.items():
-            sources = _read_kind(kind, section, cfg)
-            rows = [source.draw(i, 0) for source in sources for i in range(len(source))]
-            rows = rows[self._get_dp_rank() :: self._get_world_size()]
-            batches = _by_budget(rows, self.dataset, cfg.get("batch_tokens", 8192), cfg.token_equivalent_duration)
-            loaders[kind] = DataLoader(batches, batch_size=None, collate_fn=self.dataset.__getitem__)
+        for kind in cfg.kinds:
+            sources = _read_kind(kind, cfg.kinds, reading, "data.validation_ds.kinds")
+            batches = HeldOutBatches(sources, self.dataset, cfg.get("batch_tokens", DEFAULT_BATCH_TOKENS), ranks)
+            # Given a distributed sampler, Lightning does not put its own around what is split already.
+            sampler: DistributedSampler = DistributedSampler(batches, ranks, self._get_dp_rank(), shuffle=False)
+            loaders[kind] = DataLoader(batches, batch_size=None, sampler=sampler)
         return CombinedLoader(loaders, mode="max_size")
 
 
-def build_blend(cfg: DictConfig, dataset: VTBDataset) -> Blend:
-    """Reads every source of a ``train_ds`` section and returns the blend over them.
+def _complete_last_batch(trainer: Any) -> None:
+    """Counts the batch after which a checkpoint was saved.
+
+    Lightning 2.4 saves before it does so itself. Resumed, it would be one batch short: with gradient accumulation every
+    step would then hold other conversations than it would have held.
+    """
+    if trainer is not None and trainer.fit_loop.restarting:
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        for counted in (progress.current, progress.total):
+            counted.completed = counted.processed
+
+
+def build_blend(cfg: DictConfig, dataset: VTBDataset, batches_per_step: int = 1) -> Blend:
+    """Opens every source of a ``train_ds`` section and returns the blend over them.
+
+    Args:
+        cfg: The section.
+        dataset: Measures conversations.
+        batches_per_step: Batches per optimizer step: gradient accumulation.
 
     Raises:
-        VTBError: On unknown keys, kinds without data, or too many bad rows.
+        VTBError: On unknown or missing keys, kinds without data, or too many bad rows.
     """
-    check_keys(cfg, (*_COMMON_KEYS, "blend", "shuffle"), "data.train_ds")
+    check_keys(cfg, (*_COMMON_KEYS, *_ALWAYS_ON, "blend", "shuffle"), "data.train_ds")
     check_keys(cfg.blend, _BLEND_KEYS, "data.train_ds.blend")
+    for key in _ALWAYS_ON:
+        if not cfg.get(key, True):
+            raise VTBError(
+                f"data.train_ds.{key}=false cannot be had with a blend: its loader always is; remove the key"
+            )
+    if not cfg.blend.get("kinds"):
+        raise VTBError(
+            "missing config key data.train_ds.blend.kinds: a blend needs a kind with a share and an input_cfg"
+        )
+    if ALIGN in cfg.blend.kinds and cfg.blend.get("unit", "supervised_tokens") == "supervised_tokens":
+        raise VTBError(
+            f"blend.kinds.{ALIGN} has no supervised tokens to be a share of; set data.train_ds.blend.unit=total_tokens"
+        )
+    reading = reading_of(cfg, "data.train_ds", dataset, cfg.get("batch_tokens", DEFAULT_BATCH_TOKENS))
     sources, shares = {}, {}
     for kind, section in cfg.blend.kinds.items():
-        check_keys(section, ("share", "input_cfg"), f"data.train_ds.blend.kinds.{kind}")
-        sources[kind] = _read_kind(kind, section, cfg)
-        shares[kind] = float(section.get("share", 0.0))
+        where = f"data.train_ds.blend.kinds.{kind}"
+        check_keys(section, _KIND_KEYS, where)
+        if section.get("share") is None:
+            raise VTBError(f"missing config key {where}.share")
+        share = section.share
+        shares[kind] = OmegaConf.to_container(share) if isinstance(share, DictConfig) else share
+        sources[kind] = _read_kind(kind, cfg.blend.kinds, reading, "data.train_ds.blend.kinds")
     return Blend(
         sources,
         shares,
-        _Measurer(sources, dataset, cfg.token_equivalent_duration),
         cfg.blend.get("unit", "supervised_tokens"),
         cfg.blend.get("strategy", "stratified"),
         cfg.get("seed", 0),
+        cfg.blend.get("together", ()),
+        batches_per_step,
     )
 
 
-def _read_kind(kind: str, section: Mapping[str, Any], cfg: DictConfig) -> list[ConversationSource]:
-    if "input_cfg" not in section:
-        raise VTBError(f"kinds.{kind} has no input_cfg")
-    return [
-        read_source(
-            OmegaConf.to_container(entry, resolve=True),
-            kind,
-            cfg.audio_locator_tag,
-            cfg.token_equivalent_duration,
-            cfg.get("max_duration", 30.0),
-            cfg.get("max_bad_share", 0.0),
-        )
-        for entry in section["input_cfg"]
-    ]
+def reading_of(cfg: DictConfig, where: str, dataset: VTBDataset, max_total: int | None = None) -> Reading:
+    """Returns how the sources of a ``train_ds`` or ``validation_ds`` section are read.
+
+    Raises:
+        VTBError: On a missing key.
+    """
+    for key in ("audio_locator_tag", "token_equivalent_duration"):
+        if OmegaConf.is_missing(cfg, key) or cfg.get(key) is None:
+            raise VTBError(f"missing config key {where}.{key}")
+    if isinstance(dataset, VTBDataset) and dataset.prompt_format is None:
+        raise VTBError(f"missing config key {where}.prompt_format")
+    return Reading(
+        cfg.audio_locator_tag,
+        cfg.token_equivalent_duration,
+        cfg.get("max_duration", 30.0),
+        cfg.get("max_bad_share", 0.0),
+        max_total,
+        dataset,
+        cfg.get("min_duration", 0.1),
+    )
 
 
-class _Measurer:
-    """Weighs drawn rows in LLM positions; fixed rows are weighed once."""
-
-    def __init__(
-        self, sources: Mapping[str, list[ConversationSource]], dataset: VTBDataset, frame_seconds: float
-    ) -> None:
-        self._sources, self._dataset, self._frame_seconds = sources, dataset, frame_seconds
-        self._known: dict[tuple[str, int, int], Measure] = {}
-
-    def __call__(self, row: DrawnRow) -> Measure:
-        # An instruction's wording moves a length by a token or two between epochs, which a budget may ignore.
-        key = (row.kind, row.source, row.index)
-        if key not in self._known:
-            conversation = self._sources[row.kind][row.source].draw(row.index, row.epoch)
-            self._known[key] = measure(conversation, self._dataset, self._frame_seconds)
-        return self._known[key]
-
-
-def measure(conversation: Any, dataset: VTBDataset, frame_seconds: float) -> Measure:
-    """LLM positions of a conversation, audio frames included, and how many of them are supervised."""
-    encoded = dataset.encode(conversation)
-    frames = sum(-int(-cut.duration // frame_seconds) - 1 for cut in conversation.list_cuts())
-    return Measure(len(encoded.input_ids) + frames, int(encoded.loss_mask.sum()))
-
-
-def _by_budget(rows: list[Any], dataset: VTBDataset, budget: int, frame_seconds: float) -> list[list[Any]]:
-    batches: list[list[Any]] = [[]]
-    used = 0
-    for row in sorted(rows, key=lambda r: sum(cut.duration for cut in r.list_cuts())):
-        size = measure(row, dataset, frame_seconds).total
-        if batches[-1] and used + size > budget:
-            batches.append([])
-            used = 0
-        batches[-1].append(row)
-        used += size
-    return batches if rows else []
+def _read_kind(kind: str, kinds: Mapping[str, Any], reading: Reading, where: str) -> list[ConversationSource]:
+    temperature = kinds[kind].get("reweight_temperature", 1.0)
+    return read_sources(
+        kind_entries(kinds, kind, where),
+        kind,
+        reading,
+        temperature if isinstance(temperature, (int, float)) else list(temperature),
+    )

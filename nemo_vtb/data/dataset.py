@@ -1,6 +1,8 @@
 """Conversations to a batch: audio, token ids, loss mask, kinds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +13,35 @@ from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.data.salm_dataset import SALMDataset, left_collate_vectors
 
+from nemo_vtb import registry
+from nemo_vtb.data.audio_check import signal
+from nemo_vtb.data.batching import is_unscored
 from nemo_vtb.data.kinds import kind_of
-from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.turn_mask import EncodedConversation, encode_turns, merged_turns
 
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
 
 SAMPLE_RATE = 16_000
+# Stands in no text: where nobody has said what the placeholder is, none can be taken apart.
+_NO_TAG = "\0"
+# Two tokenizers that agree on this and on the size of their vocabulary give, for all that matters here, equal lengths.
+_PROBE = "Grüße! 你好, мир 12345 naïve\n\n<|im_end|><end_of_turn> don't   Ünïcödé 🙂"
+
+
+@dataclass
+class LoadedConversation:
+    """A conversation with its audio in memory.
+
+    Attributes:
+        conversation: Its clips numbered, so that clips which share an id elsewhere stay apart.
+        signals: Mono, 16 kHz, float32, one ``(samples,)`` per clip.
+        encoded: Token ids and loss mask.
+    """
+
+    conversation: "NeMoMultimodalConversation"
+    signals: list[torch.Tensor]
+    encoded: EncodedConversation
 
 
 class VTBDataset(SALMDataset):
@@ -35,34 +58,61 @@ class VTBDataset(SALMDataset):
         tokenizer: The model's tokenizer, the audio placeholder included.
         prompt_format: A NeMo prompt format name. Without one, ids and masks must come with the conversations, as NeMo's
             own loaders attach them; the data module sets it from ``data.train_ds.prompt_format``.
+        audio_tag: The audio placeholder, for text that contains it literally; the data module sets it from
+            ``data.train_ds.audio_locator_tag``.
     """
 
-    def __init__(self, tokenizer: AutoTokenizer, prompt_format: str | None = None) -> None:
+    def __init__(
+        self, tokenizer: AutoTokenizer, prompt_format: str | None = None, audio_tag: str | None = None
+    ) -> None:
+        registry.register()
         super().__init__(tokenizer)
-        self.prompt_format = prompt_format
+        self.prompt_format, self.audio_tag = prompt_format, audio_tag
+        self._made: tuple[str, PromptFormatter] = ("", None)
 
     def encode(self, conversation: "NeMoMultimodalConversation") -> EncodedConversation:
         """Token ids and loss mask of one conversation."""
         if self.prompt_format is None:
             return EncodedConversation(np.asarray(conversation.input_ids), np.asarray(conversation.mask))
-        tag = next((turn.audio_locator_tag for turn in conversation.turns if hasattr(turn, "cut")), None)
-        formatter = PromptFormatter.resolve(self.prompt_format)(self.tokenizer)
-        return encode_turns(merged_turns(conversation, tag or _special_tag(self.tokenizer)), formatter)
+        own = (turn.audio_locator_tag for turn in conversation.turns if hasattr(turn, "cut"))
+        encoded = encode_turns(merged_turns(conversation, next(own, self.audio_tag) or _NO_TAG), self._formatter())
+        if is_unscored(conversation):
+            encoded.loss_mask[:] = False
+        return encoded
 
-    def __getitem__(self, conversations: Iterable["NeMoMultimodalConversation"]) -> dict[str, Any]:
-        """Collates a batch.
+    def encoding_key(self) -> str:
+        """Names the tokenizer and the prompt format: equal keys, equal lengths."""
+        ids = self.tokenizer.text_to_ids(_PROBE)
+        return f"{self.prompt_format} {self.tokenizer.vocab_size} {ids}"
+
+    def load(self, conversation: "NeMoMultimodalConversation") -> LoadedConversation:
+        """Reads the audio of a conversation and encodes its text.
 
         Raises:
-            VTBError: Names the conversation whose audio cannot be read.
+            BadRow: If a clip cannot be read, or is not finite.
         """
-        batch = [_with_unique_cuts(conversation) for conversation in conversations]
-        cuts = [cut for conversation in batch for cut in conversation.list_cuts()]
-        audios, audio_lens = _load(cuts)
-        encoded = [self.encode(conversation) for conversation in batch]
+        conversation = _with_unique_cuts(conversation)
+        signals = [signal(cut, SAMPLE_RATE, clip_name(cut)) for cut in conversation.list_cuts()]
+        return LoadedConversation(conversation, signals, self.encode(conversation))
+
+    def __getitem__(self, conversations: Iterable["NeMoMultimodalConversation"]) -> dict[str, Any]:
+        """Makes a batch.
+
+        Raises:
+            BadRow: Names the clip that cannot be read.
+        """
+        return self.collate([self.load(conversation) for conversation in conversations])
+
+    def collate(self, loaded: Sequence[LoadedConversation]) -> dict[str, Any]:
+        """Makes a batch of loaded conversations."""
+        batch = [item.conversation for item in loaded]
+        encoded = [item.encoded for item in loaded]
+        signals = [signal for item in loaded for signal in item.signals]
+        lengths = [len(signal) for signal in signals]
         return {
-            "audios": audios,
-            "audio_lens": audio_lens,
-            "audio_ids": [cut.id.split("#", 1)[1] for cut in cuts],
+            "audios": torch.nn.utils.rnn.pad_sequence(signals, batch_first=True) if signals else torch.zeros(0),
+            "audio_lens": torch.tensor(lengths, dtype=torch.long),
+            "audio_ids": [clip_name(cut) for conversation in batch for cut in conversation.list_cuts()],
             "input_ids": left_collate_vectors([e.input_ids for e in encoded], padding_value=self.pad_id),
             "loss_mask": left_collate_vectors([e.loss_mask for e in encoded], padding_value=0).bool(),
             "encoded": encoded,
@@ -72,42 +122,41 @@ class VTBDataset(SALMDataset):
             "transcripts": [self._transcript(turn) for c in batch for turn in c.turns if hasattr(turn, "cut")],
         }
 
+    def _formatter(self) -> PromptFormatter:
+        assert self.prompt_format is not None
+        if self._made[0] != self.prompt_format:
+            self._made = self.prompt_format, PromptFormatter.resolve(self.prompt_format)(self.tokenizer)
+        return self._made[1]
+
     def _transcript(self, turn: Any) -> np.ndarray | None:
         # With the space that a word has inside a sentence: those are the tokens the LLM knows best.
         return np.asarray(self.tokenizer.text_to_ids(f" {turn.text}"), dtype=np.int64) if turn.text else None
 
 
 def _with_unique_cuts(conversation: "NeMoMultimodalConversation") -> "NeMoMultimodalConversation":
-    """Numbers the cuts, so that clips that share an id elsewhere stay apart; the name follows behind ``#``."""
+    """Numbers the cuts, so that clips that share an id elsewhere stay apart; the reader's id follows behind ``#``."""
     turns = [
-        fastcopy(turn, cut=turn.cut.with_id(f"{number}#{_clip_name(turn.cut)}")) if hasattr(turn, "cut") else turn
+        fastcopy(turn, cut=turn.cut.with_id(f"{number}#{turn.cut.id}")) if hasattr(turn, "cut") else turn
         for number, turn in enumerate(conversation.turns)
     ]
     return fastcopy(conversation, turns=turns)
 
 
-def _clip_name(cut: Any) -> str:
-    """The file and the span within it: what the clip is, whatever its reader called it."""
+def clip_name(cut: Any) -> str:
+    """What a clip is, whatever its reader called it: the file and the span within it, or a digest of its bytes."""
+    names = []
+    for track in getattr(cut, "tracks", None) or [cut]:
+        inner = getattr(track, "cut", track)
+        if getattr(inner, "has_recording", False):
+            changed = inner.recording.transforms or ""
+            names.append(f"{_origin(inner)}@{inner.start:.3f}+{inner.duration:.3f}{changed}")
+    return "|".join(names)
+
+
+def _origin(cut: Any) -> str:
     source = cut.recording.sources[0]
-    origin = source.source if source.type == "file" else cut.id
-    return f"{origin}@{cut.start:.3f}+{cut.duration:.3f}"
-
-
-def _load(cuts: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    if not cuts:
-        return torch.zeros(0), torch.zeros(0, dtype=torch.long)
-    signals = []
-    for cut in cuts:
-        try:
-            audio = cut.resample(SAMPLE_RATE).load_audio()
-        except Exception as error:
-            raise VTBError(f"audio {cut.id.split('#', 1)[1]} cannot be read: {error}") from error
-        signals.append(torch.from_numpy(audio.mean(axis=0)))
-    lengths = torch.tensor([len(signal) for signal in signals])
-    return torch.nn.utils.rnn.pad_sequence(signals, batch_first=True), lengths
-
-
-def _special_tag(tokenizer: AutoTokenizer) -> str:
-    """The audio placeholder, found among the tokenizer's added tokens: text must not name it by accident."""
-    added = list(tokenizer.tokenizer.added_tokens_encoder)
-    return added[-1] if added else "<|audio|>"
+    if isinstance(source.source, str):
+        return source.source
+    # Clips that a tar was read into memory for: two members of one name are told apart by what they hold.
+    data = source.source if isinstance(source.source, bytes) else cut.recording.load_audio().tobytes()
+    return f"{cut.recording.id}#{blake2b(data, digest_size=8).hexdigest()}"

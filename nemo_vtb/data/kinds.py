@@ -1,4 +1,8 @@
-"""The four kinds of data of VoiceTextBlender; speech recognition and translation are counted apart."""
+"""The four kinds of data of VoiceTextBlender; speech recognition and translation are counted apart.
+
+``align`` beside them holds transcribed clips that only the embedding alignment loss hears: they teach the adapter at a
+fraction of what a conversation costs the LLM.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,6 +10,7 @@ if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
 
 KINDS = ("text", "asr", "ast", "sqa", "mixed")
+ALIGN = "align"
 
 
 def kind_of(conversation: "NeMoMultimodalConversation") -> str:

@@ -1,20 +1,36 @@
-"""A stateful data loader over a blend: batches ahead in workers, state at the batch last handed out."""
+"""A stateful data loader over a blend: workers walk ahead, the state is that of the batch last trained on."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
-from copy import deepcopy
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
-from torch.utils.data import DataLoader, Dataset
+from nemo.utils import logging
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from nemo_vtb.data.batching import stand_in
 from nemo_vtb.data.blend import Blend, BlendState, DrawnRow
 from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.data.rows import BadRow
 from nemo_vtb.errors import VTBError
+
+
+class Dropped(NamedTuple):
+    """A conversation that became unusable after its index was made; nothing takes its place in its batch."""
+
+    kind: str
+    source: int
+    row: int
+    reason: str
+    message: str
 
 
 class BlendLoader:
     """Endless batches of a blend for one rank.
 
-    Lightning saves ``state_dict`` of rank 0 and gives it to every rank; it holds nothing that differs between ranks.
+    A batch has the keys of ``VTBDataset``, ``data_state`` (the state behind it, as JSON) and ``dropped``. Lightning
+    saves ``state_dict`` of rank 0 and gives it to every rank; it holds nothing that differs between ranks.
 
     Args:
         blend: The walk.
@@ -23,6 +39,12 @@ class BlendLoader:
         rank: This rank among the data-parallel ones.
         world_size: Number of data-parallel ranks.
         num_workers: Worker processes that load audio ahead.
+        max_bad_share: Share of a source's rows that may be dropped; 0 stops at the first.
+        acknowledged: The state moves on with ``acknowledge``, not when a batch is handed out. Lightning fetches one
+            batch before it trains on the one at hand, and throws the former away at the end of an epoch.
+
+    Attributes:
+        dropped: Conversations dropped on this rank since its start, by kind and reason.
     """
 
     def __init__(
@@ -33,64 +55,148 @@ class BlendLoader:
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
+        max_bad_share: float = 0.0,
+        acknowledged: bool = False,
     ) -> None:
         self.blend = blend
+        self.dropped: Counter[tuple[str, str]] = Counter()
         self._dataset, self._batch_tokens = dataset, batch_tokens
         self._rank, self._world_size, self._num_workers = rank, world_size, num_workers
+        self._max_bad_share, self._acknowledged = max_bad_share, acknowledged
         self._state = blend.start()
+        self._lost: dict[tuple[str, int], set[int]] = {}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        states: list[BlendState] = []
-
-        def walk() -> Iterator[list[DrawnRow]]:
-            ahead = deepcopy(self._state)
-            while True:
-                batches = self.blend.step(ahead, self._batch_tokens, self._world_size)
-                states.append(deepcopy(ahead))
-                yield batches[self._rank]
-
-        loader = DataLoader(
-            _BlendRows(self.blend, self._dataset),
-            sampler=_Endless(walk),
-            batch_size=None,
-            num_workers=self._num_workers,
-        )
-        for batch in loader:
-            self._state = states.pop(0)
+        walk = _Walk(self.blend, self._dataset, self._batch_tokens, self._rank, self._world_size, self._state.to_dict())
+        for batch in DataLoader(walk, batch_size=None, num_workers=self._num_workers):
+            if isinstance(batch, VTBError):
+                raise batch
+            for dropped in batch["dropped"]:
+                self._drop(dropped)
+            if not self._acknowledged:
+                self.acknowledge(batch)
             yield batch
 
+    def acknowledge(self, batch: dict[str, Any]) -> None:
+        """Takes note that a batch is being trained on: a resume goes on with the next one."""
+        self._state = BlendState(**json.loads(batch["data_state"]))
+
     def state_dict(self) -> dict[str, Any]:
-        """Returns where the walk is after the batch last handed out."""
-        return self._state.to_dict()
+        """Returns where the walk is, and what must be the same for it to go on exactly."""
+        return {
+            **self._state.to_dict(),
+            "seed": self.blend.seed,
+            "fingerprint": self._fingerprint(),
+            "world_size": self._world_size,
+            "batch_tokens": self._batch_tokens,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state.
 
+        Other shares, another strategy, number of ranks or of workers, or another budget are fine: the walk goes on
+        after the last conversation drawn, without repeats; only which batch and rank a conversation falls in changes.
+
         Raises:
-            VTBError: If the state belongs to other kinds or sources.
+            VTBError: If the data or the seed have changed, naming what differs.
         """
-        loaded, start = BlendState(**state), self.blend.start()
-        if {k: len(v) for k, v in loaded.drawn.items()} != {k: len(v) for k, v in start.drawn.items()}:
+        try:
+            walk = BlendState(**{key: state[key] for key in ("step", "drawn", "owed", "owed_turns")})
+            saved, seed, ranks, budget = (state[key] for key in ("fingerprint", "seed", "world_size", "batch_tokens"))
+        except KeyError as error:
             raise VTBError(
-                "the checkpoint's data state has other kinds or sources than data.train_ds.blend "
-                f"({sorted(loaded.drawn)} against {sorted(start.drawn)}); resume with the config it was trained with"
+                f"the checkpoint's data state has no {error}: another version of nemo_vtb wrote it"
+            ) from error
+        _check_same(saved, self._fingerprint())
+        if seed != self.blend.seed:
+            raise VTBError(
+                f"data.train_ds.seed is {self.blend.seed}, the checkpoint was trained with {seed}: another order would "
+                "repeat some conversations and lose others; resume with the same seed"
             )
-        self._state = loaded
+        start = self.blend.start()
+        if walk.owed_turns.keys() != start.owed_turns.keys():
+            walk.owed_turns = start.owed_turns
+        if (ranks, budget) != (self._world_size, self._batch_tokens):
+            logging.warning(
+                f"nemo_vtb: resuming after step {walk.step} with {self._world_size} ranks of {self._batch_tokens} "
+                f"positions instead of {ranks} of {budget}. No conversation is repeated or lost; kept is their order, "
+                "not which of them share a batch."
+            )
+        self._state = walk
+
+    def _fingerprint(self) -> dict[str, list[str]]:
+        return {
+            kind: [f"{source.name}: {source.fingerprint}" for source in of_kind]
+            for kind, of_kind in self.blend.sources.items()
+        }
+
+    def _drop(self, dropped: Dropped) -> None:
+        self.dropped[dropped.kind, dropped.reason] += 1
+        lost = self._lost.setdefault((dropped.kind, dropped.source), set())
+        lost.add(dropped.row)
+        source = self.blend.sources[dropped.kind][dropped.source]
+        if self._max_bad_share <= 0:
+            raise VTBError(f"{dropped.message} (set data.train_ds.max_bad_share to skip and count such rows)")
+        if len(lost) > self._max_bad_share * len(source):
+            raise VTBError(
+                f"{dropped.kind}/{source.name}: {len(lost)} of {len(source)} conversations could not be loaded, "
+                f"max_bad_share is {self._max_bad_share}; the last one: {dropped.message}"
+            )
+        logging.warning(f"nemo_vtb: left out of its batch: {dropped.message}")
 
 
-class _Endless:
-    def __init__(self, walk: Any) -> None:
-        self._walk = walk
+class _Walk(IterableDataset):
+    """The batches of one rank; each worker walks all steps and makes every so-manieth batch."""
 
-    def __iter__(self) -> Iterator[list[DrawnRow]]:
-        return self._walk()
+    def __init__(
+        self, blend: Blend, dataset: VTBDataset, budget: int, rank: int, ranks: int, state: dict[str, Any]
+    ) -> None:
+        self._blend, self._dataset, self._budget, self._rank, self._ranks = blend, dataset, budget, rank, ranks
+        self._state = state
+
+    def __iter__(self) -> Iterator[dict[str, Any] | VTBError]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker is not None else (0, 1)
+        state = BlendState(**json.loads(json.dumps(self._state)))
+        for number in count():
+            rows = self._blend.step(state, self._budget, self._ranks)[self._rank]
+            if number % stride == first:
+                try:
+                    yield {**self._batch(rows), "data_state": json.dumps(state.to_dict())}
+                except VTBError as error:
+                    # Raised here, it would reach the user wrapped in the worker's traceback.
+                    yield VTBError(str(error))
+
+    def _batch(self, rows: list[DrawnRow]) -> dict[str, Any]:
+        loaded, dropped = [], []
+        for row in rows:
+            try:
+                loaded.append(self._dataset.load(self._blend.fetch(row)))
+            except Exception as error:
+                if isinstance(error, VTBError) and not isinstance(error, BadRow):
+                    raise  # no row is to blame
+                reason = error.reason if isinstance(error, BadRow) else "unreadable row"
+                where = getattr(self._blend.sources[row.kind][row.source], "where", str)(row.row)
+                # Audio libraries add pages about what they have tried.
+                message = f"{where}: {error}".splitlines()[0]
+                dropped.append(Dropped(row.kind, row.source, row.row, reason, message))
+        if not loaded:
+            loaded.append(self._dataset.load(stand_in(rows[0].kind)))
+        return {**self._dataset.collate(loaded), "dropped": dropped}
 
 
-class _BlendRows(Dataset):
-    """Fetches the conversations of one batch; runs in the workers."""
-
-    def __init__(self, blend: Blend, dataset: VTBDataset) -> None:
-        self._blend, self._dataset = blend, dataset
-
-    def __getitem__(self, rows: list[DrawnRow]) -> dict[str, Any]:
-        return self._dataset[[self._blend.fetch(row) for row in rows]]
+def _check_same(saved: dict[str, list[str]], now: dict[str, list[str]]) -> None:
+    if saved.keys() != now.keys():
+        raise VTBError(
+            f"the checkpoint was trained on the kinds {', '.join(saved)}, data.train_ds.blend has {', '.join(now)}; "
+            "resume with the config it was trained with"
+        )
+    for kind in saved:
+        for number in range(max(len(saved[kind]), len(now[kind]))):
+            before, after = (of[kind][number] if number < len(of[kind]) else "nothing" for of in (saved, now))
+            if before != after:
+                raise VTBError(
+                    f"the data of kind {kind} have changed since the checkpoint was written: input_cfg entry "
+                    f"{number + 1} was '{before}' and is '{after}'. Resume with the same files, tokenizer and prompt "
+                    "format; to go on with other data, start anew from the checkpoint's weights."
+                )

@@ -1,43 +1,97 @@
 """What a batch feeds the model, token by token."""
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+if TYPE_CHECKING:
+    from nemo_vtb.data.dataset import VTBDataset
+    from nemo_vtb.parts.turn_mask import EncodedConversation
 
-def preview(cfg: DictConfig, kind: str | None = None) -> Iterator[str]:
-    """Yields the lines of one conversation of each kind: position, id, token, and ``*`` where it carries loss.
+
+def preview(cfg: DictConfig, kind: str | None = None, count: int = 1) -> Iterator[str]:
+    """Yields the lines of conversations of each kind, as they are drawn in the first epoch.
 
     Args:
         cfg: A training config with ``data.train_ds.blend``.
         kind: Show this kind only.
+        count: Conversations of each kind.
+
+    Raises:
+        VTBError: If the prompt format cannot be trained, or the data cannot be read.
     """
-    from nemo.collections.common.tokenizers import AutoTokenizer
+    from nemo_vtb.data.datamodule import build_blend
+    from nemo_vtb.data.size import measure
 
-    from nemo_vtb import registry
-    from nemo_vtb.assets import resolve
-    from nemo_vtb.data.datamodule import build_blend, measure
-    from nemo_vtb.data.dataset import VTBDataset
-
-    registry.register()
     OmegaConf.resolve(cfg)
-    tokenizer = AutoTokenizer(resolve(cfg.model.get("tokenizer_path") or cfg.model.pretrained_llm), use_fast=True)
-    tokenizer.add_special_tokens({"additional_special_tokens": [cfg.model.audio_locator_tag]})
-    section = cfg.data.train_ds
-    dataset = VTBDataset(tokenizer, section.prompt_format)
+    dataset = dataset_of(cfg)
+    section, tokenizer = cfg.data.train_ds, dataset.tokenizer
     blend = build_blend(section, dataset)
     for name, sources in blend.sources.items():
         if kind not in (None, name):
             continue
-        conversation = sources[0].draw(0, 0)
-        encoded = dataset.encode(conversation)
-        size = measure(conversation, dataset, section.token_equivalent_duration)
-        weights = f"{size.total} positions, {size.supervised} supervised; share {blend.shares[name]:.2f}"
-        yield f"== {name}: {conversation.id} ({weights})"
-        cuts = iter(conversation.list_cuts())
-        for position, (token, target) in enumerate(zip(encoded.input_ids, encoded.loss_mask, strict=True)):
-            text = tokenizer.ids_to_tokens([int(token)])[0]
-            if text == cfg.model.audio_locator_tag:
-                cut = next(cuts)
-                text += f"   <- {cut.id} ({cut.duration:.2f} s)"
-            yield f"{position:5d} {token:7d} {'*' if target else ' '} {text}"
+        rows = ((source, index) for source in sources for index in range(len(source)))
+        for source, index in islice(rows, count):
+            conversation = source.draw(index, 0)
+            size = measure(conversation, dataset, section.token_equivalent_duration)
+            about = f"{size.total} positions, {size.supervised} supervised; share {blend.shares.at(0)[name]:.2f}"
+            yield f"== {name}: {conversation.id} ({about})"
+            encoded = dataset.encode(conversation)
+            yield from token_lines(
+                encoded, conversation, tokenizer, cfg.model.audio_locator_tag, section.token_equivalent_duration
+            )
+
+
+def dataset_of(cfg: DictConfig) -> "VTBDataset":
+    """Returns the dataset of a training config, without building its model.
+
+    Raises:
+        VTBError: If the prompt format cannot be trained with the tokenizer.
+    """
+    from nemo.collections.common.prompts import PromptFormatter
+    from nemo.collections.common.tokenizers import AutoTokenizer
+
+    from nemo_vtb import registry
+    from nemo_vtb.assets import resolve
+    from nemo_vtb.data.dataset import VTBDataset
+    from nemo_vtb.parts.prompt_formats import check_prompt_format
+
+    registry.register()
+    tokenizer = AutoTokenizer(resolve(cfg.model.get("tokenizer_path") or cfg.model.pretrained_llm), use_fast=True)
+    tokenizer.add_special_tokens({"additional_special_tokens": [cfg.model.audio_locator_tag]})
+    prompt_format = cfg.data.train_ds.prompt_format
+    check_prompt_format(PromptFormatter.resolve(prompt_format)(tokenizer))
+    return VTBDataset(tokenizer, prompt_format, cfg.model.audio_locator_tag)
+
+
+def token_lines(
+    encoded: "EncodedConversation", conversation: Any, tokenizer: Any, audio_tag: str, frame_seconds: float
+) -> Iterator[str]:
+    """Yields a line for each token: LLM position, id, ``*`` where it carries loss, and its text.
+
+    A clip is one line with the span of positions its frames take.
+
+    Args:
+        encoded: Token ids and loss mask.
+        conversation: Where the clips are found.
+        tokenizer: NeMo's wrapper.
+        audio_tag: The placeholder of a clip.
+        frame_seconds: Audio per LLM position.
+    """
+    cuts = iter(conversation.list_cuts())
+    position = 0
+    for token, learnt in zip(encoded.input_ids.tolist(), encoded.loss_mask.tolist(), strict=True):
+        (piece,) = tokenizer.ids_to_tokens([token])
+        if piece == audio_tag:
+            cut = next(cuts)
+            frames = -int(-cut.duration // frame_seconds)
+            span = f"{position}-{position + frames - 1}"
+            yield f"{span:>9} {token:6d} {'*' if learnt else ' '} ♪ {cut.id} ({cut.duration:.2f} s)"
+            position += frames
+        else:
+            text = tokenizer.ids_to_text([token], remove_special_tokens=False)
+            # Part of a character has no text of its own.
+            yield f"{position:9d} {token:6d} {'*' if learnt else ' '} {piece if '�' in text else repr(text)}"
+            position += 1

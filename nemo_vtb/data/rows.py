@@ -1,5 +1,6 @@
 """Reading JSONL with errors that name file and line, and skipping bad rows only as far as the config allows."""
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +11,33 @@ from typing import Any, TypeVar
 from nemo_vtb.errors import VTBError
 
 T = TypeVar("T")
+
+# What can be wrong with a row, with the remedy. Counters, lint and reports use these names.
+REMEDIES = {
+    "broken JSON": "write one UTF-8 JSON object per line",
+    "missing field": "add the field, or name the data type that fits the file",
+    "unknown role": "name the speaker User, Assistant or System",
+    "turn order": "begin with the user's turn, after at most one system turn",
+    "no assistant turn": "add the answer the model shall learn",
+    "nothing supervised": "give the answer a text",
+    "audio answer": "answers are text: give the assistant's turn a transcript instead of a clip",
+    "wrong placeholder count": "list one audio file per placeholder",
+    "missing audio": "restore the file, or correct the path",
+    "unsafe path": "keep audio below the manifest's folder, or name its folder as audio_root",
+    "unreadable audio": "encode the file again",
+    "truncated audio": "restore the whole file, or correct the duration in the manifest",
+    "zero length": "remove the row: there is nothing to hear",
+    "clip length": "cut the recording, or change min_duration and max_duration",
+    "not finite": "encode the file again without NaN and infinite samples",
+    "no fitting prompt": "add a wording to the prompt pool that this row's text can follow",
+    "missing language": "name the languages in the row or under tags (source_lang, target_lang)",
+    "too long": "raise batch_tokens, or shorten the conversation",
+    "unreadable row": "see the message; a row should never bring a reader down",
+    "changed file": "leave files alone while they are trained on",
+    "not in speech bank": "synthesise the missing sentences, or let them be: such rows do not count as bad",
+}
+# Left out and counted, but not wrong: max_bad_share does not concern them.
+NOT_BAD = ("not in speech bank",)
 
 
 @dataclass
@@ -34,7 +62,7 @@ class BadRows:
         Raises:
             VTBError: At once when no row may be skipped.
         """
-        if self.max_share <= 0:
+        if self.max_share <= 0 and reason not in NOT_BAD:
             raise VTBError(f"{message} (set data.train_ds.max_bad_share to skip and count such rows)")
         self.reasons[reason] += 1
         self.first.setdefault(reason, message)
@@ -45,9 +73,10 @@ class BadRows:
         Raises:
             VTBError: When more than ``max_share`` of the rows were bad.
         """
-        bad = sum(self.reasons.values())
+        bad = sum(count for reason, count in self.reasons.items() if reason not in NOT_BAD)
         if bad > self.max_share * (bad + self.good):
-            examples = "\n  ".join(f"{count} x {self.first[reason]}" for reason, count in self.reasons.items())
+            reasons = ((reason, count) for reason, count in self.reasons.items() if reason not in NOT_BAD)
+            examples = "\n  ".join(f"{count} x {self.first[reason]}" for reason, count in reasons)
             raise VTBError(
                 f"{where}: {bad} of {bad + self.good} rows are bad, max_bad_share is {self.max_share}\n  {examples}"
             )
@@ -57,43 +86,73 @@ class BadRow(VTBError):
     """One row that cannot become a conversation.
 
     Args:
-        reason: A short name to count by.
-        message: What is wrong and the remedy, without file and line.
+        reason: A short name to count by, one of ``REMEDIES``.
+        message: What is wrong, without file and line.
     """
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survives the way from a worker process, which Exception alone does not with two arguments."""
+        return type(self), (self.reason, str(self))
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """Parses one line of a JSONL file.
+
+    Raises:
+        BadRow: If it is not a JSON object in UTF-8.
+    """
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise BadRow("broken JSON", f"broken JSON: {error.msg} at column {error.colno}") from error
+    except UnicodeDecodeError as error:
+        raise BadRow("broken JSON", f"broken JSON: the line is not UTF-8 at byte {error.start}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested thousandfold
+        raise BadRow("broken JSON", f"broken JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise BadRow("broken JSON", "the line is not a JSON object")
+    return row
+
+
+def open_lines(path: str | Path) -> Any:
+    """Opens a file of lines for reading bytes, unpacking ``.gz``.
+
+    Raises:
+        VTBError: If there is no such file.
+    """
+    if not Path(path).is_file():
+        raise VTBError(f"no such file: {path}")
+    return gzip.open(path, "rb") if str(path).endswith(".gz") else open(path, "rb")
+
 
 def parsed_rows(path: str | Path, parse: Callable[[dict[str, Any], str], T], bad: BadRows) -> Iterator[T]:
     """Parses each line of a JSONL file.
 
     Args:
-        path: The file.
+        path: The file, plain or ``.gz``.
         parse: Takes a row and its position ``file:line``; raises BadRow.
         bad: The counter; its limit is checked at the end of the file.
 
     Raises:
-        VTBError: If the file is missing, or too many rows are bad.
+        VTBError: If the file is missing or no whole gzip file, or too many rows are bad.
     """
-    if not Path(path).is_file():
-        raise VTBError(f"no such file: {path}")
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            where = f"{path}:{number}"
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise BadRow("broken JSON", "the line is not a JSON object")
-                parsed = parse(row, where)
-            except json.JSONDecodeError as error:
-                bad.skip("broken JSON", f"{where}: broken JSON: {error.msg} at column {error.colno}")
-            except BadRow as error:
-                bad.skip(error.reason, f"{where}: {error}")
-            else:
-                bad.good += 1
-                yield parsed
+    with open_lines(path) as lines:
+        try:
+            for number, line in enumerate(lines, start=1):
+                where = f"{path}:{number}"
+                if not line.strip():
+                    continue
+                try:
+                    parsed = parse(parse_line(line), where)
+                except BadRow as error:
+                    bad.skip(error.reason, f"{where}: {error}")
+                else:
+                    bad.good += 1
+                    yield parsed
+        except (EOFError, gzip.BadGzipFile, OSError) as error:
+            raise VTBError(f"{path} cannot be read to its end: {error}") from error
     bad.check(str(path))

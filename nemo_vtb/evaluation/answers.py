@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.inference.generate import default_generation_config, prompt_embeddings
+from nemo_vtb.inference.generate import default_generation_config, prompt_embeddings, row_gate
 from nemo_vtb.parts.turn_mask import encode_turns, merged_turns
 
 if TYPE_CHECKING:
@@ -59,8 +59,6 @@ def answer_tasks(
         batch_size: Prompts at a time, alike in length.
         label: Name on the progress bar.
     """
-    from nemo.collections.speechlm2.parts.pretrained import move_embedding
-
     training = model.training
     model.eval()
     answers = [""] * len(tasks)
@@ -71,12 +69,8 @@ def answer_tasks(
             batch = dataset[[tasks[i].conversation for i in part]]
             rows = [_prompt_ids(model, tasks[i].conversation) for i in part]
             embeds, mask = prompt_embeddings(model, rows, batch)
-            with move_embedding(model):
-                ids = model.llm.generate(
-                    inputs_embeds=embeds,
-                    attention_mask=mask,
-                    generation_config=default_generation_config(model, max_new_tokens=max_new_tokens),
-                )
+            config = default_generation_config(model, max_new_tokens=max_new_tokens)
+            ids = model.backbone.generate(embeds, mask, config, row_gate(model, rows))
             for i, row in zip(part, ids.tolist(), strict=True):
                 answers[i] = model.tokenizer.ids_to_text(row).strip()
             bar.update(len(part))

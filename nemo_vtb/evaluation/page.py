@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_vtb.evaluation.page_charts import curves, loss_chart, share_chart
-from nemo_vtb.evaluation.page_format import MISSING, duration, number, section
+from nemo_vtb.evaluation.page_format import MISSING, duration, number, section, unit_of
 from nemo_vtb.evaluation.page_samples import samples_table
 from nemo_vtb.evaluation.page_tiles import language_table, tiles
 from nemo_vtb.evaluation.page_verdict import cautions, headline
@@ -67,8 +67,9 @@ def _shares(report: Mapping[str, Any]) -> str:
     asked, realised = section(report, "asked_share"), section(report, "realised_share")
     if not asked and not realised:
         return ""
-    chart = share_chart("shares", "Asked and realised share of supervised tokens by kind", asked, realised)
-    return _figure("Blend", "What the model was trained on, counted in supervised tokens.", chart)
+    unit = unit_of(report)
+    chart = share_chart("shares", f"Asked and realised share of {unit} by kind", asked, realised, unit)
+    return _figure("Blend", f"What the model was trained on, counted in {unit}.", chart)
 
 
 def _languages(report: Mapping[str, Any]) -> str:

@@ -99,8 +99,8 @@ def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) ->
     return _svg(name, label, draw)
 
 
-def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mapping[str, Any]) -> str:
-    """Draws, per kind, the share of supervised tokens that was asked for (pale) and the one that came (full).
+def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mapping[str, Any], unit: str) -> str:
+    """Draws, per kind, the share of ``unit`` that was asked for (pale) and the one that came (full).
 
     Raises:
         VTBError: If matplotlib is not installed.
@@ -123,7 +123,7 @@ def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mappi
         axes.grid(visible=False, axis="y")
         axes.set_xlim(left=0)
         axes.margins(x=0.12)
-        axes.set_xlabel("share of supervised tokens (%)")
+        axes.set_xlabel(f"share of {unit} (%)")
         ink = _STAND_IN["--quiet"]
         axes.bar(0, 0, color=ink, alpha=0.4, label="asked")
         axes.bar(0, 0, color=ink, label="realised")

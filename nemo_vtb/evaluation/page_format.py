@@ -6,6 +6,12 @@ from numbers import Real
 from typing import Any
 
 MISSING = "–"
+_UNITS = {"total_tokens": "LLM positions", "examples": "conversations", "steps": "steps"}
+
+
+def unit_of(report: Mapping[str, Any]) -> str:
+    """Returns what the shares of the blend are shares of, in words."""
+    return _UNITS.get(str(report.get("share_unit")), "supervised tokens")
 
 
 def section(report: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:

@@ -4,7 +4,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nemo_vtb.evaluation.page_format import before_after, decimal, duration, listed, number, percent, points, section
+from nemo_vtb.evaluation.page_format import (
+    before_after,
+    decimal,
+    duration,
+    listed,
+    number,
+    percent,
+    points,
+    section,
+    unit_of,
+)
 
 LANGUAGES = {
     "ar": "Arabic",
@@ -156,12 +166,11 @@ def _about_training(report: Mapping[str, Any]) -> list[str]:
     if broken:
         told.append(f"The training loss was not a number at {broken} of {len(rows)} logged steps.")
     asked, realised = section(report, "asked_share"), section(report, "realised_share")
+    unit = unit_of(report)
     for kind in asked:
         wanted, got = number(asked, kind), number(realised, kind)
         if wanted is not None and got is not None and abs(wanted - got) > 0.03:
-            told.append(
-                f"The blend gave {kind} {percent(got)} of the supervised tokens where {percent(wanted)} was asked."
-            )
+            told.append(f"The blend gave {kind} {percent(got)} of the {unit} where {percent(wanted)} was asked.")
     padding = number(report, "padding_share")
     if padding is not None and padding > 0.1:
         told.append(f"{percent(padding)} of the positions were padding: the batches can be packed more tightly.")

@@ -35,6 +35,6 @@ def _log_probabilities(model: "VoiceTextBlender", batch: dict[str, Any]) -> torc
     """Next-token log-probabilities at supervised positions, float32 ``(S, vocabulary)``."""
     frames, counts = model.encode_clips(batch)
     embeds, layout = model.embed_packed(batch["encoded"], frames, counts, None)
-    hidden = model.backbone.hidden_states(embeds, torch.from_numpy(layout.position_ids).to(model.device))
+    hidden = model.hidden_states(embeds, layout)
     picked = hidden.flatten(0, 1).index_select(0, torch.from_numpy(layout.predict_from).to(model.device))
     return model.backbone.project(picked).float().log_softmax(-1)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from nemo.collections.speechlm2.models.salm import _resolve_audios_in_prompt
-from nemo.collections.speechlm2.parts.pretrained import move_embedding
 from torch import Tensor
 from transformers import GenerationConfig
 
@@ -44,10 +43,7 @@ def generate_answers(
     embeds, attention_mask = prompt_embeddings(model, rows, batch)
     config = generation_config or default_generation_config(model, **generation_kwargs)
     extra = generation_kwargs if generation_config is not None else {}
-    with move_embedding(model):
-        return model.llm.generate(
-            inputs_embeds=embeds, attention_mask=attention_mask, generation_config=config, **extra
-        )
+    return model.backbone.generate(embeds, attention_mask, config, row_gate(model, rows), **extra)
 
 
 def default_generation_config(model: "VoiceTextBlender", **options: Any) -> GenerationConfig:
@@ -55,6 +51,14 @@ def default_generation_config(model: "VoiceTextBlender", **options: Any) -> Gene
     stops = sorted({end_of_turn_id(model.formatter), model.tokenizer.eos_id})
     fixed = {"bos_token_id": model.text_bos_id, "eos_token_id": stops, "pad_token_id": stops[0]}
     return GenerationConfig(**{"do_sample": False, **fixed, **options})
+
+
+def row_gate(model: "VoiceTextBlender", rows: Sequence[np.ndarray]) -> Tensor | None:
+    """``(B, 1, 1)``: 1 for prompts with audio, 0 for others, where the model gates LoRA; else None."""
+    if not model.gated:
+        return None
+    speech = [float((row == model.audio_locator_tag_id).any()) for row in rows]
+    return torch.tensor(speech, device=model.device)[:, None, None]
 
 
 def prompt_embeddings(

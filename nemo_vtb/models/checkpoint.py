@@ -1,37 +1,109 @@
-"""What a checkpoint holds, and whether one fits a model."""
+"""What a checkpoint holds, and whether one fits a model.
 
+It is the same under every strategy: whole tensors, optimizer states by parameter name, the random states of all ranks.
+Frozen weights that were read from a file are named and fingerprinted, not copied.
+"""
+
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.random_state import gather_random_states
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
+_SAMPLES = 4096
+# Where the frozen weights of each part came from, in the config's words.
+_ORIGIN = {"llm": "pretrained_llm", "embed_tokens": "pretrained_llm", "perception": "pretrained_asr"}
 
-def trainable_state(model: "VoiceTextBlender", state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Keeps trainable parameters and buffers of a state dict."""
+
+def fingerprint_frozen(model: nn.Module) -> dict[str, str]:
+    """Fingerprints of the frozen weights by part of the model.
+
+    Up to 4096 evenly spaced elements of every tensor go in, rounded to bfloat16, with its name and shape: a fine-tuned
+    sibling is told apart, while the dtype of loading and PEFT's wrapping make no difference.
+
+    Returns:
+        ``{part: SHA-256}`` for the parts that have frozen weights. Call it before weights are sharded.
+    """
+    digests: dict[str, Any] = {}
+    for name, parameter in sorted((_without_peft(name), p) for name, p in model.named_parameters()):
+        if parameter.requires_grad or parameter.is_meta:
+            continue
+        digest = digests.setdefault(name.split(".", 1)[0], sha256())
+        flat = parameter.detach().reshape(-1)
+        picked = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
+        digest.update(f"{name} {tuple(parameter.shape)} ".encode())
+        digest.update(picked.to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes())
+    return {part: digest.hexdigest() for part, digest in digests.items()}
+
+
+def complete_checkpoint(model: "VoiceTextBlender", checkpoint: dict[str, Any]) -> None:
+    """Turns what Lightning collected into our format; every rank takes part.
+
+    Args:
+        model: The model being saved.
+        checkpoint: Lightning's dict, changed in place.
+    """
+    checkpoint["state_dict"] = kept_state(model, checkpoint["state_dict"])
+    trainer = model._trainer
+    checkpoint["vtb"] = {
+        "trained": list(model.trainable_names),
+        "frozen": model.frozen_fingerprints,
+        "max_steps": trainer.max_steps if trainer is not None else -1,
+    }
+    if "optimizer_states" not in checkpoint:
+        return
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for optimizer, state in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
+        own = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
+        # Lightning's FSDP2 strategy numbers the parameters as if the optimizer had all of them.
+        _name_optimizer_state(state, list(names.values()) if hasattr(type(trainer.strategy), "device_mesh") else own)
+    checkpoint["vtb"]["random_states"] = gather_random_states()
+    _finish_batch(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"])
+
+
+def kept_state(model: "VoiceTextBlender", state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Keeps trainable parameters and buffers of a state dict; everything where frozen weights stand in no file."""
+    if not model.frozen_from_file:
+        return state
     keep = set(model.trainable_names) | {name for name, _ in model.named_buffers()}
     return {name: tensor for name, tensor in state.items() if name in keep}
 
 
-def check_state_dict(model: "VoiceTextBlender", state: dict[str, Any]) -> None:
+def check_checkpoint(model: "VoiceTextBlender", checkpoint: dict[str, Any]) -> None:
+    """Refuses a checkpoint of another model, or of other frozen weights.
+
+    Raises:
+        VTBError: Says what differs and how to mend it.
+    """
+    ours = checkpoint.get("vtb")
+    if ours is None:
+        raise VTBError("this is not a checkpoint of VoiceTextBlender: it has no 'vtb' entry")
+    _compare_names(set(ours["trained"]), set(model.trainable_names), "trains")
+    for part, digest in ours["frozen"].items():
+        if model.frozen_fingerprints.get(part, digest) != digest:
+            key = _ORIGIN.get(part, part)
+            raise VTBError(
+                f"the checkpoint stands on other frozen weights of '{part}' than model.{key}={model.cfg.get(key)} has "
+                f"(fingerprint {digest[:12]}, here {model.frozen_fingerprints[part][:12]}); name the ones it trained on"
+            )
+
+
+def check_state_dict(model: nn.Module, state: dict[str, Any]) -> None:
     """Refuses a state dict that would leave trained weights unset or unused.
 
     Raises:
         VTBError: Names an example of what is missing or unknown.
     """
     own = set(model.state_dict())
-    unknown = sorted(set(state) - own)
-    missing = sorted(set(model.trainable_names) - set(state))
-    if unknown:
-        hint = " (the config has no model.lora, the checkpoint has)" if "lora_" in unknown[0] else ""
-        raise VTBError(f"the checkpoint has {len(unknown)} weights this config does not, e.g. {unknown[0]}{hint}")
-    if missing:
-        raise VTBError(f"the checkpoint lacks {len(missing)} trainable weights of this config, e.g. {missing[0]}")
+    known = set(state) & own
+    _compare_names(set(state), known | set(getattr(model, "trainable_names", own)), "has")
 
 
 def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender":
@@ -41,14 +113,47 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender"
         VTBError: If the file is missing or is not a VoiceTextBlender checkpoint.
     """
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+    from nemo_vtb.strategies.checkpoint_io import read_checkpoint
 
-    if not Path(path).is_file():
-        raise VTBError(f"no checkpoint at {path}")
+    checkpoint = read_checkpoint(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         cfg, state = checkpoint["hyper_parameters"]["cfg"], checkpoint["state_dict"]
-    except Exception as error:
-        raise VTBError(f"{path} is not a VoiceTextBlender checkpoint: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise VTBError(f"{path} is not a VoiceTextBlender checkpoint: it has no {error}") from error
     model = VoiceTextBlender(cfg)
+    check_checkpoint(model, checkpoint)
     model.load_state_dict(state)
     return model.to(device).eval()
+
+
+def _compare_names(theirs: set[str], ours: set[str], verb: str) -> None:
+    unknown, missing = sorted(theirs - ours), sorted(ours - theirs)
+    if unknown:
+        hint = " (the config has no model.lora, the checkpoint has)" if "lora_" in unknown[0] else ""
+        raise VTBError(f"the checkpoint {verb} {len(unknown)} weights this config does not, e.g. {unknown[0]}{hint}")
+    if missing:
+        hint = " (the checkpoint has no LoRA, the config has model.lora)" if "lora_" in missing[0] else ""
+        raise VTBError(f"the checkpoint lacks {len(missing)} trainable weights of this config, e.g. {missing[0]}{hint}")
+
+
+def _name_optimizer_state(state: dict[str, Any], names: list[str]) -> None:
+    """Replaces positions by parameter names, as FSDP2 has them, so that either can load the other's."""
+    if not state or any(isinstance(key, str) for group in state["param_groups"] for key in group["params"]):
+        return
+    state["state"] = {names[key]: value for key, value in state["state"].items()}
+    for group in state["param_groups"]:
+        group["params"] = [names[key] for key in group["params"]]
+
+
+def _finish_batch(progress: dict[str, Any]) -> None:
+    """Counts the batch whose end the save hook runs in.
+
+    Lightning counts it right after the hook; a run resumed from here would be one batch behind, and with accumulated
+    gradients step too early.
+    """
+    for counts in (progress["total"], progress["current"]):
+        counts["completed"] = counts["processed"]
+
+
+def _without_peft(name: str) -> str:
+    return name.replace("llm.base_model.model.", "llm.").replace(".base_layer.", ".")

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from lightning.pytorch import Callback
 from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.models.salm import SALM
-from nemo.collections.speechlm2.parts.encoder_chunking import encode_audio_with_optional_chunking
 from nemo.collections.speechlm2.parts.optim_setup import is_frozen
 from nemo.core.classes.common import safe_instantiate
 from omegaconf import DictConfig, open_dict
@@ -15,18 +16,34 @@ from torch import Tensor
 
 from nemo_vtb import registry
 from nemo_vtb.assets import resolve
-from nemo_vtb.config import check_model_section
-from nemo_vtb.models.checkpoint import check_state_dict, trainable_state
+from nemo_vtb.callbacks.heartbeat import Heartbeat
+from nemo_vtb.callbacks.preemption import Preemption
+from nemo_vtb.callbacks.random_states import RestoreRandomStates
+from nemo_vtb.config import check_model_section, step_options
+from nemo_vtb.data.kinds import ALIGN
+from nemo_vtb.errors import VTBError
+from nemo_vtb.models.accumulation import TokenWeighted
+from nemo_vtb.models.checkpoint import check_checkpoint, check_state_dict, complete_checkpoint, fingerprint_frozen
+from nemo_vtb.models.prepare import prepare_for_trainer
+from nemo_vtb.models.step_guard import ForwardPass, StepGuard
 from nemo_vtb.modules.alignment import EmbeddingAlignment
 from nemo_vtb.modules.backbone import HFBackbone
 from nemo_vtb.modules.build import build_llm, build_perception, install_lora
+from nemo_vtb.modules.clip_encoder import ClipEncoder
 from nemo_vtb.modules.frame_cache import FrameCache
-from nemo_vtb.parts.encode import adapted_frames, dummy_zero
 from nemo_vtb.parts.freeze import freeze_parameters
+from nemo_vtb.parts.fused_loss import check_backend
 from nemo_vtb.parts.groups import parameter_groups
-from nemo_vtb.parts.loss import by_kind, global_mean, supervised_losses
-from nemo_vtb.parts.pack import PackedLayout, fill_rows, flatten_frames, plan_packing
+from nemo_vtb.parts.loss import by_kind, global_mean
+from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
+from nemo_vtb.parts.precision import half_arithmetic
+from nemo_vtb.parts.prompt_formats import check_prompt_format
+from nemo_vtb.parts.ranks import all_ranks_sum
+from nemo_vtb.parts.text_retention import speech_gate, text_positions
 from nemo_vtb.parts.turn_mask import EncodedConversation
+
+# What a sharded rank without text runs instead, so that every rank takes part in every collective.
+_STUB = EncodedConversation(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool))
 
 
 class VoiceTextBlender(SALM):
@@ -48,6 +65,8 @@ class VoiceTextBlender(SALM):
         super(SALM, self).__init__()
         registry.register()
         check_model_section(cfg)
+        self.options = step_options(cfg)
+        check_backend(self.options.loss_backend)
         self.save_hyperparameters()
         self.cfg = DictConfig(cfg)
         with open_dict(self.cfg):
@@ -62,6 +81,7 @@ class VoiceTextBlender(SALM):
         )
         self.tokenizer.add_special_tokens({"additional_special_tokens": [self.audio_locator_tag]})
         self.formatter = PromptFormatter.resolve(self.cfg.prompt_format)(self.tokenizer)
+        check_prompt_format(self.formatter)
         llm = build_llm(self.cfg)
         self.embed_tokens = llm.model.embed_tokens
         # As in SALM: inside the LLM the embeddings would be swept into its sharding.
@@ -77,9 +97,39 @@ class VoiceTextBlender(SALM):
         keep = [*self.cfg.get("prevent_freeze_params", []), r"^.+\.lora_.+$"]
         # Now rather than in configure_optimizers: DDP decides when it wraps what it reduces.
         self.trainable_names = freeze_parameters(self, self.cfg.get("freeze_params", []), keep)
-        self.backbone = HFBackbone(self)
-        self.frame_cache = FrameCache(self.perception) if self.cfg.get("encoder_cache") else None
-        self._use_fsdp = self._use_tp = False
+        # Random weights stand in no file: what is frozen of them must be saved.
+        self.frozen_from_file = bool(self.cfg.get("pretrained_weights", True))
+        self.frozen_fingerprints = fingerprint_frozen(self) if self.frozen_from_file else {}
+        self.strict_loading = False
+        self.backbone = HFBackbone(self, self.options.loss_backend, self.options.loss_chunk)
+        self.gated = self.cfg.get("text_lora", "always") == "audio_gated"
+        if self.gated:
+            self.backbone.install_gate()
+        kept = self.options.encoder_cache
+        self.frame_cache = FrameCache(self.perception, kept if isinstance(kept, str) else None) if kept else None
+        self.clip_encoder = ClipEncoder(
+            self.perception,
+            self.frame_cache,
+            self.cfg.get("encoder_chunk_size_seconds"),
+            self.options.encoder_batch_seconds,
+        )
+        self._accumulation, self._guard = TokenWeighted(), StepGuard(self.options.skip_non_finite)
+        self._half: torch.dtype | None = None
+        self._prepared = self._use_fsdp = self._use_tp = False
+
+    def configure_model(self) -> None:
+        """Casts, wraps and shards as the trainer and the config ask; SALM's own sharding is not used."""
+        if self._prepared:
+            return
+        self._half, self._use_fsdp = prepare_for_trainer(self)
+        self._prepared = True
+
+    def to(self, *args: Any, **kwargs: Any) -> "VoiceTextBlender":
+        """Moves the model; under half precision the trainer's cast of everything is left out."""
+        if self._half is None:
+            return super().to(*args, **kwargs)
+        device = torch._C._nn._parse_to(*args, **kwargs)[0]
+        return self if device is None else super().to(device)
 
     @property
     def text_pad_id(self) -> int:
@@ -91,24 +141,9 @@ class VoiceTextBlender(SALM):
         """Audio of a batch to LLM-sized frames.
 
         Returns:
-            ``(F, H)`` frames of all clips one after another, None without audio, and frames per clip.
+            See ``nemo_vtb.modules.clip_encoder``.
         """
-        audios, audio_lens = batch["audios"], batch["audio_lens"]
-        if not audios.numel():
-            return None, []
-        chunk_seconds = self.cfg.get("encoder_chunk_size_seconds")
-        if self.frame_cache is not None and "audio_ids" in batch:
-            frames, lengths = self.frame_cache.lookup(self.perception, batch["audio_ids"], audios, audio_lens)
-            frames, lengths = adapted_frames(self.perception, frames, lengths)
-        elif chunk_seconds:
-            clips = encode_audio_with_optional_chunking(
-                self.perception, audios, audio_lens, chunk_size_seconds=chunk_seconds, sampling_rate=self.sampling_rate
-            )
-            return torch.cat(clips), [len(clip) for clip in clips]
-        else:
-            frames, lengths = self.perception(input_signal=audios, input_signal_length=audio_lens)
-        counts = lengths.tolist()
-        return flatten_frames(frames, counts), counts
+        return self.clip_encoder(batch)
 
     def embed_packed(
         self,
@@ -117,59 +152,123 @@ class VoiceTextBlender(SALM):
         counts: list[int],
         names: Sequence[str] | None,
     ) -> tuple[Tensor, PackedLayout]:
-        """Token embeddings and frames in packed rows ``(R, L, H)``, with the plan they follow."""
-        layout = plan_packing(encoded, counts, self.audio_locator_tag_id, self.cfg.get("row_tokens", 512), names)
+        """Token embeddings and frames in packed rows ``(R, L, H)``, with the plan they follow.
+
+        Conversations without a target, whose clips the alignment loss alone hears, cost the LLM nothing.
+        """
+        row_tokens = 0 if self.backbone.one_row else self.options.row_tokens
+        layout = plan_packing(encoded, counts, self.audio_locator_tag_id, row_tokens, names, supervised_only=True)
         token_embeds = self.backbone.embed(torch.from_numpy(layout.token_ids).to(self.device))
         return fill_rows(layout, token_embeds, frames), layout
 
+    def hidden_states(self, embeds: Tensor, layout: PackedLayout) -> Tensor:
+        """Final hidden states ``(R, L, H)`` of packed rows.
+
+        Gated, LoRA keeps out of conversations without audio; not in training, where they teach it what to keep for the
+        written turns of the others.
+        """
+        gated = self.gated and not self.training
+        gate = torch.from_numpy(speech_gate(layout)).to(self.device) if gated else None
+        position_ids = torch.from_numpy(layout.position_ids).to(self.device)
+        return self.backbone.hidden_states(embeds, position_ids, gate, layout.lengths[layout.order])
+
     def compute_losses(
         self, batch: dict[str, Any], frames: Tensor | None, counts: list[int]
-    ) -> tuple[Tensor, Tensor, PackedLayout]:
-        """Losses ``(S,)`` and hits ``(S,)`` of all supervised positions of a batch, with the plan.
+    ) -> tuple[Tensor, Tensor | None, PackedLayout, Tensor]:
+        """Losses ``(S,)`` and hits ``(S,)`` of all supervised positions of a batch, the plan, all hidden states.
+
+        Fused loss backends know no hits: None.
 
         Args:
             batch: From ``VTBDataset``, or a stock SALM batch.
             frames: What ``encode_clips`` made of its audio.
             counts: Frames per clip.
         """
-        encoded = batch["encoded"] if "encoded" in batch else _unpad(batch, self.text_pad_id)
+        encoded = _encoded(batch, self.text_pad_id)
         embeds, layout = self.embed_packed(encoded, frames, counts, _names(batch))
-        hidden = self.backbone.hidden_states(embeds, torch.from_numpy(layout.position_ids).to(self.device))
+        hidden = self.hidden_states(embeds, layout)
         picked = hidden.flatten(0, 1).index_select(0, torch.from_numpy(layout.predict_from).to(self.device))
         targets = torch.from_numpy(layout.targets).to(self.device)
-        losses, hits = supervised_losses(picked, targets, self.backbone.project, self.cfg.get("loss_chunk", 2048))
-        return losses, hits, layout
+        losses, hits = self.backbone.losses(picked, targets)
+        return losses, hits, layout, hidden
+
+    def text_divergence(self, batch: dict[str, Any], hidden: Tensor, layout: PackedLayout) -> Tensor:
+        """Mean KL of the untouched LLM to this one over all positions of text conversations, on all ranks.
+
+        Args:
+            batch: As in ``compute_losses``.
+            hidden: ``(R, L, H)`` with LoRA.
+            layout: Its plan.
+        """
+        encoded = [e for e, audio in zip(_encoded(batch, self.text_pad_id), layout.has_audio, strict=True) if not audio]
+        tuned = hidden.flatten(0, 1).index_select(0, torch.from_numpy(text_positions(layout)).to(self.device))
+        base = tuned[:0].detach()
+        if encoded or self._use_fsdp:
+            with torch.no_grad(), self.backbone.without_lora():
+                embeds, own = self.embed_packed(encoded or [_STUB], None, [], None)
+                states = self.hidden_states(embeds, own).flatten(0, 1)
+            base = states.index_select(0, torch.from_numpy(text_positions(own)).to(self.device))[: len(tuned)]
+        return global_mean(self.backbone.divergences(tuned, base))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """One joint step over whatever kinds the batch holds."""
         for module in (self.perception.preprocessor, self.perception.encoder, self.llm):
             if is_frozen(module):
                 module.eval()
+        self._guard.begin(self.perception)
+        with half_arithmetic(self.device.type, self._half):
+            loss, tokens, stats = self._joint_loss(batch)
+        self.log("loss", loss.detach(), on_step=True, prog_bar=True, batch_size=1)
+        self.log_dict(stats, on_step=True, batch_size=1)
+        accumulated = self.trainer.accumulate_grad_batches if self._trainer is not None else 1
+        return {"loss": self._accumulation.weigh(loss, tokens, accumulated)}
+
+    def _joint_loss(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """The loss, the supervised tokens of all ranks, and what is logged."""
         frames, counts = self.encode_clips(batch)
-        losses, hits, layout = self.compute_losses(batch, frames, counts)
-        loss = global_mean(losses)
-        if frames is None:
-            loss = loss + dummy_zero(self.perception, self.sampling_rate, self.device)
-        stats = {
+        losses, hits, layout, hidden = self.compute_losses(batch, frames, counts)
+        tokens = all_ranks_sum(len(layout.targets), self.device)
+        loss = global_mean(losses, tokens)
+        stats: dict[str, Any] = {
             "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"] if self._trainer is not None else 0.0,
             "batch_size": float(len(layout.lengths)),
             "sequence_length": float(layout.lengths.sum()),
             "supervised_tokens": float(len(layout.targets)),
             "padding_share": layout.padding_share,
         }
-        if self.alignment is not None:
-            alignment = self.alignment(frames, counts, batch.get("transcripts", ()), self.embed_tokens.weight)
-            loss = loss + alignment
-            stats["loss_alignment"] = float(alignment.detach())
+        if self._guard.allowed:
+            stats["skipped_steps"] = float(self._guard.skipped)
         kinds = _kinds(batch, len(layout.lengths))
-        owners = torch.from_numpy(layout.target_owner).to(self.device)
-        for kind, (total, count) in by_kind(losses.detach(), owners, kinds).items():
-            stats[f"loss_{kind}"] = total / count
-        for kind, (total, count) in by_kind(hits, owners, kinds).items():
-            stats[f"acc_{kind}"] = total / count
-        self.log("loss", loss.detach(), on_step=True, prog_bar=True, batch_size=1)
-        self.log_dict(stats, on_step=True, batch_size=1)
-        return {"loss": loss}
+        if self.alignment is None and ALIGN in kinds:
+            raise VTBError(f"conversations of kind '{ALIGN}' teach nothing without the section model.alignment")
+        if self.alignment is not None:
+            alignment = self.alignment(frames, counts, batch.get("transcripts", ()), self.backbone.embed)
+            loss = loss + alignment
+            stats["loss_alignment"] = alignment.detach()
+        if weight := self.cfg.get("text_kl"):
+            divergence = self.text_divergence(batch, hidden, layout)
+            loss = loss + weight * divergence
+            stats["text_kl"] = divergence.detach()
+        owners = torch.from_numpy(layout.target_owner)
+        for name, values in (("loss", losses.detach()), ("acc", hits)):
+            if values is not None:
+                for kind, (total, count) in by_kind(values, owners, kinds).items():
+                    stats[f"{name}_{kind}"] = total / count
+        names = _names(batch) or [f"number {index}" for index in range(len(layout.lengths))]
+        self._guard.saw(
+            ForwardPass(loss.detach(), losses.detach(), layout.target_owner, batch["audios"], layout.clip_owner, names)
+        )
+        return loss, tokens, stats
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Weighs the tokens of all micro-batches alike, then looks for losses and gradients that are not finite.
+
+        Raises:
+            VTBError: Past ``model.skip_non_finite`` bad steps, on every rank, naming the samples.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        self._accumulation.finish(trained)
+        self._guard.check(trained)
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the sums of the last validation."""
@@ -178,10 +277,13 @@ class VoiceTextBlender(SALM):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Adds each named set's losses, hits and tokens."""
         for name, part in batch.items():
-            total = self._validation.setdefault(name, torch.zeros(3, device=self.device))
+            total = self._validation.setdefault(name, torch.zeros(3, dtype=torch.float32, device=self.device))
             if part is not None:
-                losses, hits, _ = self.compute_losses(part, *self.encode_clips(part))
-                total += torch.stack([losses.sum(), hits.sum(), torch.tensor(float(len(losses)), device=self.device)])
+                with half_arithmetic(self.device.type, self._half):
+                    frames, counts = self.encode_clips(part)
+                    losses, hits, _, _ = self.compute_losses(part, frames, counts)
+                right = losses.new_zeros(()) if hits is None else hits.sum()
+                total += torch.stack([losses.sum(), right, losses.new_tensor(len(losses))])
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val_loss_<set>``, ``val_acc_<set>`` and their means, weighted by tokens over all ranks."""
@@ -232,9 +334,29 @@ class VoiceTextBlender(SALM):
 
         return generate_answers(self, prompts, audios, audio_lens, generation_config, **generation_kwargs)
 
+    def setup(self, stage: str) -> None:
+        """Has the run's strategy write checkpoints that are one whole file."""
+        registry.use_atomic_checkpoints(self.trainer.strategy)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What a run on a cluster needs, unless the trainer has its own of the kind."""
+        has = {type(callback) for callback in self.trainer.callbacks}
+        wanted: list[Callback] = [RestoreRandomStates(), Heartbeat()]
+        if self.trainer.checkpoint_callbacks:
+            wanted.append(Preemption())
+        return [callback for callback in wanted if type(callback) not in has]
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps what was trained and the buffers; the frozen LLM and encoder are named in the hyperparameters."""
-        checkpoint["state_dict"] = trainable_state(self, checkpoint["state_dict"])
+        """Keeps what was trained, with what resuming needs; frozen weights from a file are named, not copied."""
+        complete_checkpoint(self, checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint that does not fit.
+
+        Raises:
+            VTBError: Says what differs.
+        """
+        check_checkpoint(self, checkpoint)
 
     def load_state_dict(self, state_dict: dict[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Loads a slim or a full state; missing trainable weights or unknown ones are errors.
@@ -244,6 +366,10 @@ class VoiceTextBlender(SALM):
         """
         check_state_dict(self, state_dict)
         return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+
+def _encoded(batch: dict[str, Any], pad_id: int) -> list[EncodedConversation]:
+    return batch["encoded"] if "encoded" in batch else _unpad(batch, pad_id)
 
 
 def _unpad(batch: dict[str, Any], pad_id: int) -> list[EncodedConversation]:

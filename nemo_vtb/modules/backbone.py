@@ -1,25 +1,53 @@
 """The LLM behind the few calls the model needs, so that packing, loss and metrics do not know whose it is."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from nemo_vtb.modules.gather import Gathered
+from nemo_vtb.modules.lora_gate import LoraGate
+from nemo_vtb.parts.fused_loss import fused_losses
+from nemo_vtb.parts.loss import supervised_losses
+from nemo_vtb.parts.text_retention import divergences
+
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.models import SALM
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 class HFBackbone:
     """A Hugging Face causal LM as SALM holds it: embeddings outside, perhaps wrapped by PEFT.
 
+    Under sharding every rank must make the same number of calls of each method, whatever its batch holds.
+
     Args:
-        owner: The model with ``llm`` and ``embed_tokens``. Held by reference: strategies replace both.
+        owner: The model with ``llm`` and ``embed_tokens``.
+        loss_backend: See ``nemo_vtb.config.StepOptions``.
+        loss_chunk: Likewise.
     """
 
-    def __init__(self, owner: "SALM") -> None:
+    def __init__(self, owner: "SALM", loss_backend: str = "chunked", loss_chunk: int = 1024) -> None:
         self._owner = owner
+        self._gate = LoraGate()
+        self._loss_backend, self._loss_chunk = loss_backend, loss_chunk
+        head, table = self.causal_lm.lm_head, owner.embed_tokens
+        if head.weight is table.weight:
+            # One tensor cannot be in two units of FSDP2.
+            self._entry = self._exit = Gathered(table, head)
+        else:
+            self._entry, self._exit = Gathered(table), Gathered(head)
+
+    def install_gate(self) -> None:
+        """Lets ``hidden_states`` and ``generate`` switch LoRA per position.
+
+        Raises:
+            VTBError: If there is no LoRA, or it is of a kind whose output is not zero for a zero input.
+        """
+        self._gate.install(self._owner.llm)
 
     @property
     def causal_lm(self) -> Any:
@@ -27,40 +55,118 @@ class HFBackbone:
         llm = self._owner.llm
         return llm.base_model.model if hasattr(llm, "peft_config") else llm
 
+    @property
+    def one_row(self) -> bool:
+        """Whether the attention in use wants all conversations in a single row."""
+        return self.causal_lm.config._attn_implementation.startswith("flash")
+
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids ``(N,)`` to embeddings ``(N, H)``."""
-        return self._owner.embed_tokens(ids)
+        return self._entry(self._owner.embed_tokens, ids)
 
-    def hidden_states(self, embeds: Tensor, position_ids: Tensor) -> Tensor:
+    def hidden_states(
+        self,
+        embeds: Tensor,
+        position_ids: Tensor,
+        gate: Tensor | None = None,
+        lengths: np.ndarray | None = None,
+    ) -> Tensor:
         """Runs the layers over packed rows.
 
         Args:
             embeds: ``(R, L, H)``.
             position_ids: ``(R, L)``, restarting with each conversation; without an attention mask Hugging Face keeps
                 conversations apart by them.
+            gate: ``(R, L, 1)``, 0 where LoRA is off; None leaves it on everywhere. Needs ``install_gate``.
+            lengths: Of the conversations in the order of a single row, so that variable-length attention need not ask
+                the device for them.
 
         Returns:
             Final hidden states ``(R, L, H)``.
         """
-        with self._autocast_casts():
-            out = self.causal_lm.model(inputs_embeds=embeds, position_ids=position_ids, use_cache=False)
+        # Left in place afterwards: activation checkpointing runs the layers once more in the backward pass.
+        self._gate.value = gate
+        ragged: dict[str, Any] = {}
+        if self.one_row and lengths is not None:
+            ends = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])).to(embeds.device, torch.int32)
+            ragged = {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends}
+            ragged |= dict.fromkeys(("max_length_q", "max_length_k"), int(lengths.max()))
+        out = self.causal_lm.model(inputs_embeds=embeds, position_ids=position_ids, use_cache=False, **ragged)
         return out.last_hidden_state
 
     def project(self, hidden: Tensor) -> Tensor:
         """Hidden states ``(S, H)`` to logits ``(S, vocabulary)``, capped where the LLM caps them (Gemma 2)."""
-        model = self.causal_lm
-        logits = model.lm_head(hidden)
-        cap = getattr(model.config, "final_logit_softcapping", None)
+        return self._exit(self._logits, hidden)
+
+    def losses(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Cross-entropy of each target.
+
+        Args:
+            hidden: ``(S, H)`` hidden states that predict them.
+            targets: ``(S,)`` token ids.
+
+        Returns:
+            Float32 losses ``(S,)`` and whether the most likely token was right ``(S,)``; None from fused backends.
+        """
+        return self._exit(self._losses, hidden, targets)
+
+    def divergences(self, tuned: Tensor, base: Tensor) -> Tensor:
+        """KL(base || tuned) of the next-token distributions ``(P,)`` from hidden states ``(P, H)`` of both."""
+        return self._exit(self._divergences, tuned, base)
+
+    def shard(self, mesh: "DeviceMesh") -> None:
+        """Shards every layer, the final norm, and both ends over a data-parallel mesh with FSDP2."""
+        from torch.distributed.fsdp import fully_shard
+
+        body = self.causal_lm.model
+        for layer in body.layers:
+            fully_shard(layer, mesh=mesh)
+        # The layers are called through this module; sharding a module above it would leave its hooks uncalled.
+        fully_shard(body, mesh=mesh)
+        for end in {self._entry, self._exit}:
+            fully_shard(end, mesh=mesh, reshard_after_forward=True)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits = self.causal_lm.lm_head(hidden)
+        cap = self._logit_cap
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
-    def _autocast_casts(self) -> AbstractContextManager[None]:
-        """Under autocast, keeps PEFT from widening every LoRA input to float32 only for it to be narrowed again."""
-        llm = self._owner.llm
-        if hasattr(llm, "peft_config") and torch.is_autocast_enabled(self._owner.device.type):
-            from peft.helpers import disable_input_dtype_casting
+    def generate(
+        self, embeds: Tensor, attention_mask: Tensor, config: Any, gate: Tensor | None = None, **options: Any
+    ) -> Tensor:
+        """Answers left-padded prompts with Hugging Face ``generate``.
 
-            return disable_input_dtype_casting(llm)
-        return nullcontext()
+        Args:
+            embeds: ``(B, T, H)``.
+            attention_mask: ``(B, T)``.
+            config: A ``transformers.GenerationConfig``.
+            gate: ``(B, 1, 1)``, 0 for the prompts that LoRA stays out of; None leaves it on. Needs ``install_gate``.
+            **options: Passed on.
+
+        Returns:
+            New token ids ``(B * returned sequences, new tokens)``.
+        """
+        from nemo.collections.speechlm2.parts.pretrained import move_embedding
+
+        copies = max(config.num_beams or 1, config.num_return_sequences or 1)
+        self._gate.value = gate if gate is None else gate.repeat_interleave(copies, 0)
+        with move_embedding(self._owner):
+            return self._owner.llm.generate(
+                inputs_embeds=embeds, attention_mask=attention_mask, generation_config=config, **options
+            )
+
+    def _losses(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        head = self.causal_lm.lm_head
+        if self._loss_backend == "chunked" or not len(targets):
+            return supervised_losses(hidden, targets, self._logits, self._loss_chunk, head.weight.requires_grad)
+        return fused_losses(self._loss_backend, hidden, head.weight, targets, self._logit_cap), None
+
+    def _divergences(self, tuned: Tensor, base: Tensor) -> Tensor:
+        return divergences(tuned, base, self._logits, self._loss_chunk, self.causal_lm.lm_head.weight.requires_grad)
+
+    @property
+    def _logit_cap(self) -> float | None:
+        return getattr(self.causal_lm.config, "final_logit_softcapping", None)
 
     @contextmanager
     def without_lora(self) -> Iterator[None]:

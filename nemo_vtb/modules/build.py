@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.lora import lora_settings
+from nemo_vtb.parts.lora import leave_casts_to_autocast, lora_settings
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
@@ -27,20 +27,42 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    dtype = getattr(torch, cfg.get("llm_dtype", "float32"))
     remote = {"trust_remote_code": cfg.get("trust_remote_code", False)}
+    options = {"dtype": getattr(torch, cfg.get("llm_dtype") or "float32")} | attention_settings(cfg)
+    config = None
     if not cfg.get("pretrained_weights", True) and cfg.get("llm_config") is not None:
         fields: dict[str, Any] = OmegaConf.to_container(cfg.llm_config, resolve=True)
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**fields), dtype=dtype)
+        config = AutoConfig.for_model(**fields)
     try:
-        if cfg.get("pretrained_weights", True):
-            return AutoModelForCausalLM.from_pretrained(cfg.pretrained_llm, dtype=dtype, **remote)
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(cfg.pretrained_llm, **remote), dtype=dtype)
+        if config is None and cfg.get("pretrained_weights", True):
+            return AutoModelForCausalLM.from_pretrained(cfg.pretrained_llm, **remote, **options)
+        config = config or AutoConfig.from_pretrained(cfg.pretrained_llm, **remote)
+        return AutoModelForCausalLM.from_config(config, **options)
     except OSError as error:
         raise VTBError(
             f"model.pretrained_llm={cfg.pretrained_llm} cannot be loaded: {str(error).splitlines()[0]} "
             "Give a local folder, a hub id you can reach, or a packaged asset (`vtb assets list`)."
         ) from error
+    except (ImportError, ValueError) as error:
+        raise VTBError(
+            f"model.attn_implementation={cfg.get('attn_implementation', 'auto')}, model.pretrained_llm="
+            f"{cfg.pretrained_llm}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def attention_settings(cfg: DictConfig) -> dict[str, str]:
+    """What is passed to Hugging Face for ``model.attn_implementation``: nothing where its own choice is right.
+
+    Its choice is SDPA, or ``eager`` where attention logits are capped (Gemma 2). FlashAttention, which keeps packed
+    conversations apart at no cost, needs its package, a GPU and half precision.
+    """
+    asked = cfg.get("attn_implementation") or "auto"
+    if asked != "auto":
+        return {"attn_implementation": asked}
+    from transformers.utils import is_flash_attn_2_available
+
+    half = cfg.get("llm_dtype") in ("bfloat16", "float16")
+    return {"attn_implementation": "flash_attention_2"} if half and is_flash_attn_2_available() else {}
 
 
 def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfig) -> nn.Module:
@@ -58,6 +80,7 @@ def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfi
     llm.model.embed_tokens = embed_tokens
     wrapped = get_peft_model(llm, LoraConfig(**settings))
     del llm.model.embed_tokens
+    leave_casts_to_autocast(wrapped)
     return wrapped
 
 

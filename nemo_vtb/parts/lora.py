@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.errors import VTBError
+
+if TYPE_CHECKING:
+    from torch import Tensor, dtype, nn
 
 _ATTENTION_AND_MLP = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # The paper adapts attention_qkv, attention_dense, mlp_fc1 and mlp_fc2: attention and MLP, in each family's names.
@@ -54,3 +57,22 @@ def lora_settings(settings: Mapping[str, Any], model_type: str, module_names: li
             raise VTBError(f"model.lora.target_modules: the LLM has no module named {', '.join(missing)}")
         targets = list(targets)
     return {"task_type": "CAUSAL_LM", "lora_dropout": 0.0, **settings, "r": rank, "target_modules": targets}
+
+
+def leave_casts_to_autocast(module: "nn.Module") -> None:
+    """Keeps PEFT, under autocast, from widening every LoRA input to float32 only for it to be narrowed again.
+
+    Unlike ``peft.helpers.disable_input_dtype_casting`` it asks at every call, so that activation checkpointing, which
+    runs layers again in the backward pass, does the same there.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for part in module.modules():
+        if isinstance(part, BaseTunerLayer):
+            part._cast_input_dtype = _cast_without_autocast
+
+
+def _cast_without_autocast(x: "Tensor | None", dtype: "dtype") -> "Tensor | None":
+    import torch
+
+    return x if x is None or torch.is_autocast_enabled(x.device.type) else x.to(dtype)

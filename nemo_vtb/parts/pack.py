@@ -18,6 +18,8 @@ from torch import Tensor
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.turn_mask import EncodedConversation
 
+_NOTHING = EncodedConversation(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
+
 
 @dataclass(frozen=True)
 class PackedLayout:
@@ -28,24 +30,34 @@ class PackedLayout:
         row_length: L.
         token_ids: ``(N',)`` ids that are text (placeholders removed).
         token_to: ``(N',)`` flat positions in R*L of those ids.
-        frame_to: ``(F,)`` flat positions of the audio frames, clip after clip.
+        frame_from: ``(F',)`` which of the F frames are laid out; all of them unless conversations were left out.
+        frame_to: ``(F',)`` flat positions of those frames, clip after clip.
         position_ids: ``(R, L)``, restarting with each conversation; 0 in padding.
         predict_from: ``(S,)`` flat positions whose hidden state predicts a target.
         targets: ``(S,)`` token ids.
         target_owner: ``(S,)`` index of the conversation a target belongs to.
-        lengths: ``(conversations,)`` positions per conversation, frames included.
+        lengths: ``(conversations,)`` positions per conversation, frames included; 0 where it was left out.
+        starts: ``(conversations,)`` flat position at which each conversation starts.
+        has_audio: bool ``(conversations,)``, whether laid out or not.
+        clip_owner: ``(clips,)`` index of the conversation a clip belongs to.
+        order: Conversations as they lie in the rows, first row first; without those left out.
     """
 
     rows: int
     row_length: int
     token_ids: np.ndarray
     token_to: np.ndarray
+    frame_from: np.ndarray
     frame_to: np.ndarray
     position_ids: np.ndarray
     predict_from: np.ndarray
     targets: np.ndarray
     target_owner: np.ndarray
     lengths: np.ndarray
+    starts: np.ndarray
+    has_audio: np.ndarray
+    clip_owner: np.ndarray
+    order: np.ndarray
 
     @property
     def padding_share(self) -> float:
@@ -59,6 +71,7 @@ def plan_packing(
     placeholder_id: int,
     row_tokens: int = 0,
     names: Sequence[str] | None = None,
+    supervised_only: bool = False,
 ) -> PackedLayout:
     """Lays conversations out.
 
@@ -69,11 +82,18 @@ def plan_packing(
         row_tokens: Aim for rows of this many positions, so that attention, whose cost grows with the square of a row,
             does not dominate; rows are at least as long as the longest conversation. 0 makes one row.
         names: Sample ids for the error message.
+        supervised_only: Leave out conversations that hold no target, as long as another one is left.
 
     Raises:
         VTBError: If placeholders and clips do not match.
     """
     per_conversation, clip_of = [], 0
+    clips_of: list[int] = []
+    laid_out = [not supervised_only or bool(conversation.loss_mask.any()) for conversation in conversations]
+    if not any(laid_out):
+        laid_out = [True] * len(conversations)
+    frame_from: list[np.ndarray] = []
+    frames_before = np.concatenate([[0], np.cumsum(np.asarray(frame_counts, dtype=np.int64))])
     for index, conversation in enumerate(conversations):
         is_clip = conversation.input_ids == placeholder_id
         wanted = int(is_clip.sum())
@@ -85,7 +105,12 @@ def plan_packing(
             )
         spans: np.ndarray = np.ones(len(is_clip), dtype=np.int64)
         spans[is_clip] = frame_counts[clip_of : clip_of + wanted]
+        if laid_out[index]:
+            frame_from.append(np.arange(frames_before[clip_of], frames_before[clip_of + wanted]))
+        else:
+            conversation, is_clip, spans = _NOTHING, _NOTHING.loss_mask, _NOTHING.input_ids
         clip_of += wanted
+        clips_of.append(wanted)
         per_conversation.append((conversation, is_clip, spans))
     if clip_of != len(frame_counts):
         raise VTBError(f"the batch has {len(frame_counts)} clips but {clip_of} audio placeholders")
@@ -104,21 +129,27 @@ def plan_packing(
             np.arange(start, start + span) for start, span in zip(starts[is_clip], spans[is_clip], strict=True)
         ]
         supervised = conversation.loss_mask & ~is_clip
-        supervised[0] = False
+        supervised[:1] = False
         predict_from.append(starts[supervised] - 1)
         targets.append(conversation.input_ids[supervised])
         owners.append(np.full(int(supervised.sum()), index, dtype=np.int64))
+    laid_order = np.argsort(offsets, kind="stable")
     return PackedLayout(
         rows=rows,
         row_length=row_length,
         token_ids=np.concatenate(token_ids),
         token_to=np.concatenate(token_to),
+        frame_from=np.concatenate(frame_from) if frame_from else np.zeros(0, dtype=np.int64),
         frame_to=np.concatenate(frame_to) if frame_to else np.zeros(0, dtype=np.int64),
         position_ids=position_ids.reshape(rows, row_length),
         predict_from=np.concatenate(predict_from),
         targets=np.concatenate(targets),
         target_owner=np.concatenate(owners),
         lengths=lengths,
+        starts=offsets,
+        has_audio=np.array(clips_of, dtype=bool),
+        clip_owner=np.repeat(np.arange(len(lengths)), clips_of),
+        order=laid_order[lengths[laid_order] > 0],
     )
 
 
@@ -128,23 +159,18 @@ def fill_rows(layout: PackedLayout, token_embeds: Tensor, frames: Tensor | None)
     Args:
         layout: The plan.
         token_embeds: ``(N', H)`` embeddings of ``layout.token_ids``.
-        frames: ``(F, H)`` adapted frames of all clips, or None where the batch has none.
+        frames: ``(F, H)`` adapted frames of all clips; None, or F = 0, where the batch has none.
 
     Returns:
         ``(R, L, H)`` in the dtype of ``token_embeds``; zero in padding.
     """
     flat = token_embeds.new_zeros(layout.rows * layout.row_length, token_embeds.shape[-1])
     flat = flat.index_copy(0, _on(layout.token_to, flat), token_embeds)
-    if frames is not None and len(layout.frame_to):
+    if frames is not None:
+        if len(layout.frame_from) < len(frames):
+            frames = frames.index_select(0, _on(layout.frame_from, frames))
         flat = flat.index_copy(0, _on(layout.frame_to, flat), frames.to(flat.dtype))
     return flat.view(layout.rows, layout.row_length, -1)
-
-
-def flatten_frames(frames: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Concatenates the valid frames of all clips: ``(B, T, H)`` to ``(F, H)``."""
-    time = frames.shape[1]
-    index = np.concatenate([np.arange(length) + clip * time for clip, length in enumerate(lengths)])
-    return frames.reshape(-1, frames.shape[-1]).index_select(0, _on(index, frames))
 
 
 def _on(index: np.ndarray, like: Tensor) -> Tensor:

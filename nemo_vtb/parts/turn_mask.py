@@ -1,7 +1,9 @@
 """From a conversation to token ids and a loss mask, through any of NeMo's prompt formats.
 
-NeMo's own masks differ by format: ``qwen3`` supervises the last answer only, several formats supervise the assistant
-header. Here every assistant turn is supervised, from its first word through its end-of-turn token, and nothing else.
+NeMo's own masks differ by format: ``qwen3`` and ``nemotron-nano-v3`` supervise the last answer only, several formats
+supervise the assistant header, and ``nemotron-h``, ``phi2_*`` and ``plain`` have nothing that ends an answer. Here
+every assistant turn is supervised, from its first word through its end-of-turn token, and nothing else; where the
+format has no such token, the tokenizer's end of sequence stands behind every answer.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,9 @@ from nemo_vtb.errors import VTBError
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
     from nemo.collections.common.prompts import PromptFormatter
+
+
+_SYSTEM_AND_USER = "system_and_user"
 
 
 @dataclass  # not frozen: Lightning rebuilds the dataclasses of a batch when it moves it to a device
@@ -51,7 +56,8 @@ def encode_turns(
 ) -> EncodedConversation:
     """Encodes ``(role, message)`` turns with a NeMo prompt format.
 
-    A system turn is folded into the first user turn where the format has no system role (Gemma).
+    A system turn is folded into the first user turn where the format has no system role (Gemma), in the format's own
+    way where it has one (Llama 2).
 
     Args:
         turns: Roles ``system``, ``user`` and ``assistant``.
@@ -62,7 +68,7 @@ def encode_turns(
         VTBError: If a role is unknown to the format.
     """
     answer_role = formatter.OUTPUT_ROLE
-    turns = _fold_system(turns, formatter)
+    ends_with_eos = not answer_ending(formatter)
     ids: list[int] = []
     mask: list[bool] = []
     if formatter.INSERT_BOS:
@@ -72,45 +78,60 @@ def encode_turns(
         preamble = formatter._apply_tokenizer(formatter.get_template("preamble"))
         ids += preamble
         mask += [False] * len(preamble)
-    for role, message in turns:
+    for role, values in _fold_system(turns, formatter):
         role = answer_role if role == "assistant" else role
         if role not in formatter.get_roles():
             raise VTBError(f"prompt format '{formatter.NAME}' has no role '{role}'; it has {formatter.get_roles()}")
-        slots = formatter.get_slots(role)
-        tokens = formatter.encode_turn(formatter.get_template(role), slots, dict.fromkeys(slots, message))
+        tokens = formatter.encode_turn(formatter.get_template(role), dict.fromkeys(values), values)
         ids += tokens
         mask += _answer_mask(tokens, formatter) if role == answer_role else [False] * len(tokens)
+        if role == answer_role and ends_with_eos:
+            ids.append(formatter.tokenizer.eos)
+            mask.append(True)
     if for_generation:
         if formatter.INFERENCE_PREFIX is not None:
             prefix = formatter._apply_tokenizer(formatter.INFERENCE_PREFIX)
             ids += prefix
             mask += [False] * len(prefix)
-    elif formatter.INSERT_EOS:
+    elif formatter.INSERT_EOS and not ends_with_eos:
         ids.append(formatter.tokenizer.eos)
-        mask.append(True)
+        mask.append(any(mask))
     return EncodedConversation(np.asarray(ids, dtype=np.int64), np.asarray(mask, dtype=bool))
 
 
 def end_of_turn_id(formatter: "PromptFormatter") -> int:
     """Returns the id that ends an answer in this format: what generation stops at."""
-    role = formatter.OUTPUT_ROLE
-    slots = formatter.get_slots(role)
-    tokens = formatter.encode_turn(formatter.get_template(role), slots, dict.fromkeys(slots, "x"))
+    if not answer_ending(formatter):
+        return formatter.tokenizer.eos
+    template = formatter.get_template(formatter.OUTPUT_ROLE)
+    tokens = formatter.encode_turn(template, {"message": None}, {"message": "x"})
     supervised = [token for token, keep in zip(tokens, _answer_mask(tokens, formatter), strict=True) if keep]
     return supervised[-1]
 
 
-def _fold_system(turns: list[tuple[str, str]], formatter: "PromptFormatter") -> list[tuple[str, str]]:
-    if turns and turns[0][0] == "system" and "system" not in formatter.get_roles():
-        (_, system), *rest = turns
-        if not rest or rest[0][0] != "user":
-            raise VTBError("a system turn must be followed by a user turn")
-        return [("user", f"{system}\n\n{rest[0][1]}"), *rest[1:]]
-    return turns
+def answer_ending(formatter: "PromptFormatter") -> str:
+    """Returns what the format writes behind an answer, white space left out; empty where there is nothing."""
+    return formatter.get_template(formatter.OUTPUT_ROLE).partition("|message|")[2].strip()
+
+
+def _fold_system(turns: list[tuple[str, str]], formatter: "PromptFormatter") -> list[tuple[str, dict[str, str]]]:
+    """Roles and the values of their slots, with a system turn where the format can write it."""
+    folded = [(role, {"message": message}) for role, message in turns]
+    if not turns or turns[0][0] != "system" or "system" in formatter.get_roles():
+        return folded
+    if len(turns) < 2 or turns[1][0] != "user":
+        raise VTBError("a system turn must be followed by a user turn")
+    system, message = turns[0][1], turns[1][1]
+    if _SYSTEM_AND_USER in formatter.get_roles():  # Llama 2
+        return [(_SYSTEM_AND_USER, {"message": message, "system": system}), *folded[2:]]
+    return [("user", {"message": f"{system}\n\n{message}"}), *folded[2:]]
 
 
 def _answer_mask(tokens: list[int], formatter: "PromptFormatter") -> list[bool]:
-    """True from behind the answer's header to its end-of-turn token; white space behind that is not a target."""
+    """True from behind the answer's header to its end-of-turn token; white space behind that is not a target.
+
+    Without such a token all of the rest is: what follows it is the end of sequence, which must be reached.
+    """
     header = formatter.get_template(formatter.OUTPUT_ROLE).split("|message|")[0]
     header_ids = formatter._apply_tokenizer(header) if header else []
     start = 0
@@ -120,7 +141,7 @@ def _answer_mask(tokens: list[int], formatter: "PromptFormatter") -> list[bool]:
     while header and start < len(tokens) and header.startswith(_text(tokens[: start + 1], formatter)):
         start += 1
     end = len(tokens)
-    while end > start and not _text(tokens[end - 1 : end], formatter).strip():
+    while answer_ending(formatter) and end > start and not _text(tokens[end - 1 : end], formatter).strip():
         end -= 1
     return [start <= index < end for index in range(len(tokens))]
 

@@ -28,8 +28,13 @@ class _Stages:
         self.seconds[name] = round(time.monotonic() - begin, 1)
 
 
-def quickstart(out: str, overrides: list[str]) -> int:
+def quickstart(out: str, overrides: list[str], config_name: str = "quickstart") -> int:
     """Runs the whole road and returns 0.
+
+    Args:
+        out: Folder for the report and the checkpoint.
+        overrides: Hydra overrides.
+        config_name: A config with a ``held_out`` section.
 
     Raises:
         VTBError: If the shipped corpora are missing, or on any bad config.
@@ -45,7 +50,9 @@ def quickstart(out: str, overrides: list[str]) -> int:
         from nemo_vtb.assets import resolve
         from nemo_vtb.training import compose
 
-        cfg = compose("quickstart", overrides)
+        cfg = compose(config_name, overrides)
+        if "held_out" not in cfg:
+            raise VTBError(f"config '{config_name}' has no section held_out: nothing says what to ask")
         resolve(cfg.model.pretrained_llm)
         resolve(cfg.model.pretrained_asr)
     with stages("build: model and data"):
@@ -60,18 +67,19 @@ def quickstart(out: str, overrides: list[str]) -> int:
         progress, shares = KindProgress(), RealisedShares()
         trainer, model, datamodule = build(cfg, [progress, shares])
         dataset = datamodule.dataset
-        tasks = held_out.held_out_tasks(cfg.data.train_ds)
-        suite, replay = held_out.text_suite(), held_out.held_out_text(cfg.data.train_ds)
+        tasks = held_out.held_out_tasks(cfg.held_out, cfg.data.train_ds)
+        suite, replay = held_out.text_suite(cfg.held_out), held_out.held_out_text(cfg.held_out, cfg.data.train_ds)
+    longest = cfg.held_out.get("max_new_tokens", 24)
     autocast = torch.autocast(model.device.type, dtype=torch.bfloat16)
     with stages("before: held-out questions"), autocast:
-        before = measure(model, dataset, tasks, suite, "before")
+        before = measure(model, dataset, tasks, suite, "before", longest)
     with stages("before: held-out loss"):
         trainer.validate(model, datamodule, verbose=False)
     with stages("train"):
         trainer.fit(model, datamodule)
         trainer.save_checkpoint(folder / "last.ckpt", weights_only=True)
     with stages("after: held-out questions"), autocast:
-        after = measure(model, dataset, tasks, suite, "after")
+        after = measure(model, dataset, tasks, suite, "after", longest)
     with stages("after: divergence from the untouched LLM"), autocast:
         from nemo_vtb.evaluation.retention import kl_to_base
 
@@ -96,7 +104,10 @@ def _report(
     return {
         "seconds": round(time.monotonic() - stages.start, 1),
         "stages": stages.seconds,
-        "loss": {kind: {"first": first[f"val_loss_{kind}"], "last": last[f"val_loss_{kind}"]} for kind in kinds},
+        "loss": {
+            kind: {"first": first[f"val_loss_{kind}"], "last": last[f"val_loss_{kind}"]}
+            for kind in cfg.data.validation_ds.kinds
+        },
         **speech_results(tasks, before.answers, after.answers),
         "text": {
             "kl_to_base": divergence,
@@ -105,6 +116,7 @@ def _report(
             "n": len(after.suite),
         },
         "realised_share": shares.shares(cfg.data.train_ds.blend.unit),
+        "share_unit": cfg.data.train_ds.blend.unit,
         "asked_share": {kind: share / sum(asked.values()) for kind, share in asked.items()},
         "padding_share": shares.padding_share,
         "blend": {kind: dict(count) for kind, count in shares.counts.items()},
@@ -142,15 +154,17 @@ def _samples(tasks: Any, before: Any, after: Any) -> list[dict[str, Any]]:
 
 def _say(report: dict[str, Any], folder: Path) -> None:
     wer, text = report["wer"], report["text"]
-    print(f"\nWord error rate, unseen word sequences   {wer['before']:7.1%} -> {wer['after']:.1%}  (n={wer['n']})")
-    voice = wer["new_voice"]
-    print(f"Word error rate, voices never heard      {voice['before']:7.1%} -> {voice['after']:.1%}  (n={voice['n']})")
+    groups = {name: row for name, row in wer.items() if isinstance(row, dict) and name != "by_language"}
+    people = {f"people, {code}": row for code, row in wer["by_language"].items()}
+    for name, row in {"": wer, **groups, **people}.items():
+        print(_line(f"Word error rate {name}", row))
     for kind in ("sqa", "mixed"):
-        row = report[kind]
-        print(f"{kind:5} answered exactly                   {row['before']:7.1%} -> {row['after']:.1%}  (n={row['n']})")
-    print(
-        f"Text suite                               {text['score_before']:6.1f} -> {text['score_after']:.1f} of 100  "
-        f"(n={text['n']}; KL to the untouched LLM {text['kl_to_base']:.3f} nats)"
-    )
+        print(_line(f"{kind} answered exactly", report[kind]))
+    kept = {"before": text["score_before"] / 100, "after": text["score_after"] / 100, "n": text["n"]}
+    print(_line("Text suite", kept), f"KL to the untouched LLM {text['kl_to_base']:.3f} nats")
     print(f"{report['seconds']:.0f} s in all. Report: {folder / 'report.html'}")
     print(f"Talk to it: vtb chat {folder / 'last.ckpt'}")
+
+
+def _line(name: str, row: dict[str, Any]) -> str:
+    return f"{name:32} {row['before']:7.1%} -> {row['after']:6.1%}  (n={row['n']})"

@@ -62,7 +62,7 @@ def test_ours_learns_the_end_of_turn(
     batch = stock_batch if of == "the stock dataset" else VTBDataset(tokenizer, "qwen")[two_conversations]
     model = VoiceTextBlender(tiny_cfg())
     with torch.no_grad():
-        losses, _, layout = model.compute_losses(batch, *model.encode_clips(batch))
+        losses, _, layout, _ = model.compute_losses(batch, *model.encode_clips(batch))
     assert len(losses) == len(layout.targets) == int(batch["loss_mask"].sum())
     ends = layout.targets == tokenizer.eos
     assert sorted(layout.target_owner[ends].tolist()) == [0, 1]

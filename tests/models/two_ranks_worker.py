@@ -1,4 +1,4 @@
-"""One rank of ``test_two_ranks``: one optimizer step on this rank's batch, under Lightning's plain DDP."""
+"""One rank of ``test_two_ranks``: some scenarios one after another, each a short fit under Lightning."""
 
 import json
 import os
@@ -22,8 +22,12 @@ def build_model(cfg: dict[str, Any]) -> Any:
     return model
 
 
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
+
+
 def trained(model: Any) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    return {name: whole(p) for name, p in model.named_parameters() if p.requires_grad}
 
 
 def batch_statistics(model: Any) -> dict[str, torch.Tensor]:
@@ -31,29 +35,38 @@ def batch_statistics(model: Any) -> dict[str, torch.Tensor]:
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
+    return {name: whole(p.grad) for name, p in model.named_parameters() if p.requires_grad}
 
 
-def main(folder: Path) -> None:
+def fit(folder: Path, scenario: dict[str, Any], rank: int) -> dict[str, Any]:
+    """Trains on this rank's batches; returns what the model became, or the error that stopped it."""
     from lightning.pytorch import Callback, Trainer
-    from lightning.pytorch.strategies import DDPStrategy
+    from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
     from torch.utils.data import DataLoader
 
-    rank = int(os.environ["LOCAL_RANK"])
-    seen: dict[str, dict[str, torch.Tensor]] = {}
+    from nemo_vtb.errors import VTBError
+
+    seen: dict[str, Any] = {}
 
     class Record(Callback):
         def on_before_optimizer_step(self, trainer: Trainer, model: Any, optimizer: Any) -> None:
             seen["gradients"] = gradients(model)
             seen["statistics"] = batch_statistics(model)
 
-    model = build_model(json.loads((folder / "model.json").read_text()))
+    # A rank that waits for a collective the other never reaches fails instead of hanging.
+    common = {"process_group_backend": "gloo", "timeout": timedelta(seconds=120)}
+    strategies = {
+        "ddp": lambda: DDPStrategy(**common),
+        "fsdp2": lambda: ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1, **common),
+    }
+    model = build_model(json.loads((folder / f"{scenario['model']}.json").read_text()))
     trainer = Trainer(
         accelerator="cpu",
         devices=2,
-        # A rank that waits for a collective the other never reaches fails instead of hanging.
-        strategy=DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=120)),
-        max_steps=1,
+        strategy=strategies[scenario["strategy"]](),
+        max_steps=scenario.get("steps", 1),
+        accumulate_grad_batches=scenario.get("accumulate", 1),
+        gradient_clip_val=scenario.get("clip"),
         num_sanity_val_steps=0,
         callbacks=[Record()],
         logger=False,
@@ -62,13 +75,29 @@ def main(folder: Path) -> None:
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    batch = torch.load(folder / f"batch{rank}.pt", weights_only=True)
-    # Validation has one batch on rank 0 and three on rank 1.
-    held_out = [{"held_out": batch}] * (1 + 2 * rank)
-    trainer.fit(model, DataLoader([batch], batch_size=None), DataLoader(held_out, batch_size=None))
-    assert trainer.world_size == 2 and trainer.global_step == 1
-    validation = {name: trainer.callback_metrics[name] for name in ("val_loss_held_out", "val_loss", "val_acc")}
-    torch.save({**seen, "parameters": trained(model), "validation": validation}, folder / f"rank{rank}.pt")
+    load = [torch.load(folder / f"{name}.pt", weights_only=False) for name in scenario["batches"][rank]]
+    held_out = [{"held_out": load[0]}] * scenario.get("validate", [0, 0])[rank]
+    try:
+        trainer.fit(model, DataLoader(load, batch_size=None), DataLoader(held_out, batch_size=None))
+    except VTBError as error:
+        return {"error": str(error), "parameters": trained(model)}
+    assert trainer.world_size == 2 and trainer.global_step == scenario.get("steps", 1)
+    names = [name for name in ("val_loss_held_out", "val_loss", "val_acc") if name in trainer.callback_metrics]
+    shards = {type(p.data).__name__ for p in model.parameters() if p.requires_grad}
+    return {
+        **seen,
+        "parameters": trained(model),
+        "validation": {name: trainer.callback_metrics[name] for name in names},
+        "shards": sorted(shards),
+        "skipped": model._guard.skipped,
+    }
+
+
+def main(folder: Path) -> None:
+    rank = int(os.environ["LOCAL_RANK"])
+    for name, scenario in json.loads((folder / "scenarios.json").read_text()).items():
+        print(f"scenario {name}", flush=True)
+        torch.save(fit(folder, scenario, rank), folder / f"{name}.rank{rank}.pt")
 
 
 if __name__ == "__main__":

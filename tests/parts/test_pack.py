@@ -1,3 +1,4 @@
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.backbone import HFBackbone
-from nemo_vtb.parts.pack import fill_rows, flatten_frames, plan_packing
+from nemo_vtb.parts.pack import fill_rows, plan_packing
 from nemo_vtb.parts.turn_mask import EncodedConversation
 
 _PLACEHOLDER = 127
@@ -15,14 +16,21 @@ _FRAMES = [3, 1, 5]
 _FAMILIES = {
     "llama": {},
     "gemma": {"head_dim": 8},
-    "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4},
+    # Caps low enough, and a window short enough, to matter here.
+    "gemma2": {
+        "head_dim": 16,
+        "query_pre_attn_scalar": 1,
+        "sliding_window": 4,
+        "attn_logit_softcapping": 0.5,
+        "final_logit_softcapping": 1.0,
+    },
     "gemma3_text": {
         "head_dim": 8,
         "query_pre_attn_scalar": 8,
         "sliding_window": 4,
         "layer_types": ["sliding_attention", "full_attention"],
     },
-    "qwen2": {},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
     "qwen3": {"head_dim": 8},
 }
 
@@ -52,10 +60,14 @@ def frames() -> torch.Tensor:
 
 @pytest.fixture(scope="module", params=_FAMILIES)
 def llm(request: pytest.FixtureRequest) -> Any:
+    return _build(request.param)
+
+
+def _build(family: str, attention: dict[str, str] | None = None, **changed: Any) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(
-        request.param,
+        family,
         vocab_size=128,
         hidden_size=32,
         intermediate_size=64,
@@ -64,10 +76,10 @@ def llm(request: pytest.FixtureRequest) -> Any:
         num_key_value_heads=2,
         max_position_embeddings=128,
         initializer_range=0.1,
-        **_FAMILIES[request.param],
+        **{**_FAMILIES[family], **changed},
     )
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(config).eval()
+    return AutoModelForCausalLM.from_config(config, **(attention or {})).eval()
 
 
 def _embed_alone(
@@ -97,7 +109,7 @@ def test_packed_conversations_are_as_if_alone(
         [logits[:-1][supervised[1:]] for logits, (_, supervised) in zip(expected, alone, strict=True)]
     )
 
-    backbone = HFBackbone(SimpleNamespace(llm=llm, embed_tokens=llm.get_input_embeddings()))
+    backbone = _backbone(llm)
     layout = plan_packing(conversations, _FRAMES, _PLACEHOLDER, row_tokens)
     assert (layout.rows == 1) == (row_tokens == 0)
     embeds = fill_rows(layout, backbone.embed(torch.from_numpy(layout.token_ids)), frames)
@@ -119,14 +131,85 @@ def test_packed_conversations_are_as_if_alone(
     assert found == layout.lengths.sum()
 
 
+def _backbone(llm: Any) -> HFBackbone:
+    return HFBackbone(SimpleNamespace(llm=llm, embed_tokens=llm.get_input_embeddings()))
+
+
+def _hidden(llm: Any, conversations: list[EncodedConversation], frames: torch.Tensor, row_tokens: int = 0) -> Any:
+    """Hidden states of all positions but padding."""
+    backbone = _backbone(llm)
+    layout = plan_packing(conversations, _FRAMES, _PLACEHOLDER, row_tokens)
+    embeds = fill_rows(layout, backbone.embed(torch.from_numpy(layout.token_ids)), frames)
+    lengths = layout.lengths[layout.order]
+    hidden = backbone.hidden_states(embeds, torch.from_numpy(layout.position_ids), lengths=lengths)
+    used = np.sort(np.concatenate([layout.token_to, layout.frame_to]))
+    return hidden.flatten(0, 1)[torch.from_numpy(used)]
+
+
 @torch.no_grad()
 def test_neighbours_in_a_row_would_show(llm: Any, conversations: list[EncodedConversation], frames: torch.Tensor):
-    backbone = HFBackbone(SimpleNamespace(llm=llm, embed_tokens=llm.get_input_embeddings()))
+    backbone = _backbone(llm)
     layout = plan_packing(conversations, _FRAMES, _PLACEHOLDER)
     embeds = fill_rows(layout, backbone.embed(torch.from_numpy(layout.token_ids)), frames)
     apart = backbone.hidden_states(embeds, torch.from_numpy(layout.position_ids))
     together = backbone.hidden_states(embeds, torch.arange(layout.row_length)[None])
     assert (apart - together).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("family", "setting"),
+    [
+        ("gemma2", {"attn_logit_softcapping": None}),
+        ("gemma2", {"sliding_window": 64}),
+        ("gemma3_text", {"sliding_window": 64}),
+        ("qwen2", {"use_sliding_window": False}),
+    ],
+)
+@torch.no_grad()
+def test_caps_and_windows_matter_at_these_sizes(
+    family: str, setting: dict[str, Any], conversations: list[EncodedConversation], frames: torch.Tensor
+):
+    with_it, without = _build(family), _build(family, **setting)
+    difference = _hidden(with_it, conversations, frames) - _hidden(without, conversations, frames)
+    assert difference.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("row_tokens", [0, 12], ids=["one row", "several rows"])
+@torch.no_grad()
+def test_flex_attention_is_the_same(
+    llm: Any, conversations: list[EncodedConversation], frames: torch.Tensor, row_tokens: int
+):
+    flex = _build(llm.config.model_type, {"attn_implementation": "flex_attention"})
+    # Not compiled: the masks and caps are what is tested, not the kernel.
+    with torch.compiler.set_stance("force_eager"):
+        found = _hidden(flex, conversations, frames, row_tokens)
+    assert (found - _hidden(llm, conversations, frames, row_tokens)).abs().max() <= 1e-5
+
+
+@torch.no_grad()
+def test_flash_attention_is_told_the_borders(
+    conversations: list[EncodedConversation], frames: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    """FlashAttention's kernel needs a GPU; what it is given is run here piece by piece."""
+    from torch.nn.functional import scaled_dot_product_attention
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    def by_borders(module: Any, query: Any, key: Any, value: Any, mask: Any, **given: Any) -> tuple[Any, None]:
+        assert mask is None and given["max_length_q"] == 11
+        borders = given["cu_seq_lens_q"].tolist()
+        assert borders == given["cu_seq_lens_k"].tolist() and query.shape[0] == 1
+        pieces = [
+            scaled_dot_product_attention(*(x[:, :, a:b] for x in (query, key, value)), is_causal=True, enable_gqa=True)
+            for a, b in pairwise(borders)
+        ]
+        return torch.cat(pieces, 2).transpose(1, 2), None
+
+    llm = _build("llama")
+    expected = _hidden(llm, conversations, frames)
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", by_borders)
+    llm.config._attn_implementation = "flash_attention_2"
+    assert _backbone(llm).one_row
+    assert (_hidden(llm, conversations, frames) - expected).abs().max() <= 1e-5
 
 
 def test_targets_are_the_supervised_tokens_and_their_owners(conversations: list[EncodedConversation]):
@@ -178,8 +261,3 @@ def test_gradients_reach_tokens_and_frames(conversations: list[EncodedConversati
     heard = frames.clone().requires_grad_()
     fill_rows(layout, tokens, heard).sum().backward()
     assert bool((tokens.grad == 1).all()) and bool((heard.grad == 1).all())
-
-
-def test_flatten_frames_takes_the_valid_ones_in_order():
-    padded = torch.arange(2 * 4).view(2, 4, 1).float()
-    assert flatten_frames(padded, [4, 2]).flatten().tolist() == [0, 1, 2, 3, 4, 5]

@@ -1,0 +1,88 @@
+"""English sentences to speak: chat, questions to a bank, word problems, encyclopedia and web text.
+
+They come from the packaged asset ``english-texts`` (``nemo_vtb.assets``) and are used, not shipped.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+_SPEAKABLE = re.compile(r"[A-Za-z0-9 ,.'?!-]+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])|\n+")
+_WORDS = range(3, 19)
+_LARGEST_NUMBER = 100
+_PLAIN = str.maketrans({"’": "'", "‘": "'", "“": None, "”": None, '"': None, "–": "-", "—": ",", "…": "."})
+
+
+def open_sentences(folder: Path, count: int, seed: int) -> list[str]:
+    """Draws distinct sentences, those with the rarest words first, then in random order.
+
+    Args:
+        folder: The asset's folder.
+        count: How many are wanted; fewer come back when the texts have no more.
+        seed: Of the draw.
+    """
+    sentences = sorted({s for s in map(_clean, _raw(folder)) if s is not None})
+    frequency = Counter(word for sentence in sentences for word in _words(sentence))
+    rng = Random(seed)
+    rng.shuffle(sentences)
+    seen: Counter[str] = Counter()
+    chosen = []
+    # Words that stand twice or more in the texts are wanted twice before anything else: open vocabulary needs breadth.
+    for sentence in sorted(sentences, key=lambda s: min(frequency[word] for word in _words(s))):
+        if len(chosen) >= count // 2:
+            break
+        if any(frequency[word] > 1 and seen[word] < 2 for word in _words(sentence)):
+            chosen.append(sentence)
+            seen.update(set(_words(sentence)))
+    rest = set(chosen)
+    chosen += [sentence for sentence in sentences if sentence not in rest][: count - len(chosen)]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def _raw(folder: Path) -> Iterator[str]:
+    for chat in json.loads((folder / "chitchat.json").read_text(encoding="utf-8")).values():
+        yield from (message["text"] for turn in chat["messages"] for message in turn)
+    for row in _rows(folder / "gsm8k.jsonl"):
+        yield from _SENTENCE_END.split(row["question"])
+    for row in _rows(folder / "banking77.jsonl"):
+        yield from _SENTENCE_END.split(row["input"][-1]["content"])
+    for name in ("wikipedia", "webtext"):
+        for row in _rows(folder / f"{name}.jsonl"):
+            yield from _SENTENCE_END.split(row["0"])
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _words(sentence: str) -> list[str]:
+    return re.findall(r"[a-z0-9']+", sentence.lower())
+
+
+def _clean(text: str) -> str | None:
+    """A sentence with a capital and a full stop, or None where a voice would stumble."""
+    text = " ".join(text.translate(_PLAIN).split())
+    words = text.split()
+    if (
+        not {len(words), len(_words(text))} <= set(_WORDS)
+        or not _SPEAKABLE.fullmatch(text)
+        or ".." in text
+        or "  " in text
+    ):
+        return None
+    if any(int(number) > _LARGEST_NUMBER or number.startswith("0") for number in re.findall(r"\d+", text)):
+        return None
+    if any(
+        re.search(r"\d[^\s,.?!]|[^\s]\d|[a-z][A-Z]|[A-Z]{2}|(.)\1\1|\.\w", word) and not word.isdigit()
+        for word in words
+    ):
+        return None
+    text = re.sub(r"\bi\b", "I", text)
+    text = text[0].upper() + text[1:]
+    return text if text[-1] in ".?!" else f"{text.rstrip(',-')}."

@@ -1,0 +1,59 @@
+"""The ``input_cfg`` entries of a kind, with what ``speak`` adds to them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nemo_vtb.errors import VTBError
+
+
+def kind_entries(kinds: Mapping[str, Any], kind: str, where: str) -> list[dict[str, Any]]:
+    """Returns the entries of a kind as plain values.
+
+    ``speak`` applies to all of them; with ``speak.from`` the chats of another kind are spoken as well.
+
+    Args:
+        kinds: The ``kinds`` section.
+        kind: One of its keys.
+        where: The section's path in the config, for messages.
+
+    Raises:
+        VTBError: If there is nothing to read, or ``speak.from`` names no other kind.
+    """
+    section = kinds[kind]
+    speak = section.get("speak")
+    entries = _own(section)
+    if speak is not None:
+        speak = OmegaConf.to_container(speak, resolve=True) if isinstance(speak, DictConfig) else dict(speak)
+        if (other := speak.pop("from", None)) is not None:
+            if other not in kinds or other == kind:
+                raise VTBError(f"{where}.{kind}.speak.from is '{other}'; the other kinds are {_others(kinds, kind)}")
+            entries = entries + _own(kinds[other])
+        entries = [_with_speak(entry, speak) for entry in entries]
+    if not entries:
+        raise VTBError(f"missing config key {where}.{kind}.input_cfg")
+    return entries
+
+
+def _own(section: Any) -> list[dict[str, Any]]:
+    if (isinstance(section, DictConfig) and OmegaConf.is_missing(section, "input_cfg")) or not section.get("input_cfg"):
+        return []
+    entries = section["input_cfg"]
+    entries = OmegaConf.load(entries) if isinstance(entries, str) else entries
+    plain: Any = OmegaConf.to_container(entries, resolve=True) if OmegaConf.is_config(entries) else entries
+    return list(plain)
+
+
+def _with_speak(entry: dict[str, Any], speak: dict[str, Any]) -> dict[str, Any]:
+    if entry.get("type") == "group":
+        return {**entry, "input_cfg": [_with_speak(inner, speak) for inner in _inner(entry)]}
+    return {**entry, "speak": speak}
+
+
+def _inner(entry: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    return entry.get("input_cfg") or []
+
+
+def _others(kinds: Mapping[str, Any], kind: str) -> str:
+    return ", ".join(str(name) for name in kinds if name != kind)

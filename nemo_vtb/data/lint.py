@@ -1,0 +1,269 @@
+"""Finds what is wrong with data before a training run does: every row parsed as in training, every clip decoded."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from nemo_vtb.data.audio_check import signal
+from nemo_vtb.data.audio_stores import tar_index
+from nemo_vtb.data.formats import RowFile
+from nemo_vtb.data.prompt_pool import stable_hash
+from nemo_vtb.data.rows import NOT_BAD, REMEDIES, BadRow, open_lines, parse_line
+from nemo_vtb.data.sources import Reading, named_files
+from nemo_vtb.data.worker_pool import worker_pool
+from nemo_vtb.errors import VTBError
+
+_LINES_AT_ONCE = 64
+_RATE = 16_000
+FILE_REMEDIES = {
+    "unreadable file": "see the message",
+    "damaged tar": "copy or make the tar again; the recordings behind the damage are lost to every reader",
+}
+WARNINGS = {
+    "duplicate id": "give every row an id of its own: bad rows and drawn wordings are told apart by it",
+    "special token in text": "take it out: the tokenizer reads it as its special token, whoever wrote it",
+    **{reason: REMEDIES[reason] for reason in NOT_BAD},
+}
+
+
+class Finding(NamedTuple):
+    """Something wrong with a row or a file.
+
+    Attributes:
+        file: The file.
+        line: From 1; 0 for the whole file.
+        severity: ``error`` where training would skip the row or stop, else ``warning``.
+        reason: One of ``REMEDIES`` or ``WARNINGS``.
+        message: What is wrong.
+    """
+
+    file: str
+    line: int
+    severity: str
+    reason: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.severity}: {self.reason}: {self.message}"
+
+
+@dataclass
+class LintResult:
+    """What was looked at, and what was found.
+
+    Attributes:
+        findings: In the order of the files and their lines.
+        rows: Rows looked at.
+        files: Files looked at.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    rows: int = 0
+    files: list[str] = field(default_factory=list)
+
+    def count(self, severity: str) -> int:
+        """Number of errors or warnings."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        remedies = REMEDIES | FILE_REMEDIES | WARNINGS
+        reasons = Counter(finding.reason for finding in self.findings)
+        return {
+            "files": self.files,
+            "rows": self.rows,
+            "errors": self.count("error"),
+            "warnings": self.count("warning"),
+            "reasons": {
+                reason: {"count": count, "remedy": remedies.get(reason, "")} for reason, count in reasons.most_common()
+            },
+            "findings": [finding._asdict() for finding in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class _Task:
+    """How the rows of one source are checked."""
+
+    files: list[RowFile]
+    reading: Reading
+    decode: bool
+    special: tuple[str, ...]
+
+    def __call__(self, chunk: "_Chunk") -> tuple[list[Finding], list[tuple[int, int]]]:
+        """Findings of some lines, and for each good row its line and a hash of its id."""
+        file = self.files[chunk.file]
+        findings: list[Finding] = []
+        names = []
+        for number, line in enumerate(chunk.lines, start=chunk.line):
+            if not line.strip():
+                continue
+            where = str(file.path), number
+            try:
+                conversation = self._conversation(file, line, number)
+            except BadRow as error:
+                severity = "warning" if error.reason in NOT_BAD else "error"
+                findings.append(Finding(*where, severity, error.reason, str(error)))
+            else:
+                if conversation is not None:
+                    names.append((number, stable_hash(conversation.id)))
+                    findings += [
+                        Finding(*where, "warning", "special token in text", text) for text in self._odd(conversation)
+                    ]
+        return findings, names
+
+    def _conversation(self, file: RowFile, line: bytes, number: int) -> Any:
+        try:
+            draw = file.parse(parse_line(line), f"{file.path}:{number}")
+            if draw is None:
+                return None
+            conversation = draw(0)
+            if self.reading.weigh is not None:
+                self._check_size(self.reading.weigh(conversation))
+            for cut in conversation.list_cuts() if self.decode else ():
+                signal(cut, _RATE, cut.id)
+            return conversation
+        except BadRow:
+            raise
+        except Exception as error:
+            raise BadRow("unreadable row", f"{type(error).__name__}: {error}") from error
+
+    def _check_size(self, size: Any) -> None:
+        if not size.supervised:
+            raise BadRow("nothing supervised", "no token of the conversation would be learnt")
+        limit = self.reading.max_total
+        if limit is not None and size.total > limit:
+            raise BadRow("too long", f"{size.total} LLM positions, batch_tokens allows {limit}")
+
+    def _odd(self, conversation: Any) -> Iterator[str]:
+        for turn in conversation.turns:
+            for token in self.special if not hasattr(turn, "cut") else ():
+                if token in turn.value:
+                    yield f"the {turn.role}'s text holds {token}"
+
+
+class _Chunk(NamedTuple):
+    file: int
+    line: int
+    lines: list[bytes]
+
+
+def lint_entry(
+    entry: Mapping[str, Any],
+    kind: str,
+    reading: Reading,
+    result: LintResult,
+    decode: bool = True,
+    special_tokens: Sequence[str] = (),
+    processes: int | None = None,
+) -> None:
+    """Checks the files of an ``input_cfg`` entry, or of a group of them.
+
+    Args:
+        entry: The entry.
+        kind: The kind its conversations belong to.
+        reading: How it is read; with an encoder, lengths are checked too.
+        result: What is found is added to it.
+        decode: Also decode every clip.
+        special_tokens: Texts that must not stand in anybody's words.
+        processes: Processes to check with; as many as there are cores by default.
+
+    Raises:
+        VTBError: On an unknown type or key.
+    """
+    if entry.get("type") == "group":
+        for inner in entry.get("input_cfg") or []:
+            lint_entry(inner, kind, reading, result, decode, special_tokens, processes)
+        return
+    name, files = named_files(entry, kind, reading)
+    result.files += [path for path in dict.fromkeys(str(file.path) for file in files) if path not in result.files]
+    unreadable = _unreadable(files)
+    result.findings += unreadable.values()
+    readable = [file for number, file in enumerate(files) if number not in unreadable]
+    result.findings += _damaged(readable)
+    task = _Task(readable, reading, decode, tuple(token for token in special_tokens if token != reading.audio_tag))
+    chunks = (chunk for number, file in enumerate(readable) for chunk in _chunks(number, file))
+    seen: dict[int, tuple[str, int]] = {}
+    bar = tqdm(desc=f"lint {kind}/{name}", unit=" rows", leave=False, delay=3.0)
+    with bar, _mapper(task, processes) as run:
+        for chunk, (findings, names) in run(chunks):
+            result.rows += sum(bool(line.strip()) for line in chunk.lines)
+            result.findings += findings
+            bar.update(len(chunk.lines))
+            path = str(readable[chunk.file].path)
+            for line, identity in names:
+                first = seen.setdefault(identity, (path, line))
+                if first != (path, line):
+                    message = f"{first[0]}:{first[1]} has the same id"
+                    result.findings.append(Finding(path, line, "warning", "duplicate id", message))
+
+
+def _unreadable(files: Sequence[RowFile]) -> dict[int, Finding]:
+    """Files of which no row can be read, and why."""
+    refused = {}
+    for number, file in enumerate(files):
+        try:
+            with open_lines(file.path) as lines:
+                lines.read(1)
+            for tar in _tars(file):
+                tar_index(tar)
+        except (VTBError, OSError, EOFError) as error:
+            refused[number] = Finding(str(file.path), 0, "error", "unreadable file", str(error))
+    return refused
+
+
+def _damaged(files: Sequence[RowFile]) -> Iterator[Finding]:
+    """Tars that end too early: the rows of what is lost have findings of their own."""
+    for tar in dict.fromkeys(tar for file in files for tar in _tars(file)):
+        if damage := tar_index(tar).damage:
+            yield Finding(str(tar), 0, "error", "damaged tar", f"it is {damage}")
+
+
+def _tars(file: RowFile) -> list[Path]:
+    return [path for path in file.others if path.suffix == ".tar"]
+
+
+def _chunks(number: int, file: RowFile) -> Iterator[_Chunk]:
+    line = 1
+    with open_lines(file.path) as lines:
+        while block := list(islice(lines, _LINES_AT_ONCE)):
+            yield _Chunk(number, line, block)
+            line += len(block)
+
+
+@contextmanager
+def _mapper(task: _Task, processes: int | None) -> Iterator[Callable[[Iterable[_Chunk]], Iterator[Any]]]:
+    """Gives chunks with their results, in order."""
+    count = processes or len(os.sched_getaffinity(0))
+    if count <= 1:
+        yield lambda chunks: ((chunk, task(chunk)) for chunk in chunks)
+        return
+    global _task
+    _task = task
+    try:
+        with worker_pool(count) as pool:
+            yield lambda chunks: _in_waves(pool, iter(chunks), 8 * count)
+    finally:
+        _task = None
+
+
+def _in_waves(pool: Any, chunks: Iterator[_Chunk], size: int) -> Iterator[Any]:
+    # A pool reads all it is given at once; a corpus may be larger than memory.
+    while wave := list(islice(chunks, size)):
+        yield from zip(wave, pool.map(_run_task, wave), strict=True)
+
+
+_task: _Task | None = None
+
+
+def _run_task(chunk: _Chunk) -> Any:
+    assert _task is not None
+    return _task(chunk)

@@ -1,0 +1,50 @@
+"""A global shuffle without a list: position in an epoch to row, for any number of rows, in constant memory.
+
+A Feistel network over the next power of four, walked until it lands inside the range, is a permutation. A list per
+epoch would cost four bytes a row in every worker and a sort at every resume, and NumPy does not promise that its own
+``permutation`` stays the same from release to release, on which an exact resume would hang.
+"""
+
+import numpy as np
+
+_ROUNDS = 8
+# Up to so many rows, sorting them by a hash is cheaper than walking, and every order is equally likely.
+_SORTED_ROWS = 1024
+
+
+def shuffled(positions: np.ndarray, rows: int, key: int) -> np.ndarray:
+    """Returns the rows at some positions of the permutation that ``key`` names.
+
+    Args:
+        positions: int64, each from 0 to ``rows - 1``.
+        rows: Length of the permutation.
+        key: Any 64-bit number, e.g. a hash of seed, source and epoch.
+
+    Returns:
+        int64, shape of ``positions``.
+    """
+    if rows <= _SORTED_ROWS:
+        return np.argsort(
+            _mix(np.arange(rows, dtype=np.uint64) + _mix(np.array([key], dtype=np.uint64))), kind="stable"
+        )[positions]
+    half = ((rows - 1).bit_length() + 1) // 2
+    walking = _network(positions.astype(np.uint64), half, key)
+    while (outside := walking >= rows).any():
+        walking[outside] = _network(walking[outside], half, key)
+    return walking.astype(np.int64)
+
+
+def _network(values: np.ndarray, half: int, key: int) -> np.ndarray:
+    bits, mask = np.uint64(half), np.uint64((1 << half) - 1)
+    left, right = values >> bits, values & mask
+    for number in range(_ROUNDS):
+        round_key = np.uint64((key + number * 0x9E3779B97F4A7C15) % (1 << 64))
+        left, right = right, left ^ (_mix(right + round_key) & mask)
+    return (left << bits) | right
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix64."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -1,0 +1,76 @@
+"""What happens to a model between its construction and its first step: casting, recomputation, compiling, sharding."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.precision import narrow_frozen
+from nemo_vtb.parts.recompute import layers_of, recompute_in_backward
+
+if TYPE_CHECKING:
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+
+def prepare_for_trainer(model: "VoiceTextBlender") -> tuple[torch.dtype | None, bool]:
+    """Prepares a model as its trainer and its options ask.
+
+    Returns:
+        The half precision of the arithmetic, None where the trainer itself sees to that, and whether it was sharded.
+
+    Raises:
+        VTBError: If the trainer asks for what cannot work.
+    """
+    on_gpu = model._trainer is None or model.trainer.strategy.root_device.type == "cuda"
+    if model.backbone.causal_lm.config._attn_implementation == "flex_attention" and not on_gpu:
+        raise VTBError("model.attn_implementation=flex_attention trains on a GPU only; leave it at auto")
+    half = _half_precision(model)
+    if half is not None:
+        narrow_frozen(model, half)
+    parts = {"llm": model.llm, "encoder": model.perception}
+    for name in model.options.activation_checkpointing:
+        recompute_in_backward(layers_of(parts[name]))
+    for name in model.options.compile:
+        for layer in layers_of(parts[name]):
+            layer.compile(dynamic=True)
+    return half, _shard(model)
+
+
+def _half_precision(model: "VoiceTextBlender") -> torch.dtype | None:
+    from lightning.pytorch.plugins import HalfPrecision
+    from nemo.utils.trainer_utils import HalfPrecisionForAudio
+
+    plugin = model.trainer.precision_plugin if model._trainer is not None else None
+    if not isinstance(plugin, HalfPrecision):
+        return None
+    if not isinstance(plugin, HalfPrecisionForAudio):
+        raise VTBError(
+            f"trainer.precision={plugin.precision} as Lightning has it narrows the audio too; build the trainer from "
+            "nemo.utils.trainer_utils.resolve_trainer_cfg, as NeMo's launchers and `vtb train` do"
+        )
+    return plugin._desired_input_dtype
+
+
+def _shard(model: "VoiceTextBlender") -> bool:
+    mesh = model.device_mesh
+    if mesh is None:
+        return False
+    if mesh["tensor_parallel"].size() > 1:
+        raise VTBError(
+            "tensor parallelism is not supported: set trainer.strategy.tensor_parallel_size=1; NeMo 3.0.0's own fails "
+            "with current transformers"
+        )
+    hybrid = "dp_replicate" in mesh.mesh_dim_names
+    data = mesh["dp_replicate", "dp_shard"] if hybrid else mesh["data_parallel"]
+    if data.size() == 1:
+        return False
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor
+
+    model.backbone.shard(data)
+    model.clip_encoder.shard(data)
+    if model.alignment is not None:
+        fully_shard(model.alignment, mesh=data)
+    if whole := [name for name, p in model.named_parameters() if p.requires_grad and not isinstance(p, DTensor)]:
+        raise VTBError(f"{len(whole)} trainable parameters are in no sharded unit, e.g. {whole[0]}")
+    return True

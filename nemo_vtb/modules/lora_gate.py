@@ -1,0 +1,38 @@
+"""LoRA that can be switched per position: where the gate is 0, the LLM's layers compute what they did before tuning."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from nemo_vtb.errors import VTBError
+
+
+class LoraGate:
+    """Multiplies what every LoRA down-projection returns; the up-projection, without bias, keeps zero zero.
+
+    Attributes:
+        value: Broadcastable to ``(B, T, 1)``; None leaves LoRA on everywhere.
+    """
+
+    def __init__(self) -> None:
+        self.value: Tensor | None = None
+
+    def install(self, llm: nn.Module) -> None:
+        """Hooks the gate into every LoRA layer of ``llm``.
+
+        Raises:
+            VTBError: If there is none, or a variant (DoRA, a bias) whose output is not zero for a zero input.
+        """
+        from peft.tuners.lora import LoraLayer
+
+        layers = [module for module in llm.modules() if isinstance(module, LoraLayer)]
+        if not layers:
+            raise VTBError("model.text_lora=audio_gated needs LoRA: choose one, e.g. lora=r32")
+        if any(any(layer.use_dora.values()) or any(layer.lora_bias.values()) for layer in layers):
+            raise VTBError("model.text_lora=audio_gated cannot be used with model.lora.use_dora or lora_bias")
+        for layer in layers:
+            for projection in layer.lora_A.values():
+                projection.register_forward_hook(self._hook)
+
+    def _hook(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return output if self.value is None else output * self.value.to(output.dtype)

@@ -1,0 +1,144 @@
+"""After kill -9, Lightning's next steps see exactly the conversations they would have seen."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+_WORKER = Path(__file__).with_name("resume_worker.py")
+_KILLED = -9
+# Checkpoints are written after the steps 3, 6, ...; every killed run dies in its sixth step, before the second one.
+_DDP = {"ranks": 2, "strategy": "ddp", "steps": 8}
+_FSDP = {**_DDP, "strategy": "fsdp2"}
+_ONE = {"ranks": 1, "strategy": "auto", "steps": 8}
+SCENARIOS = [
+    {**_DDP, "name": "whole", "workers": 0, "checkpoints": "whole"},
+    {**_DDP, "name": "killed", "workers": 2, "checkpoints": "killed", "kill_at": 5},
+    {**_DDP, "name": "resumed", "workers": 1, "checkpoints": "x", "resume": "killed/step=3.ckpt"},
+    {**_DDP, "name": "epochs", "workers": 1, "checkpoints": "x", "epoch": 4, "validate": 2},
+    {**_FSDP, "name": "sharded_killed", "workers": 1, "checkpoints": "sharded", "kill_at": 5},
+    {**_FSDP, "name": "sharded_resumed", "workers": 0, "checkpoints": "x", "resume": "sharded/step=3.ckpt"},
+    {**_ONE, "name": "one_whole", "workers": 0, "checkpoints": "one", "accumulate": 2},
+    {**_ONE, "name": "one_resumed", "workers": 2, "checkpoints": "x", "accumulate": 2, "resume": "one/step=3.ckpt"},
+    {**_ONE, "name": "fewer_ranks", "workers": 0, "checkpoints": "x", "resume": "whole/step=6.ckpt"},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_llm: Path, clips: list[Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs every scenario and returns the folder with what each rank saw."""
+    folder = tmp_path_factory.mktemp("resume")
+    shutil.copytree(tiny_llm, folder / "llm")
+    rows = [{"id": f"a{i}", "audio_filepath": str(c.path), "text": c.text} for i, c in enumerate(clips * 8)]
+    (folder / "asr.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    rows = [
+        {
+            "id": f"t{i}",
+            "conversations": [{"from": "User", "value": "hi " * (i % 9)}, {"from": "Assistant", "value": "no"}],
+        }
+        for i in range(1, 60)
+    ]
+    (folder / "text.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asr = [{"type": "nemo", "manifest_filepath": str(folder / "asr.jsonl")}]
+    text = [{"type": "nemo_sft_jsonl", "paths": str(folder / "text.jsonl")}]
+    common = {"audio_locator_tag": "<|audio|>", "token_equivalent_duration": 0.08, "prompt_format": "chatml"}
+    kinds = {"asr": {"share": 0.6, "input_cfg": asr}, "text": {"share": {0: 0.4, 6: 0.8}, "input_cfg": text}}
+    train = {**common, "batch_tokens": 96, "num_workers": 0, "blend": {"kinds": kinds}}
+    # Fewer held-out batches than ranks, and Lightning may split what is split already.
+    held_out = {**common, "batch_tokens": 10_000, "kinds": {"text": {"input_cfg": text}}}
+    OmegaConf.save({"train_ds": train, "validation_ds": held_out}, folder / "data.yaml")
+    scenarios = [{**scenario, "port": _free_port()} for scenario in SCENARIOS]
+    (folder / "scenarios.json").write_text(json.dumps(scenarios))
+    logs = [(folder / f"rank{rank}.log").open("w+") for rank in (0, 1)]
+    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "NODE_RANK": "0"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(_WORKER), str(folder)],
+            env={**environment, "LOCAL_RANK": str(rank)},
+            stdout=logs[rank],
+            stderr=subprocess.STDOUT,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        codes = [process.wait(timeout=500) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert codes == [0, 0], "\n".join(_tail(folder, rank) for rank in (0, 1))
+    return folder
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _tail(folder: Path, rank: int) -> str:
+    return (folder / f"rank{rank}.log").read_text()[-3000:]
+
+
+def seen(folder: Path, name: str, ranks: int = 2, code: int = 0, what: str = "ids") -> list[list[Any]]:
+    """Conversation ids, or positions, by step and rank; the scenario must have ended as expected."""
+    for rank in range(ranks):
+        assert (folder / f"{name}.{rank}.code").read_text() == str(code), _tail(folder, rank)
+    by_rank = [
+        [json.loads(line)[what] for line in (folder / f"{name}.{rank}.jsonl").read_text().splitlines()]
+        for rank in range(ranks)
+    ]
+    return [list(step) for step in zip(*by_rank, strict=True)]
+
+
+def test_ranks_see_different_conversations(folder: Path):
+    whole = seen(folder, "whole")
+    assert len(whole) == 8
+    first_epoch = [name for step in whole for batch in step for name in batch][:30]
+    assert len(set(first_epoch)) == 30
+
+
+def test_ranks_get_equal_work(folder: Path):
+    work = seen(folder, "whole", what="positions")
+    totals = [sum(step[rank] for step in work) for rank in (0, 1)]
+    assert max(totals) <= 1.05 * sum(totals) / 2
+    # Wordings are drawn anew in every epoch, so that a batch may be a few tokens longer than the index says.
+    assert all(70 <= positions <= 110 for step in work for positions in step)
+
+
+def test_after_kill_the_next_steps_are_those_of_the_whole_run(folder: Path):
+    whole = seen(folder, "whole")
+    assert seen(folder, "killed", code=_KILLED) == whole[:6]
+    assert seen(folder, "resumed") == whole[3:]
+
+
+def test_sharded_training_resumes_the_same_way(folder: Path):
+    whole = seen(folder, "whole")
+    assert seen(folder, "sharded_killed", code=_KILLED) == whole[:6]
+    assert seen(folder, "sharded_resumed") == whole[3:]
+
+
+def test_nothing_is_lost_at_the_end_of_an_epoch(folder: Path):
+    assert seen(folder, "epochs") == seen(folder, "whole")
+
+
+def test_accumulated_steps_resume(folder: Path):
+    whole = seen(folder, "one_whole", ranks=1)
+    assert len(whole) == 16
+    assert seen(folder, "one_resumed", ranks=1) == whole[6:]
+
+
+def test_fewer_ranks_go_on_with_the_next_conversation(folder: Path):
+    whole = [name for step in seen(folder, "whole") for batch in step for name in batch]
+    before = [name for step in seen(folder, "whole")[:6] for batch in step for name in batch]
+    after = [name for step in seen(folder, "fewer_ranks", ranks=1) for batch in step for name in batch]
+    for kind in "at":
+        going_on = [name for name in after if name[0] == kind]
+        assert going_on == [name for name in whole[len(before) :] if name[0] == kind][: len(going_on)]
+    assert len(after) > 5 and "instead of 2 of 96" in _tail(folder, 0)

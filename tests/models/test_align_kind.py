@@ -1,0 +1,70 @@
+"""Clips of kind ``align`` are heard by the alignment loss and cost the LLM no position."""
+
+import json
+
+import pytest
+import torch
+
+from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.data.sources import read_source
+from nemo_vtb.errors import VTBError
+from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+
+@pytest.fixture
+def rows(tmp_path, clips, tokenizer):
+    """One manifest read as ``asr`` and as ``align``."""
+    path = tmp_path / "manifest.jsonl"
+    lines = [{"audio_filepath": str(c.path), "duration": c.duration, "text": c.text, "lang": "en"} for c in clips[:2]]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    def read(kind):
+        entry = {"type": "nemo", "manifest_filepath": str(path)}
+        source = read_source(entry, kind, "<|audio|>", 0.08, encoder=VTBDataset(tokenizer, "qwen"))
+        return [source.draw(index, 0) for index in range(len(source))]
+
+    return read
+
+
+def _losses(model, batch):
+    frames, counts = model.encode_clips(batch)
+    losses, _, layout, _ = model.compute_losses(batch, frames, counts)
+    alignment = model.alignment(frames, counts, batch["transcripts"], model.backbone.embed)
+    return losses, alignment, layout, len(frames)
+
+
+def test_the_llm_does_not_see_aligned_clips_and_the_alignment_loss_does(tiny_cfg, tokenizer, rows):
+    torch.manual_seed(0)
+    model = VoiceTextBlender(tiny_cfg(adapter="vtb", alignment={"weight": 1.0, "temperature": 5.0})).eval()
+    dataset = VTBDataset(tokenizer, "qwen")
+    asr, align = rows("asr"), rows("align")
+    with torch.no_grad():
+        alone = _losses(model, dataset[[asr[0]]])
+        both = _losses(model, dataset[[align[1], asr[0], align[0]]])
+        as_asr = _losses(model, dataset[[asr[1], asr[0], asr[0]]])
+    torch.testing.assert_close(both[0], alone[0], atol=1e-5, rtol=1e-5)
+    assert list(both[2].lengths) == [0, alone[2].lengths[0], 0]
+    assert set(both[2].target_owner) == {1}
+    torch.testing.assert_close(both[1], as_asr[1], atol=1e-5, rtol=1e-5)
+    assert both[3] == as_asr[3]
+
+
+def test_a_step_of_aligned_clips_alone_trains_the_adapter(tiny_cfg, tokenizer, rows):
+    model = VoiceTextBlender(tiny_cfg(adapter="vtb", alignment={"weight": 1.0, "temperature": 5.0}))
+    loss = model.training_step(VTBDataset(tokenizer, "qwen")[rows("align")], 0)["loss"]
+    loss.backward()
+    assert model.perception.modality_adapter.proj.weight.grad.any()
+    assert all(p.grad is not None and not p.grad.any() for n, p in model.named_parameters() if "lora_" in n)
+
+
+def test_aligned_clips_are_no_text_to_keep(tiny_cfg, tokenizer, rows, conversation):
+    alignment = {"weight": 1.0, "temperature": 5.0}
+    model = VoiceTextBlender(tiny_cfg(adapter="vtb", alignment=alignment, text_kl=1.0))
+    text = conversation("t", ("user", "Name a colour."), ("assistant", "Blue."), kind="text")
+    model.training_step(VTBDataset(tokenizer, "qwen")[[*rows("align"), text]], 0)["loss"].backward()
+
+
+def test_aligned_clips_without_the_alignment_loss_are_refused(tiny_cfg, tokenizer, rows):
+    model = VoiceTextBlender(tiny_cfg(adapter="vtb"))
+    with pytest.raises(VTBError, match=r"model\.alignment"):
+        model.training_step(VTBDataset(tokenizer, "qwen")[rows("align")], 0)
