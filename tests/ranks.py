@@ -8,10 +8,13 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
+# Python 3.11's server of forks ignores the path it is given and an import that fails, and each rank imported NeMo anew.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["runs", "ranks"])
+_CONTEXT.set_forkserver_preload(["tiny_training"])
 
 
 def run_ranks(
