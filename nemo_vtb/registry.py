@@ -17,6 +17,9 @@ ALLOWED_TARGETS = (
     "nemo_vtb.modules.whisper.WhisperFeatures",
 )
 
+# NeMo asks for classes that are no modules to stand in a second list too.
+ALLOWED_CALLBACKS = ("nemo_vtb.callbacks.last_checkpoint.LastCheckpoint",)
+
 # Names for `trainer.strategy`; NeMo's list refuses their classes as `_target_`.
 STRATEGIES = {
     "vtb_fsdp2": ({}, "FSDP2 over all ranks; one-file checkpoints of what was trained"),
@@ -108,7 +111,9 @@ def _allow_targets() -> None:
     from nemo.core.classes import common
     from nemo.utils import logging
 
-    new = [target for target in ALLOWED_TARGETS if target not in common.ALLOWED_TARGET_PREFIXES]
+    targets = (*ALLOWED_TARGETS, *ALLOWED_CALLBACKS)
+    new = [target for target in targets if target not in common.ALLOWED_TARGET_PREFIXES]
     if new:
         common.ALLOWED_TARGET_PREFIXES.extend(new)
+        common.ALLOWED_EXACT_CLASS_TARGETS.update(ALLOWED_CALLBACKS)
         logging.info(f"nemo_vtb: allowed these config targets in NeMo: {', '.join(new)}")

@@ -1,0 +1,37 @@
+"""Filling in the job scripts of ``examples/slurm``, which are whole by themselves."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+_OPTION = re.compile(r"#SBATCH --([\w-]+)(?:=(.*))?")
+
+
+def render(
+    template: str, options: Mapping[str, str | None], settings: Mapping[str, str], command: Sequence[str]
+) -> str:
+    """Fills in a job script.
+
+    Args:
+        template: The script.
+        options: ``sbatch`` options by long name: those it has are replaced, others added, None removes one.
+        settings: Environment variables.
+        command: What the script would get as its arguments.
+
+    Returns:
+        A script that needs no arguments.
+    """
+    lines = template.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("#SBATCH"))
+    last = max(number for number, line in enumerate(lines) if line.startswith("#SBATCH"))
+    wanted = {**parse_options(template), **options}
+    header = [f"#SBATCH --{name}={value}" for name, value in wanted.items() if value]
+    header += [f"#SBATCH --{name}" for name, value in wanted.items() if value == ""]
+    given = [f"export {name}={shlex.quote(value)}" for name, value in settings.items() if value]
+    given.append("set -- " + shlex.join(command))
+    return "\n".join([*lines[:first], *header, "", *given, "", *lines[last + 1 :]]) + "\n"
+
+
+def parse_options(script: str) -> dict[str, str | None]:
+    """The ``#SBATCH`` options of a script by long name; an option without a value is empty."""
+    return {found[1]: found[2] or "" for line in script.splitlines() if (found := _OPTION.fullmatch(line.strip()))}

@@ -1,0 +1,140 @@
+"""``vtb launch slurm``: fills in a job script, looks for what would fail after hours in the queue, and submits it."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.launch.script import render
+from nemo_vtb.paths import slurm_dir
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command; what each process runs follows them after ``--``."""
+    parser.add_argument(
+        "--run", dest="folder", required=True, help="folder of the run, on a file system that all nodes share"
+    )
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--gpus-per-node", type=int, default=8, help="0 runs one process per node on the CPU")
+    parser.add_argument("--cpus-per-task", type=int, default=8)
+    parser.add_argument("--time", default="04:00:00", help="limit of one job; the run goes on in the next")
+    parser.add_argument("--parts", type=int, help="run an array of so many jobs that make data; see generate.sbatch")
+    parser.add_argument("--container", default="", help='what wraps the command, e.g. "apptainer exec --nv vtb.sif"')
+    parser.add_argument("--srun", default="", help='more for srun, e.g. "--container-image=vtb.sqsh"')
+    parser.add_argument("--max-failures", type=int, default=3, help="attempts in a row without a new checkpoint")
+    parser.add_argument("--sbatch", action="append", default=[], metavar="NAME=VALUE", help="any other sbatch option")
+    parser.add_argument("--dry-run", action="store_true", help="check and print the script, submit nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Renders, checks and, unless it is a dry run, submits.
+
+    Raises:
+        VTBError: Names what cannot work.
+    """
+    if args.overrides[:1] != ["--"]:
+        raise VTBError("what should run? Put it after --, e.g. -- vtb train --config-name=NAME +cluster=slurm")
+    command = args.overrides[1:]
+    folder = Path(args.folder).absolute()
+    script = make_script(args, folder, command)
+    for note in check(command, folder, contained=bool(args.container or args.srun)):
+        print(f"note: {note}", file=sys.stderr)
+    if args.dry_run:
+        _ask_scheduler(script)
+        print(script, end="")
+        return 0
+    if shutil.which("sbatch") is None:
+        raise VTBError("sbatch is not on this machine; run this on a login node, or add --dry-run to see the script")
+    path = folder / "slurm" / ("generate.sbatch" if args.parts else "train.sbatch")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(script, encoding="utf-8")
+    print(_sbatch(["--parsable", str(path)]).strip())
+    return 0
+
+
+def make_script(args: argparse.Namespace, folder: Path, command: Sequence[str]) -> str:
+    """The filled-in script.
+
+    Raises:
+        VTBError: On an option that is none.
+    """
+    if min(args.nodes, args.cpus_per_task, args.max_failures) < 1 or args.gpus_per_node < 0:
+        raise VTBError("--nodes, --cpus-per-task and --max-failures are at least 1, --gpus-per-node at least 0")
+    options: dict[str, str | None] = {"time": args.time, "cpus-per-task": str(args.cpus_per_task)}
+    settings = {"VTB_RUN": str(folder), "VTB_CONTAINER": args.container, "VTB_SRUN": args.srun}
+    if args.parts:
+        options |= {"array": f"0-{args.parts - 1}", "output": f"{folder}/slurm/%A-%a.out"}
+        if args.gpus_per_node:
+            options["gpus-per-node"] = str(args.gpus_per_node)
+    else:
+        gpus = str(args.gpus_per_node) if args.gpus_per_node else None
+        options |= {"nodes": str(args.nodes), "gpus-per-node": gpus, "ntasks-per-node": gpus or "1"}
+        options["output"] = f"{folder}/slurm/%j.out"
+        settings["VTB_MAX_FAILURES"] = str(args.max_failures)
+    for option in args.sbatch:
+        name, _, value = option.removeprefix("--").partition("=")
+        options[name] = value
+    template = slurm_dir() / ("generate.sbatch" if args.parts else "train.sbatch")
+    return render(template.read_text(encoding="utf-8"), options, settings, command)
+
+
+def check(command: Sequence[str], folder: Path, contained: bool = False) -> list[str]:
+    """Looks for what would fail once the job starts.
+
+    Args:
+        command: What each process runs.
+        folder: Of the run.
+        contained: Whether a container brings the command.
+
+    Returns:
+        Notes on what may be meant, but rarely is.
+
+    Raises:
+        VTBError: Names what cannot work.
+    """
+    if not command:
+        raise VTBError("nothing stands after --")
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(parent, os.W_OK):
+        raise VTBError(f"--run {folder}: cannot write to {parent}")
+    if not contained and shutil.which(command[0]) is None:
+        raise VTBError(f"'{command[0]}' is not a program here; a container that has it is named with --container")
+    words = [Path(command[0]).name, *command[1:]]
+    launcher = next((word for word in words[1:] if word.endswith(".py")), None)
+    if launcher is not None and not contained:
+        if not Path(launcher).is_file():
+            raise VTBError(f"no script at {launcher}")
+        if any(word.startswith("+vtb@_global_") for word in words):
+            from nemo_vtb.doctor import missing_names
+
+            if missing := missing_names(launcher):
+                raise VTBError(f"{launcher} does not import {', '.join(missing)}, so +vtb@_global_ cannot select us")
+    name = next((word.partition("=")[2] for word in words if word.startswith("--config-name=")), None)
+    if words[:2] == ["vtb", "train"] and name:
+        from nemo_vtb.training import compose
+
+        folder_option = next((word.partition("=")[2] for word in words if word.startswith("--config-dir=")), None)
+        compose(name, [word for word in words[2:] if not word.startswith("--")], folder_option)
+    trains = words[:2] == ["vtb", "train"] or any(word.startswith("+vtb@_global_") for word in words)
+    resumes = any("cluster=" in word or "resume_if_exists=" in word for word in words)
+    if trains and not resumes:
+        return ["neither +cluster=slurm nor exp_manager.resume_if_exists is given: a requeued job may start anew"]
+    return []
+
+
+def _ask_scheduler(script: str) -> None:
+    if shutil.which("sbatch") is None:
+        print("note: sbatch is not on this machine, so the scheduler was not asked", file=sys.stderr)
+        return
+    print(f"note: {_sbatch(['--test-only'], script).strip()}", file=sys.stderr)
+
+
+def _sbatch(arguments: list[str], script: str | None = None) -> str:
+    done = subprocess.run(["sbatch", *arguments], input=script, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise VTBError(f"sbatch refuses the script: {done.stderr.strip()}")
+    return done.stdout + done.stderr

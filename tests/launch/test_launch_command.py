@@ -1,0 +1,84 @@
+"""What ``vtb launch slurm`` refuses before anything waits in a queue, and what it writes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nemo_vtb.cli import main
+from nemo_vtb.launch.script import parse_options, render
+from nemo_vtb.paths import slurm_dir
+
+TRAIN = ["vtb", "train", "--config-name=quickstart", "+cluster=slurm"]
+
+
+@pytest.fixture(autouse=True)
+def without_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laptop: the scheduler itself is asked in ``test_slurm_job.py``."""
+    monkeypatch.setattr("nemo_vtb.launch.slurm.shutil.which", lambda name: None if name == "sbatch" else f"/bin/{name}")
+
+
+def launch(folder: Path, *options: str, command: list[str] = TRAIN) -> int:
+    return main(["launch", "slurm", "--run", str(folder), *options, "--", *command])
+
+
+def test_options_are_replaced_added_and_removed():
+    template = (slurm_dir() / "train.sbatch").read_text()
+    command = ["python", "a b.py", "x=${y}"]
+    script = render(template, {"nodes": "7", "gpus-per-node": None, "exclusive": ""}, {"VTB_RUN": "/a b"}, command)
+    options = parse_options(script)
+    assert options["nodes"] == "7" and options["exclusive"] == "" and "gpus-per-node" not in options
+    assert options["signal"] == parse_options(template)["signal"]
+    assert "export VTB_RUN='/a b'\nset -- python 'a b.py' 'x=${y}'\n" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+
+
+def test_dry_run_prints_the_script_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert launch(tmp_path / "run", "--nodes=4", "--sbatch", "partition=long", "--dry-run") == 0
+    printed = capsys.readouterr()
+    options = parse_options(printed.out)
+    assert (options["nodes"], options["ntasks-per-node"], options["partition"]) == ("4", "8", "long")
+    assert "the scheduler was not asked" in printed.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_make_an_array(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert launch(tmp_path, "--parts=16", "--dry-run", command=["python", "--part", "{part}/{parts}"]) == 0
+    assert parse_options(capsys.readouterr().out)["array"] == "0-15"
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "message"),
+    [
+        ([], TRAIN, "sbatch is not on this machine"),
+        (["--dry-run", "--nodes=0"], TRAIN, "--nodes"),
+        (["--dry-run"], [], "nothing stands after --"),
+        (["--dry-run"], ["vtb", "train", "--config-name=nowhere"], "nowhere"),
+        (["--dry-run"], ["vtb", "train", "--config-name=quickstart", "+lora=r999"], "r999"),
+        (["--dry-run"], ["python", "absent.py", "+vtb@_global_=default"], "no script at absent.py"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(
+    options: list[str], command: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    assert launch(tmp_path, *options, command=command) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_that_would_start_anew_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert launch(tmp_path, "--dry-run", command=["vtb", "train", "--config-name=quickstart"]) == 0
+    assert "may start anew" in capsys.readouterr().err
+
+
+def test_parts_of_an_array_are_made_once(tmp_path: Path):
+    script = slurm_dir() / "generate.sbatch"
+    srun = tmp_path / "srun"
+    srun.write_text('#!/bin/sh\nexec "$@"\n')
+    srun.chmod(0o755)
+    task = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_MAX": "3", "SLURM_ARRAY_TASK_COUNT": "4"}
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "VTB_RUN": str(tmp_path), **task}
+    command = ["bash", str(script), "sh", "-c", f"echo $0 >> {tmp_path}/made", "{part}/{parts}"]
+    for _ in range(2):
+        assert subprocess.run(command, env=env).returncode == 0
+    assert (tmp_path / "made").read_text() == "2/4\n"
+    assert subprocess.run(command, env=env | {"SLURM_ARRAY_TASK_COUNT": "1"}).returncode == 2
