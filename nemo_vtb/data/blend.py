@@ -69,6 +69,9 @@ class Blend:
             step the unit ``steps`` shares out examples.
         batches_per_step: Batches of one optimizer step: gradient accumulation.
 
+    Attributes:
+        turns: ``{kind: turn}``; with ``alternate``, kinds of one turn share their steps.
+
     Raises:
         VTBError: On an unknown unit, strategy or kind, or shares that do not fit the kinds.
     """
@@ -88,7 +91,7 @@ class Blend:
         self.sources = {kind: list(of_kind) for kind, of_kind in sources.items()}
         self.shares = Shares(shares)
         self.unit, self.strategy, self.seed, self._per_step = unit, strategy, seed, batches_per_step
-        self._turns = {kind: "+".join(together) if kind in together else kind for kind in sources}
+        self.turns = {kind: "+".join(together) if kind in together else kind for kind in sources}
         self._cursors = {
             kind: [Cursor(source, stable_hash(seed, kind, number)) for number, source in enumerate(of_kind)]
             for kind, of_kind in self.sources.items()
@@ -100,7 +103,7 @@ class Blend:
         return BlendState(
             drawn={kind: [0] * len(of_kind) for kind, of_kind in self.sources.items()},
             owed=dict.fromkeys(self.sources, 0.0),
-            owed_turns=dict.fromkeys(self._turns.values(), 0.0) if self.strategy == "alternate" else {},
+            owed_turns=dict.fromkeys(self.turns.values(), 0.0) if self.strategy == "alternate" else {},
         )
 
     def step(self, state: BlendState, budget: int, ranks: int = 1) -> list[list[DrawnRow]]:
@@ -120,8 +123,8 @@ class Blend:
         if self.strategy != "alternate":
             return [self._batch(state, budget, shares) for _ in range(ranks)]
         turn, turns = self._turn(state, shares)
-        total = sum(share for kind, share in shares.items() if self._turns[kind] == turn)
-        within = {kind: share / total for kind, share in shares.items() if self._turns[kind] == turn}
+        total = sum(share for kind, share in shares.items() if self.turns[kind] == turn)
+        within = {kind: share / total for kind, share in shares.items() if self.turns[kind] == turn}
         batches = [self._batch(state, budget, within) for _ in range(ranks)]
         taken = 1.0 if self.unit == "steps" else float(sum(self._units(r.size) for batch in batches for r in batch))
         _settle(state.owed_turns, turns, turn, taken)
@@ -161,9 +164,9 @@ class Blend:
 
     def _turn(self, state: BlendState, shares: dict[str, float]) -> tuple[str, dict[str, float]]:
         """Whose turn it is, and the shares of all who take turns."""
-        turns = dict.fromkeys(self._turns.values(), 0.0)
+        turns = dict.fromkeys(self.turns.values(), 0.0)
         for kind, share in shares.items():
-            turns[self._turns[kind]] += share
+            turns[self.turns[kind]] += share
         due = {turn: state.owed_turns[turn] + share for turn, share in turns.items() if share > 0}
         return max(due, key=due.__getitem__), turns
 

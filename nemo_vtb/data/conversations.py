@@ -135,8 +135,16 @@ class ChatParser:
         return self._fixed(row, where, [*_opening(row), *turns])
 
     def _fixed(self, row: dict[str, Any], where: str, turns: list[Turn]) -> Draw:
-        conversation = self._context.conversation(row_name(row, where), turns, row.get("custom"))
+        custom = with_languages(row.get("custom"), row.get("lang"), row.get("target_lang"))
+        conversation = self._context.conversation(row_name(row, where), turns, custom)
         return lambda epoch: conversation
+
+
+def with_languages(custom: Any, source: Any, target: Any) -> dict[str, Any]:
+    """Returns what travels with a conversation, with the languages that its row names as ``lang``, ``target_lang``."""
+    named = {"lang": source, "target_lang": target}
+    own = custom if isinstance(custom, dict) else {}
+    return own | {key: value for key, value in named.items() if isinstance(value, str)}
 
 
 def row_name(row: dict[str, Any], where: str) -> str:

@@ -5,14 +5,14 @@ its own instruction.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import TextTurn
 
 from nemo_vtb.data.audio_stores import AudioStore
-from nemo_vtb.data.conversations import Draw, RowContext, row_name
+from nemo_vtb.data.conversations import Draw, RowContext, row_name, with_languages
 from nemo_vtb.data.kinds import ALIGN
 from nemo_vtb.data.prompt_pool import PromptPool, pick
 from nemo_vtb.data.rows import BadRow
@@ -85,11 +85,12 @@ class UtteranceParser:
             transcript = None if "text" in self._answer_fields else self._text(fields, "text")
         turn = self._context.rules.turn(utterance.cut, "user", transcript)
         tags = self._context.tags
+        source = self._text({**fields, **tags}, *self._language_fields)
+        target = self._text({**fields, **tags}, "target_lang")
+        utterance = replace(utterance, custom=with_languages(utterance.custom, source, target))
         if kind == ALIGN:
             heard = self._context.conversation(utterance.name, [turn], utterance.custom)
             return lambda epoch: heard
-        source = self._text({**fields, **tags}, *self._language_fields)
-        target = self._text({**fields, **tags}, "target_lang")
         if kind == "sqa":
             question = self._text(fields, "question")
             if question is None:

@@ -117,6 +117,10 @@ class ConversationSource:
         found = self._index.rows[indices if self._kept is None else self._kept[indices]]
         return np.stack([found["total"], found["supervised"]], axis=1).astype(np.int64)
 
+    def seconds(self, indices: np.ndarray) -> np.ndarray:
+        """Audio seconds of many rows, float32 ``(rows,)``."""
+        return self._index.rows["audio_seconds"][indices if self._kept is None else self._kept[indices]]
+
     def _row(self, index: int) -> int:
         return index if self._kept is None else int(self._kept[index])
 

@@ -27,15 +27,44 @@ def render_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, Any]],
     Raises:
         VTBError: If matplotlib is not installed and there is something to draw.
     """
+    body = (
+        f'{tiles(report)}\n<div class="figures">{_losses(report)}{_shares(report)}{_languages(report)}</div>\n'
+        f"{_samples(samples)}\n{_details(report, raw_json)}"
+    )
+    return document(_TITLE, headline(report), cautions(report), body)
+
+
+def document(title: str, headline: str, cautions: Sequence[str], body: str) -> str:
+    """Returns a whole page.
+
+    Args:
+        title: Of the page, plain HTML.
+        headline: What was found, in a sentence.
+        cautions: What to keep in mind, a sentence each.
+        body: HTML under the headline.
+    """
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{_TITLE}</title><style>\n{style}</style></head>\n'
-        f"<body><main><header><p>{_TITLE}</p><h1>{_unbroken(headline(report))}</h1>{_cautions(report)}</header>\n"
-        f'{tiles(report)}\n<div class="figures">{_losses(report)}{_shares(report)}{_languages(report)}</div>\n'
-        f"{_samples(samples)}\n{_details(report, raw_json)}</main></body></html>\n"
+        f'<meta name="color-scheme" content="light dark"><title>{title}</title><style>\n{style}</style></head>\n'
+        f"<body><main><header><p>{title}</p><h1>{_unbroken(headline)}</h1>{_cautions(cautions)}</header>\n"
+        f"{body}</main></body></html>\n"
+    )
+
+
+def figure(title: str, note: str, content: str) -> str:
+    """Returns a chart or a table as a card with its title and a note."""
+    return f"<figure><figcaption><h2>{title}</h2><p>{note}</p></figcaption>{content}</figure>"
+
+
+def details(environment: Mapping[str, Any], raw_json: str, *more: str) -> str:
+    """Returns what few will read, folded up: the environment, more HTML and the raw numbers."""
+    return (
+        "<details><summary>Environment and raw numbers</summary>"
+        f"{_pairs('Environment', list(_flat(environment)))}{''.join(more)}"
+        f"<h2>report.json</h2><pre>{escape(raw_json)}</pre></details>"
     )
 
 
@@ -44,8 +73,8 @@ def _unbroken(sentence: str) -> str:
     return escape(sentence).replace(" → ", "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}")
 
 
-def _cautions(report: Mapping[str, Any]) -> str:
-    told = "".join(f"<li>{_unbroken(sentence)}</li>" for sentence in cautions(report))
+def _cautions(sentences: Sequence[str]) -> str:
+    told = "".join(f"<li>{_unbroken(sentence)}</li>" for sentence in sentences)
     return f'<ul class="cautions" aria-label="Read with care">{told}</ul>' if told else ""
 
 
@@ -56,10 +85,10 @@ def _losses(report: Mapping[str, Any]) -> str:
     drawn = ""
     if training:
         chart = loss_chart("training", "Training loss by kind over optimizer steps", training, raw=True)
-        drawn += _figure("Training loss", "Moving average; single steps thin behind it.", chart)
+        drawn += figure("Training loss", "Moving average; single steps thin behind it.", chart)
     if held_out:
         chart = loss_chart("held-out", "Held-out loss by kind over optimizer steps", held_out, raw=False)
-        drawn += _figure("Held-out loss", "On examples that are never trained on.", chart)
+        drawn += figure("Held-out loss", "On examples that are never trained on.", chart)
     return drawn
 
 
@@ -69,22 +98,18 @@ def _shares(report: Mapping[str, Any]) -> str:
         return ""
     unit = unit_of(report)
     chart = share_chart("shares", f"Asked and realised share of {unit} by kind", asked, realised, unit)
-    return _figure("Blend", f"What the model was trained on, counted in {unit}.", chart)
+    return figure("Blend", f"What the model was trained on, counted in {unit}.", chart)
 
 
 def _languages(report: Mapping[str, Any]) -> str:
     by_language = section(report, "wer", "by_language")
     if not by_language:
         return ""
-    return _figure(
+    return figure(
         "Word error rate by language",
         "Held-out clips; lower is better, and bars end at 100%.",
         language_table(by_language),
     )
-
-
-def _figure(title: str, note: str, content: str) -> str:
-    return f"<figure><figcaption><h2>{title}</h2><p>{note}</p></figcaption>{content}</figure>"
 
 
 def _samples(samples: Sequence[Mapping[str, Any]]) -> str:
@@ -99,12 +124,7 @@ def _samples(samples: Sequence[Mapping[str, Any]]) -> str:
 def _details(report: Mapping[str, Any], raw_json: str) -> str:
     stages = section(report, "stages")
     times = [(name, duration(number(stages, name))) for name in stages]
-    about = list(_flat(section(report, "environment")))
-    return (
-        "<details><summary>Environment, times and raw numbers</summary>"
-        f"{_pairs('Environment', about)}{_pairs('Time by stage', times)}"
-        f"<h2>report.json</h2><pre>{escape(raw_json)}</pre></details>"
-    )
+    return details(section(report, "environment"), raw_json, _pairs("Time by stage", times))
 
 
 def _pairs(title: str, pairs: Sequence[tuple[str, str]]) -> str:

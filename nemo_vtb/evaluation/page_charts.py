@@ -132,6 +132,38 @@ def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mappi
     return _svg(name, label, draw)
 
 
+def length_chart(name: str, label: str, edges: Sequence[float], counts: Mapping[str, Sequence[int]], axis: str) -> str:
+    """Draws how the conversations of each kind spread over lengths, as shares of the kind.
+
+    Args:
+        name: As in ``loss_chart``.
+        label: What a screen reader says.
+        edges: Of the bins, rising, above 0; drawn on a logarithmic axis.
+        counts: ``{kind: conversations per bin}``.
+        axis: What the lengths are.
+
+    Raises:
+        VTBError: If matplotlib is not installed.
+    """
+
+    def draw(axes: "Axes") -> None:
+        from matplotlib.ticker import LogLocator, NullLocator
+
+        for kind in _in_order(counts):
+            shares = [100 * count / max(1, sum(counts[kind])) for count in counts[kind]]
+            axes.stairs(shares, edges, color=_colour(kind), linewidth=1.5, label=kind)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel(axis)
+        axes.set_ylabel("share of the kind (%)")
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(counts), handlelength=1.0, columnspacing=1)
+
+    return _svg(name, label, draw)
+
+
 def _svg(name: str, label: str, draw: Any) -> str:
     try:
         from matplotlib import rc_context

@@ -39,16 +39,31 @@ def player(audio: str | Path | None) -> str:
         clip = path.read_bytes()
     except OSError as error:
         return f'<p class="absent">The clip cannot be read: {escape(str(path))} ({escape(error.strerror or "")})</p>'
+    return clip_player(clip, mime)
+
+
+def clip_player(clip: bytes, mime: str) -> str:
+    """Renders a player that carries the bytes of a clip."""
     data = base64.b64encode(clip).decode("ascii")
     return f'<audio controls preload="metadata" src="data:{mime};base64,{data}"></audio>'
 
 
+def kind_chip(kind: str) -> str:
+    """Renders the name of a kind in its colour."""
+    return f'<span class="kind"{_colour(kind)}>{escape(kind)}</span>'
+
+
+def prompt_words(prompt: str) -> str:
+    """Renders a prompt, in which ♪ stands for a clip."""
+    clip = escape(prompt).replace("♪", '<span class="note" title="the clip">♪</span>')
+    return f'<div class="words" dir="auto">{clip}</div>'
+
+
 def _row(sample: Mapping[str, Any]) -> str:
     kind = str(sample.get("kind") or "")
-    chip = f'<span class="kind"{_colour(kind)}>{escape(kind)}</span>' if kind else ""
-    clip = escape(str(sample.get("prompt") or "")).replace("♪", '<span class="note" title="the clip">♪</span>')
+    prompt = f"{kind_chip(kind) if kind else ''}{prompt_words(str(sample.get('prompt') or ''))}"
     return (
-        f'<tr><td data-name="Prompt">{chip}<div class="words" dir="auto">{clip}</div>{player(sample.get("audio"))}</td>'
+        f'<tr><td data-name="Prompt">{prompt}{player(sample.get("audio"))}</td>'
         f'<td data-name="Reference">{_words(sample.get("reference"))}</td>'
         f'<td data-name="Before">{_mark(sample.get("correct_before"))}{_words(sample.get("before"))}</td>'
         f'<td data-name="After">{_mark(sample.get("correct_after"))}{_words(sample.get("after"))}</td></tr>'

@@ -47,25 +47,25 @@ def _language_row(code: str, values: Mapping[str, Any]) -> str:
 def _result(title: str, name: str, values: Mapping[str, Any], unit: str) -> str:
     pair, judged = before_after(values), gain(name, values)
     if pair is None or judged is None:
-        return _tile(title, "not measured", "", "unmeasured")
+        return tile(title, "not measured", "", "unmeasured")
     (before, after), (change, usable) = pair, judged
     limit = "" if usable else f', <span class="bad">{"over" if name == "wer" else "under"} half</span>'
     count = f"{_count(number(values, 'n'))} {unit}"
     detail = f'<span class="{_state(change)}">{points(after - before)}</span>{limit}<br>{count}'
-    return _tile(title, f"{_from(before)}{percent(after)}", detail, "fine" if usable and change >= 0 else "bad")
+    return tile(title, f"{_from(before)}{percent(after)}", detail, "fine" if usable and change >= 0 else "bad")
 
 
 def _text(text: Mapping[str, Any]) -> str:
     pair = before_after(text, "score_")
     if pair is None:
-        return _tile("Text suite", "not measured", "", "unmeasured")
+        return tile("Text suite", "not measured", "", "unmeasured")
     before, after = pair
     state = "fine" if before - after <= TEXT_DROP else "bad"
     detail = (
         f'<span class="{state}">{points(after - before)}</span><br>{_count(number(text, "n"))} prompts, '
         f'<abbr title="{_KL}">KL</abbr> {decimal(number(text, "kl_to_base"))}'
     )
-    return _tile("Text suite", f"{_from(before)}{percent(after)}", detail, state)
+    return tile("Text suite", f"{_from(before)}{percent(after)}", detail, state)
 
 
 def _time(report: Mapping[str, Any]) -> str:
@@ -73,10 +73,11 @@ def _time(report: Mapping[str, Any]) -> str:
     times = {name: seconds for name in stages if (seconds := number(stages, name)) is not None}
     longest = max(times, key=times.__getitem__, default=None)
     detail = "" if longest is None else f"longest: {escape(longest)}<br>{duration(times[longest])}"
-    return _tile("Time", duration(number(report, "seconds")), detail, "fine")
+    return tile("Time", duration(number(report, "seconds")), detail, "fine")
 
 
-def _tile(name: str, value: str, detail: str, state: str) -> str:
+def tile(name: str, value: str, detail: str, state: str) -> str:
+    """Renders one figure; ``state`` is ``fine``, ``bad`` or ``unmeasured``."""
     return f'<div class="tile {state}"><h3>{name}</h3><p class="value">{value}</p><p class="detail">{detail}</p></div>'
 
 

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,21 @@ def write_report(report: dict[str, Any], folder: Path, samples: list[dict[str, A
     Raises:
         VTBError: If matplotlib is not installed.
     """
+    write_both(_ordered(report), folder, lambda text: render_page(report, samples, raw_json=text))
+
+
+def write_both(report: Mapping[str, Any], folder: Path, render: Callable[[str], str]) -> None:
+    """Writes ``report.json`` with the keys in their order, and ``report.html``.
+
+    Args:
+        report: Any nesting of mappings, lists and numbers.
+        folder: Where to write; made if missing.
+        render: Makes the page; it gets the JSON as it was written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_plain(_ordered(report)), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    text = json.dumps(_plain(report), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
     _replace(folder / "report.json", text)
-    _replace(folder / "report.html", render_page(report, samples, raw_json=text))
+    _replace(folder / "report.html", render(text))
 
 
 def _ordered(report: Mapping[str, Any]) -> dict[str, Any]:
