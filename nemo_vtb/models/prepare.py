@@ -28,11 +28,12 @@ def prepare_for_trainer(model: "VoiceTextBlender") -> tuple[torch.dtype | None, 
     if half is not None:
         narrow_frozen(model, half)
     parts = {"llm": model.llm, "encoder": model.perception}
-    for name in model.options.activation_checkpointing:
-        recompute_in_backward(layers_of(parts[name]))
     for name in model.options.compile:
         for layer in layers_of(parts[name]):
-            layer.compile(dynamic=True)
+            # The call alone, not the module: what recomputes it and what gathers its shards cannot be traced.
+            layer.forward = torch.compile(layer.forward, dynamic=True)
+    for name in model.options.activation_checkpointing:
+        recompute_in_backward(layers_of(parts[name]))
     return half, _shard(model)
 
 
