@@ -150,10 +150,15 @@ class HFBackbone:
 
         copies = max(config.num_beams or 1, config.num_return_sequences or 1)
         self._gate.value = gate if gate is None else gate.repeat_interleave(copies, 0)
-        with move_embedding(self._owner):
-            return self._owner.llm.generate(
-                inputs_embeds=embeds, attention_mask=attention_mask, generation_config=config, **options
-            )
+        # Hugging Face hands the head a strided slice of last positions; PyTorch would copy the head for every prompt.
+        contiguous = self.causal_lm.lm_head.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+        try:
+            with move_embedding(self._owner):
+                return self._owner.llm.generate(
+                    inputs_embeds=embeds, attention_mask=attention_mask, generation_config=config, **options
+                )
+        finally:
+            contiguous.remove()
 
     def _losses(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         head = self.causal_lm.lm_head
