@@ -22,7 +22,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/vtb quickstart
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
