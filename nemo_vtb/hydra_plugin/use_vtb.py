@@ -10,7 +10,13 @@ class UseVTB(Callback):
 
     NeMo 3.0 launchers name their classes in code and have no registry for them; Hydra's ``on_job_start`` receives the
     task function, whose globals are the launcher's. NeMo's modules stay as they are.
+
+    Args:
+        classes: Whether to put our classes in; without, only what NeMo's registries take is there (``vtb=stock``).
     """
+
+    def __init__(self, classes: bool = True) -> None:
+        self._classes = classes
 
     def on_job_start(self, config: Any, *, task_function: Any, **kwargs: Any) -> None:
         """Registers nemo_vtb with the host and rebinds ``SALM``, ``SALMDataset`` and ``DataModule``.
@@ -23,6 +29,7 @@ class UseVTB(Callback):
 
         try:
             registry.register()
-            registry.rebind_launcher(task_function)
+            if self._classes:
+                registry.rebind_launcher(task_function)
         except Exception as error:
             raise SystemExit(f"nemo_vtb: {error}") from error

@@ -1,60 +1,80 @@
-"""The one config line, on an unchanged launcher of NeMo's shape, in a process of its own."""
+"""The one config line, on unchanged launchers of NeMo's shape."""
 
-import json
 import os
-import shutil
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
-import pytest
 from omegaconf import OmegaConf
+from ranks import run_ranks
 
-LAUNCHER = Path(__file__).parent / "launcher.py"
+
+def run_script(folder: Path, arguments: list[str], variables: dict[str, str]) -> None:
+    """``python launcher.py ...`` in the folder, in a process that has imported NeMo; ``out`` receives what it says."""
+    output = os.open(folder / "out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number in (1, 2):
+        os.dup2(output, number)
+    os.chdir(folder)
+    os.environ.update(variables)
+    sys.argv = ["launcher.py", *arguments]
+    runpy.run_path("launcher.py", run_name="__main__")
 
 
-@pytest.fixture
-def folder(tmp_path, tiny_cfg, clip):
-    """A copy of the launcher with a config that trains one step on text and speech."""
-    shutil.copy(LAUNCHER, tmp_path)
-    text = [{"from": "User", "value": "hi", "type": "text"}, {"from": "Assistant", "value": "hello", "type": "text"}]
-    (tmp_path / "text.jsonl").write_text(json.dumps({"id": "t", "conversations": text}) + "\n")
-    speech = {"id": "a", "audio_filepath": str(clip.path), "text": clip.text}
-    (tmp_path / "asr.jsonl").write_text(json.dumps(speech) + "\n")
-    model = tiny_cfg("vtb", prompt_format="chatml")
-    del model["lora"]
-    kinds = {
-        "text": {"share": 0.5, "input_cfg": [{"manifest_filepath": str(tmp_path / "text.jsonl")}]},
-        "asr": {"share": 0.5, "input_cfg": [{"type": "nemo", "manifest_filepath": str(tmp_path / "asr.jsonl")}]},
+def launch(folder: Path, *arguments: str, **variables: str) -> tuple[int | None, str]:
+    (folder / "out").unlink(missing_ok=True)
+    [code] = run_ranks(run_script, folder, arguments, variables, ranks=1)
+    return code, (folder / "out").read_text()
+
+
+def test_groups_are_found_and_take_the_place_of_sections(launcher_folder):
+    groups = ("+lora=r64", "+blend=paper", "+model=smollm2_whisper")
+    code, said = launch(launcher_folder, "+vtb@_global_=default", *groups, "--cfg=job")
+    config = OmegaConf.create(said[said.index("model:") :])
+    assert code == 0 and config.model.pretrained_llm == "smollm2-135m-instruct"
+    assert config.model.lora.r == 64 and config.data.train_ds.blend.unit == "steps"
+    assert set(config.data.train_ds.blend.kinds.asr) == {"share", "input_cfg"}
+
+
+def test_stock_salm_trains_our_blend_with_our_lora(launcher_folder):
+    config = OmegaConf.load(launcher_folder / "launcher.yaml")
+    config.model.prompt_format = "qwen"
+    config.model.perception.modality_adapter = {
+        "_target_": "nemo.collections.speechlm2.modules.perception.IdentityConnector",
+        "d_model": 32,
     }
-    train_ds = {
-        "prompt_format": "chatml",
-        "audio_locator_tag": model["audio_locator_tag"],
-        "token_equivalent_duration": 0.08,
-        "batch_tokens": 128,
-        "blend": {"kinds": kinds},
-    }
-    trainer = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer |= {"accelerator": "cpu", "devices": 1, "max_steps": 1, "use_distributed_sampler": False}
-    config = {"model": model, "data": {"train_ds": train_ds}, "trainer": trainer}
-    OmegaConf.save(OmegaConf.create(config), tmp_path / "launcher.yaml")
-    return tmp_path
+    train = config.data.train_ds
+    # Stock SALM crashes on a batch without audio, so there is one kind.
+    blend = {"kinds": {"asr": {**train.blend.kinds.asr, "share": 1.0}}}
+    keys = {key: train[key] for key in ("audio_locator_tag", "token_equivalent_duration")}
+    common = {"prompt_format": "qwen", "seed": 0, "shard_seed": 0, "batch_size": 2}
+    train_ds = {**common, "input_cfg": [{"type": "vtb_blend", "blend": blend, **keys}]}
+    config.data = {"train_ds": train_ds, "validation_ds": {**common, "datasets": {"none": train_ds}}}
+    config.trainer.limit_val_batches = 0
+    OmegaConf.save(config, launcher_folder / "launcher.yaml")
+    code, said = launch(launcher_folder, "+vtb@_global_=stock", "+lora=r8")
+    assert code == 0 and "TRAINED SALM SALMDataset DataModule 1 8" in said, said
 
 
-def launch(folder, *overrides):
-    command = [sys.executable, "launcher.py", *overrides]
-    env = {**os.environ, "HYDRA_FULL_ERROR": "0"}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+def test_a_launcher_without_the_names_stops(launcher_folder):
+    script = launcher_folder / "launcher.py"
+    script.write_text(script.read_text().replace("SALM, DataModule, SALMDataset", "SALM, DataModule"))
+    code, said = launch(launcher_folder, "+vtb@_global_=default")
+    assert code != 0 and "does not define SALMDataset" in said and "TRAINED" not in said
 
 
-def test_one_line_trains_our_classes_with_lora(folder):
-    done = launch(folder, "+vtb@_global_=default", "+lora=r8")
-    assert "TRAINED VoiceTextBlender VTBDataset VTBDataModule 1 8" in done.stdout, done.stdout + done.stderr
-
-
-def test_a_launcher_without_the_names_stops(folder):
-    script = folder / "launcher.py"
-    text = script.read_text().replace("SALM, DataModule, SALMDataset", "SALM, DataModule")
-    script.write_text(text)
-    done = launch(folder, "+vtb@_global_=default")
-    assert done.returncode != 0 and "does not define SALMDataset" in done.stdout + done.stderr
+def test_a_requeued_job_goes_on(launcher_folder):
+    config = OmegaConf.load(launcher_folder / "launcher.yaml")
+    for key in ("logger", "enable_checkpointing", "devices"):
+        del config.trainer[key]
+    OmegaConf.save(config, launcher_folder / "launcher.yaml")
+    script = launcher_folder / "launcher.py"
+    text = script.read_text().replace("    model = ", "    exp_manager(trainer, cfg.exp_manager)\n    model = ")
+    script.write_text("from nemo.utils.exp_manager import exp_manager\n" + text)
+    run = launcher_folder / "run"
+    variables = {"VTB_RUN": str(run), "VTB_NODES": "1", "VTB_DEVICES": "1"}
+    line = ("+vtb@_global_=default", "+cluster=slurm")
+    for steps in (1, 3):
+        code, said = launch(launcher_folder, *line, f"trainer.max_steps={steps}", **variables)
+        assert code == 0 and f"VTBDataModule {steps}" in said, said
+        assert (run / "checkpoints" / "progress").read_text() == f"{steps} {steps}\n"
+    assert "Restored all states" in said and list(run.glob("events.out.tfevents*"))
