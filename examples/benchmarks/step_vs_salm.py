@@ -1,0 +1,144 @@
+"""The joint step beside stock SALM's: the same conversations, weights and LoRA in one run.
+
+python examples/benchmarks/step_vs_salm.py --json examples/benchmarks/results/step_vs_salm_cpu.json
+python examples/benchmarks/step_vs_salm.py --device cuda --json examples/benchmarks/results/step_vs_salm_cuda.json
+
+On a CPU: SmolLM2-135M-Instruct, Whisper base (frozen) and LoRA r32 on the shipped corpora. On a GPU: the shape of Gemma
+2B with a FastConformer of 0.6B and LoRA r32, random weights, random ids and noise; nothing is fetched. Both bf16-mixed.
+
+Arms, each in a process of its own:
+
+* ``salm_static``: stock SALM, a fixed number of conversations a batch, in the order they come.
+* ``salm_bucketed``: stock SALM, conversations sorted by length under a budget of padded positions, which is what ever
+  finer buckets come to; as many batches, or twice as many, whichever is faster.
+* ``ours``: exactly the batches of ``salm_static``.
+
+Stock SALM crashes on a batch without audio; its batches, and so ours, hold a clip each.
+"""
+
+import argparse
+import json
+import multiprocessing
+import shlex
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+ARMS = ("ours", "salm_static", "salm_bucketed")
+_OURS = {
+    "smollm2": {"llm_dtype": "bfloat16", "row_tokens": 512},
+    "gemma2b": {"llm_dtype": "bfloat16", "row_tokens": 4096},
+    "tiny": {"llm_dtype": "bfloat16", "row_tokens": 256},
+}
+_COUNT = {"smollm2": 96, "gemma2b": 512, "tiny": 24}
+_PER_BATCH = {"smollm2": 16, "gemma2b": 32, "tiny": 6}
+# Of the random lengths; tiny ones run in a second.
+_SCALE = {"smollm2": 1.0, "gemma2b": 1.0, "tiny": 0.05}
+_MOST_CONVERSATIONS = {"gemma2b": 2048, "tiny": 4}
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True, help="where the measurements go")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--shape", choices=tuple(_OURS), help="default: smollm2 on a CPU, gemma2b on a GPU")
+    parser.add_argument("--conversations", type=int, help="how many are drawn")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    shape = args.shape or ("smollm2" if args.device == "cpu" else "gemma2b")
+    measured = measure(shape, args.device, args.conversations or _COUNT[shape], args.seed)
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(measured, indent=2) + "\n")
+    print(table(measured))
+    return measured
+
+
+def measure(shape: str, device: str, count: int, seed: int) -> dict[str, Any]:
+    """Runs all arms; keys as in the module's JSON."""
+    import step_job
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        about = _apart(step_job.prepare, shape, folder, _OURS[shape], count, seed, _SCALE[shape])
+        plans = _apart(step_job.plans, folder, _PER_BATCH[shape])
+        workers = 4 if device == "cuda" else 0
+        found: dict[str, Any] = {}
+        for arm in ARMS:
+            tried = [summary(_apart(step_job.run_arm, arm, folder, plan, device, workers)) for plan in plans[arm]]
+            found[arm] = max(tried, key=lambda one: one["supervised_tokens_per_s"])
+            if len(tried) > 1:
+                keys = ("steps", "padding_share", "supervised_tokens_per_s", "peak_memory_mb")
+                found[arm] |= {"tried": [{key: one[key] for key in keys} for one in tried]}
+        if shape in _MOST_CONVERSATIONS:
+            most = _MOST_CONVERSATIONS[shape]
+            for arm in ARMS:
+                sort = arm == "salm_bucketed"
+                found[arm]["largest_batch"] = _apart(step_job.largest_batch, arm, folder, sort, device, most)
+            flops = _apart(step_job.flops, folder)
+            found |= {"useful_flops": flops["flops"], "flop_count": flops["formula"], "peak_flops": flops["peak"]}
+            for arm in ARMS:
+                rate = flops["flops"] / found[arm]["seconds"]
+                found[arm]["achieved_tflops"] = rate / 1e12
+                found[arm]["mfu"] = rate / flops["peak"] if flops["peak"] else None
+    return found | {
+        "ratio": ratios(found),
+        "setting": {"shape": shape, "device": device, "ours": _OURS[shape], **about},
+        "environment": _apart(step_job.about_machine, shlex.join(["python", *sys.argv]), seed),
+    }
+
+
+def summary(result: dict[str, Any]) -> dict[str, Any]:
+    """Sums an arm's steps."""
+    total = {key: sum(row[key] for row in result["rows"]) for key in result["rows"][0] if key != "loss"}
+    elapsed = total["seconds"] + total["wait"]
+    return {
+        "supervised_tokens_per_s": total["supervised"] / elapsed,
+        "positions_per_s": total["positions"] / elapsed,
+        "peak_memory_mb": result["peak_memory_mb"],
+        "peak_above_model_mb": result["peak_above_model_mb"],
+        "padding_share": 1 - total["positions"] / total["laid_out"],
+        "data_wait_share": total["wait"] / elapsed,
+        "loss": sum(row["loss"] * row["supervised"] for row in result["rows"]) / total["supervised"],
+        "seconds": elapsed,
+        "steps": len(result["rows"]),
+        "supervised_tokens": total["supervised"],
+        "positions": total["positions"],
+        "step_seconds": [round(row["seconds"], 3) for row in result["rows"]],
+    }
+
+
+def ratios(found: dict[str, Any]) -> dict[str, float]:
+    """Ours over each, in supervised tokens a second; memory is ours over the static arm."""
+    speed = {arm: found[arm]["supervised_tokens_per_s"] for arm in ARMS}
+    return {
+        "static": speed["ours"] / speed["salm_static"],
+        "bucketed": speed["ours"] / speed["salm_bucketed"],
+        "memory": found["ours"]["peak_memory_mb"] / found["salm_static"]["peak_memory_mb"],
+        "memory_above_model": found["ours"]["peak_above_model_mb"] / found["salm_static"]["peak_above_model_mb"],
+    }
+
+
+def table(measured: dict[str, Any]) -> str:
+    """The measurements as Markdown."""
+    columns = ("supervised_tokens_per_s", "positions_per_s", "peak_memory_mb", "peak_above_model_mb", "padding_share",
+               "data_wait_share", "loss")  # fmt: skip
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for arm in ARMS:
+        lines.append(f"| {arm} | " + " | ".join(f"{measured[arm][column]:.4g}" for column in columns) + " |")
+    return "\n".join([*lines, json.dumps(measured["ratio"])])
+
+
+def _apart(function: Any, *arguments: Any) -> Any:
+    """Runs a function in a fresh process forked from one that has imported NeMo and done nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["step_job"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+if __name__ == "__main__":
+    main()
