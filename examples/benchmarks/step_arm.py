@@ -131,9 +131,9 @@ def run(arm: str, folder: Path, plan: list[list[int]], device: str, workers: int
     meter = Meter(ours)
     trainer = Trainer(**resolve_trainer_cfg(DictConfig({**section, "max_epochs": 1, "callbacks": []})))
     trainer.callbacks.append(meter)
-    held = _reset_memory(device)
+    held = reset_memory(device)
     trainer.fit(model, loader, [])
-    peak = _peak_memory(device)
+    peak = peak_memory(device)
     return {"rows": meter.rows, "peak_memory_mb": peak, "peak_above_model_mb": peak - held}
 
 
@@ -158,7 +158,7 @@ def _wait(model: Any) -> None:
         torch.cuda.synchronize()
 
 
-def _reset_memory(device: str) -> float:
+def reset_memory(device: str) -> float:
     """Starts the peak anew; returns what the loaded model takes in MB."""
     gc.collect()
     if device == "cuda":
@@ -171,7 +171,7 @@ def _reset_memory(device: str) -> float:
     return _status("VmRSS")
 
 
-def _peak_memory(device: str) -> float:
+def peak_memory(device: str) -> float:
     return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else _status("VmHWM")
 
 

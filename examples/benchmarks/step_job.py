@@ -1,5 +1,6 @@
 """What step_vs_salm.py runs in processes of their own."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,26 +38,14 @@ def largest_batch(arm: str, folder: Path, sort: bool, device: str, most: int) ->
     """
     lengths = _lengths(folder)
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i].total) if sort else list(range(len(lengths)))
-    model = step_arm.build(arm, folder).to(device)
-    if arm == "ours":
-        model.configure_model()
-    model.configure_optimizers()
-    dataset = step_arm.dataset_of(arm, model.tokenizer)
-    conversations = torch.load(folder / "conversations.pt", weights_only=False)
-    batches = step_arm.Batches(dataset, conversations, [])
+    take_step = _stepper(arm, folder, device)
 
     def fits(number: int) -> bool:
-        # A mix has fewer conversations than a large batch: it is repeated.
-        batches.plan = [[order[i % len(order)] for i in range(number)]]
-        batch = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batches[0].items()}
         try:
-            with torch.autocast(device, dtype=torch.bfloat16):
-                loss = model.training_step(batch, 0)["loss"]
-            loss.backward()
+            # A mix has fewer conversations than a large batch: it is repeated.
+            take_step([order[i % len(order)] for i in range(number)])
         except torch.cuda.OutOfMemoryError:
             return False
-        finally:
-            model.zero_grad(set_to_none=True)
         return True
 
     low, high = 0, 1
@@ -67,6 +56,44 @@ def largest_batch(arm: str, folder: Path, sort: bool, device: str, most: int) ->
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def profile(folder: Path, batch: list[int], device: str) -> dict[str, float]:
+    """Shares of the time of one of our steps by operator, largest first, of the device's time on a GPU."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as recorded
+
+    take_step = _stepper("ours", folder, device)
+    take_step(batch)
+    activities = [ProfilerActivity.CUDA] if device == "cuda" else []
+    with recorded(activities=[ProfilerActivity.CPU, *activities]) as record:
+        take_step(batch)
+    own = {e.key: e.self_device_time_total if activities else e.self_cpu_time_total for e in record.key_averages()}
+    largest = sorted(own, key=lambda name: -own[name])[:12]
+    return {name: round(own[name] / sum(own.values()), 4) for name in largest}
+
+
+def _stepper(arm: str, folder: Path, device: str) -> Callable[[list[int]], None]:
+    """Runs forward and backward over the given conversations; gradients are gone afterwards, whatever happened."""
+    model = step_arm.build(arm, folder).to(device)
+    # Stock SALM freezes here, ours casts in the other.
+    model.configure_optimizers()
+    if arm == "ours":
+        model.configure_model()
+    conversations = torch.load(folder / "conversations.pt", weights_only=False)
+    dataset = step_arm.dataset_of(arm, model.tokenizer)
+
+    def take_step(picked: list[int]) -> None:
+        batch = step_arm.Batches(dataset, conversations, [picked])[0]
+        batch = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
+        try:
+            with torch.autocast(device, dtype=torch.bfloat16):
+                loss = model.training_step(batch, 0)["loss"]
+            loss.backward()
+        finally:
+            model.zero_grad(set_to_none=True)
+
+    return take_step
 
 
 def flops(folder: Path) -> dict[str, Any]:

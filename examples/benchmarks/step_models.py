@@ -18,6 +18,16 @@ _LLMS: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 1,
         "head_dim": 256,
     },
+    "small": {
+        "model_type": "gemma",
+        "vocab_size": 32000,
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 64,
+    },
     "tiny": {
         "model_type": "gemma",
         "vocab_size": 512,
@@ -32,9 +42,9 @@ _LLMS: dict[str, dict[str, Any]] = {
 # FastConformers; Canary-1B's encoder is the first, 609M.
 _ENCODERS = {
     "gemma2b": {"d_model": 1024, "n_layers": 24, "n_heads": 8, "subsampling_conv_channels": 256},
+    "small": {"d_model": 128, "n_layers": 4, "n_heads": 4, "subsampling_conv_channels": 64},
     "tiny": {"d_model": 32, "n_layers": 1, "n_heads": 4, "subsampling_conv_channels": 16},
 }
-SHAPES = ("smollm2", *_LLMS)
 _LORA = {
     "task_type": "CAUSAL_LM",
     "r": 32,
@@ -44,8 +54,10 @@ _LORA = {
 }
 
 
-def model_section(shape: str, folder: Path) -> dict[str, Any]:
+def model_section(shape: str, folder: Path, vocabulary: int | None = None) -> dict[str, Any]:
     """Writes the tokenizer and the LLM's config into ``folder`` and returns the section that names them.
+
+    Random weights may have another vocabulary than their shape's.
 
     The learning rate is zero: the optimizer does its work, and every arm's loss is that of the same weights.
     """
@@ -53,7 +65,9 @@ def model_section(shape: str, folder: Path) -> dict[str, Any]:
     _write_tokenizer(folder / "tokenizer", random)
     if random:
         (folder / "llm").mkdir()
-        (folder / "llm" / "config.json").write_text(json.dumps({**_LLMS[shape], "tie_word_embeddings": True}))
+        fields = {**_LLMS[shape], "tie_word_embeddings": True}
+        fields["vocab_size"] = vocabulary or fields["vocab_size"]
+        (folder / "llm" / "config.json").write_text(json.dumps(fields))
     return {
         "pretrained_llm": str(folder / "llm") if random else "smollm2-135m-instruct",
         "pretrained_asr": None if random else "whisper-base",

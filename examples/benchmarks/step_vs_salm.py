@@ -34,7 +34,7 @@ _OURS = {
     "gemma2b": {"llm_dtype": "bfloat16", "row_tokens": 4096},
     "tiny": {"llm_dtype": "bfloat16", "row_tokens": 256},
 }
-_COUNT = {"smollm2": 96, "gemma2b": 512, "tiny": 24}
+_COUNT = {"smollm2": 48, "gemma2b": 512, "tiny": 24}
 _PER_BATCH = {"smollm2": 16, "gemma2b": 32, "tiny": 6}
 # Of the random lengths; tiny ones run in a second.
 _SCALE = {"smollm2": 1.0, "gemma2b": 1.0, "tiny": 0.05}
@@ -63,22 +63,23 @@ def measure(shape: str, device: str, count: int, seed: int) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        about = _apart(step_job.prepare, shape, folder, _OURS[shape], count, seed, _SCALE[shape])
-        plans = _apart(step_job.plans, folder, _PER_BATCH[shape])
+        about = apart(step_job.prepare, shape, folder, _OURS[shape], count, seed, _SCALE[shape])
+        plans = apart(step_job.plans, folder, _PER_BATCH[shape])
         workers = 4 if device == "cuda" else 0
         found: dict[str, Any] = {}
         for arm in ARMS:
-            tried = [summary(_apart(step_job.run_arm, arm, folder, plan, device, workers)) for plan in plans[arm]]
+            tried = [summary(apart(step_job.run_arm, arm, folder, plan, device, workers)) for plan in plans[arm]]
             found[arm] = max(tried, key=lambda one: one["supervised_tokens_per_s"])
             if len(tried) > 1:
                 keys = ("steps", "padding_share", "supervised_tokens_per_s", "peak_memory_mb")
                 found[arm] |= {"tried": [{key: one[key] for key in keys} for one in tried]}
+        found["ours"]["profile"] = apart(step_job.profile, folder, plans["ours"][0][0], device)
         if shape in _MOST_CONVERSATIONS:
             most = _MOST_CONVERSATIONS[shape]
             for arm in ARMS:
                 sort = arm == "salm_bucketed"
-                found[arm]["largest_batch"] = _apart(step_job.largest_batch, arm, folder, sort, device, most)
-            flops = _apart(step_job.flops, folder)
+                found[arm]["largest_batch"] = apart(step_job.largest_batch, arm, folder, sort, device, most)
+            flops = apart(step_job.flops, folder)
             found |= {"useful_flops": flops["flops"], "flop_count": flops["formula"], "peak_flops": flops["peak"]}
             for arm in ARMS:
                 rate = flops["flops"] / found[arm]["seconds"]
@@ -87,7 +88,7 @@ def measure(shape: str, device: str, count: int, seed: int) -> dict[str, Any]:
     return found | {
         "ratio": ratios(found),
         "setting": {"shape": shape, "device": device, "ours": _OURS[shape], **about},
-        "environment": _apart(step_job.about_machine, shlex.join(["python", *sys.argv]), seed),
+        "environment": apart(step_job.about_machine, shlex.join(["python", *sys.argv]), seed),
     }
 
 
@@ -132,7 +133,7 @@ def table(measured: dict[str, Any]) -> str:
     return "\n".join([*lines, json.dumps(measured["ratio"])])
 
 
-def _apart(function: Any, *arguments: Any) -> Any:
+def apart(function: Any, *arguments: Any) -> Any:
     """Runs a function in a fresh process forked from one that has imported NeMo and done nothing else."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["step_job"])

@@ -71,6 +71,13 @@ def test_the_largest_batch_is_looked_for_up_to_a_bound(folder: Path, arm: str):
     assert step_job.largest_batch(arm, folder, arm == "salm_bucketed", "cpu", 3) == 3
 
 
+def test_the_profile_names_where_the_time_goes(folder: Path):
+    import step_job
+
+    shares = list(step_job.profile(folder, [0, 1, 2], "cpu").values())
+    assert len(shares) == 12 and shares == sorted(shares, reverse=True) and 0.2 < sum(shares) <= 1
+
+
 def test_useful_flops_count_layers_head_encoder_and_attention(folder: Path):
     import step_arm
     import step_flops
