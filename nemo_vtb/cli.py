@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("doctor", help="check versions, the Hydra plugin and, optionally, a launcher file")
     command.add_argument("--launcher", help="a NeMo launcher script to check")
+    command.add_argument("--slurm", metavar="FOLDER", help="check the cluster and a folder that its nodes share")
     command.set_defaults(run=_doctor)
 
     command = commands.add_parser("launch", help="run on a cluster: vtb launch slurm [options] -- vtb train ...")
@@ -106,6 +107,12 @@ def _chat(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.slurm:
+        from pathlib import Path
+
+        from nemo_vtb.launch.cluster_check import check_cluster
+
+        return check_cluster(Path(args.slurm).absolute())
     from nemo_vtb.doctor import doctor
 
     return doctor(args.launcher)
