@@ -58,6 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--system", help="system prompt")
     command.set_defaults(run=_chat)
 
+    command = commands.add_parser(
+        "export", help="write a checkpoint as safetensors: for NeMo and vLLM, merged, or PEFT"
+    )
+    command.add_argument("checkpoint")
+    command.add_argument("--to", required=True, choices=["hf", "adapter", "merged"])
+    command.add_argument("--out", required=True, help="folder")
+    command.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16", "float16"])
+    command.set_defaults(run=_export)
+
     command = commands.add_parser("doctor", help="check versions, the Hydra plugin and, optionally, a launcher file")
     command.add_argument("--launcher", help="a NeMo launcher script to check")
     command.add_argument("--slurm", metavar="FOLDER", help="check the cluster and a folder that its nodes share")
@@ -103,6 +112,15 @@ def _chat(args: argparse.Namespace) -> int:
     from nemo_vtb.inference.chat import ChatSession, run_console
 
     run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from nemo_vtb.inference.export import export
+
+    for note in export(args.checkpoint, args.to, args.out, args.dtype):
+        print(f"note: {note}", file=sys.stderr)
+    print(args.out)
     return 0
 
 

@@ -50,7 +50,7 @@ MODEL_KEYS = frozenset(
     "pretrained_llm pretrained_asr pretrained_weights tokenizer_path trust_remote_code freeze_params "
     "prevent_freeze_params prompt_format audio_locator_tag perception lora optimizer lr_scheduler "
     "encoder_chunk_size_seconds pretrained_s2s_model pretrained_perception_from_s2s use_nemo_automodel "
-    "torch_dtype "
+    "torch_dtype dtype model_type architectures init_configure_model "
     # ours
     "llm_config lr_scale alignment text_lora text_kl".split()
 ) | {field.name for field in fields(StepOptions)}

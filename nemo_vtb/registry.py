@@ -4,7 +4,7 @@ Every function may run many times and in any process; each first write is logged
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nemo_vtb.errors import VTBError
@@ -49,8 +49,8 @@ def register() -> None:
     from nemo_vtb.data import chatml, data_types  # noqa: F401
 
 
-def rebind_launcher(task_function: Callable[..., Any]) -> None:
-    """Replaces the launcher's ``SALM``, ``SALMDataset`` and ``DataModule`` by subclasses of them.
+def rebind_launcher(task_function: Callable[..., Any], wanted: Iterable[str] = tuple(LAUNCHER_NAMES)) -> None:
+    """Replaces the launcher's ``SALM``, ``SALMDataset`` and ``DataModule``, or some of them, by subclasses.
 
     Raises:
         VTBError: If a name is missing or is not the class that NeMo's launcher has there.
@@ -60,14 +60,16 @@ def rebind_launcher(task_function: Callable[..., Any]) -> None:
     from nemo.utils import logging
 
     names = inspect.unwrap(task_function).__globals__
-    missing = [name for name in LAUNCHER_NAMES if name not in names]
+    wanted = list(wanted)
+    missing = [name for name in wanted if name not in names]
     if missing:
         raise VTBError(
             f"The launcher {names.get('__file__', task_function)} does not define {', '.join(missing)}, so nemo_vtb "
-            "cannot be selected with +vtb@_global_=default. It supports launchers of the NeMo 3.0 shape "
+            "cannot be selected with +vtb@_global_. It supports launchers of the NeMo 3.0 shape "
             "(examples/speechlm2/salm_train.py); `vtb train` runs without one."
         )
-    for name, (module, attribute) in LAUNCHER_NAMES.items():
+    for name in wanted:
+        module, attribute = LAUNCHER_NAMES[name]
         ours = getattr(import_module(module), attribute)
         if names[name] is ours:
             continue

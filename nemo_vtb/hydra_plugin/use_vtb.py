@@ -1,5 +1,6 @@
 """The Hydra job callback behind ``+vtb@_global_=default``: an unchanged NeMo launcher trains VoiceTextBlender."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -12,14 +13,15 @@ class UseVTB(Callback):
     task function, whose globals are the launcher's. NeMo's modules stay as they are.
 
     Args:
-        classes: Whether to put our classes in; without, only what NeMo's registries take is there (``vtb=stock``).
+        names: Of the launcher's names, those to rebind: all three in a training launcher, ``SALM`` in one that
+            generates (``vtb=eval``), none where NeMo's registries are all that is wanted (``vtb=stock``).
     """
 
-    def __init__(self, classes: bool = True) -> None:
-        self._classes = classes
+    def __init__(self, names: Sequence[str] = ("SALM", "SALMDataset", "DataModule")) -> None:
+        self._names = names
 
     def on_job_start(self, config: Any, *, task_function: Any, **kwargs: Any) -> None:
-        """Registers nemo_vtb with the host and rebinds ``SALM``, ``SALMDataset`` and ``DataModule``.
+        """Registers nemo_vtb with the host and rebinds the names.
 
         Raises:
             SystemExit: If anything goes wrong, e.g. the launcher lacks one of the names. Hydra turns every other
@@ -29,7 +31,6 @@ class UseVTB(Callback):
 
         try:
             registry.register()
-            if self._classes:
-                registry.rebind_launcher(task_function)
+            registry.rebind_launcher(task_function, self._names)
         except Exception as error:
             raise SystemExit(f"nemo_vtb: {error}") from error

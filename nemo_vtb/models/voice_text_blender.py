@@ -71,7 +71,7 @@ class VoiceTextBlender(SALM):
         self.cfg = DictConfig(cfg)
         with open_dict(self.cfg):
             self.cfg.pretrained_llm = resolve(self.cfg.pretrained_llm)
-            if self.cfg.get("pretrained_asr"):
+            if self.cfg.get("pretrained_asr") and self.cfg.perception.encoder.get("config") is None:
                 self.cfg.pretrained_asr = resolve(self.cfg.pretrained_asr)
         self.audio_locator_tag = self.cfg.audio_locator_tag
         self.tokenizer = AutoTokenizer(

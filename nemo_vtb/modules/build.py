@@ -100,7 +100,11 @@ def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModul
         if perception.encoder.get("_target_") in _OWN_ENCODERS:
             perception.encoder.pretrained = cfg.pretrained_asr
             perception.encoder.pretrained_weights = pretrained
-            _size_own_encoder(perception, cfg.pretrained_asr)
+            # An exported model is built where the encoder's own folder is not.
+            if perception.encoder.get("config") is None:
+                perception.encoder.config = _encoder_config(cfg.pretrained_asr)
+            perception.modality_adapter.feat_in = perception.encoder.config.d_model
+            perception.preprocessor.features = perception.encoder.config.num_mel_bins
         elif pretrained:
             state = _adopt_nemo_encoder(cfg)
         adapter = perception.modality_adapter
@@ -120,15 +124,13 @@ def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModul
     return module
 
 
-def _size_own_encoder(perception: DictConfig, pretrained: str) -> None:
+def _encoder_config(pretrained: str) -> dict[str, Any]:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(pretrained)
+        return AutoConfig.from_pretrained(pretrained).to_diff_dict()
     except OSError as error:
         raise VTBError(f"model.pretrained_asr={pretrained} cannot be loaded: {str(error).splitlines()[0]}") from error
-    perception.modality_adapter.feat_in = config.d_model
-    perception.preprocessor.features = config.num_mel_bins
 
 
 def _adopt_nemo_encoder(cfg: DictConfig) -> dict[str, torch.Tensor]:

@@ -4,7 +4,9 @@ Whisper pads every clip to 30 s; an encoder whose positions are cut to the clip 
 Results do not depend on what a clip is batched with: padding is masked before every layer that could see it.
 """
 
+from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,18 +64,26 @@ class WhisperEncoder(nn.Module):
     Args:
         pretrained: A Hugging Face folder or hub id.
         pretrained_weights: False builds the same shapes with random weights.
+        config: Fields of its ``WhisperConfig``, for when there are to be no weights and the folder may be elsewhere.
     """
 
     subsampling_factor = 2
 
-    def __init__(self, pretrained: str, pretrained_weights: bool = True) -> None:
+    def __init__(
+        self, pretrained: str, pretrained_weights: bool = True, config: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
+        from omegaconf import OmegaConf
         from transformers import WhisperConfig, WhisperModel
 
         if pretrained_weights:
             self.encoder = WhisperModel.from_pretrained(pretrained, dtype=torch.float32).encoder
         else:
-            self.encoder = WhisperModel(WhisperConfig.from_pretrained(pretrained)).encoder
+            if config is None:
+                known = WhisperConfig.from_pretrained(pretrained)
+            else:
+                known = WhisperConfig(**OmegaConf.to_container(OmegaConf.create(dict(config))))
+            self.encoder = WhisperModel(known).encoder
         self.d_model = self.encoder.config.d_model
 
     @property

@@ -1,29 +1,7 @@
 """The one config line, on unchanged launchers of NeMo's shape."""
 
-import os
-import runpy
-import sys
-from pathlib import Path
-
 from omegaconf import OmegaConf
-from ranks import run_ranks
-
-
-def run_script(folder: Path, arguments: list[str], variables: dict[str, str]) -> None:
-    """``python launcher.py ...`` in the folder, in a process that has imported NeMo; ``out`` receives what it says."""
-    output = os.open(folder / "out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for number in (1, 2):
-        os.dup2(output, number)
-    os.chdir(folder)
-    os.environ.update(variables)
-    sys.argv = ["launcher.py", *arguments]
-    runpy.run_path("launcher.py", run_name="__main__")
-
-
-def launch(folder: Path, *arguments: str, **variables: str) -> tuple[int | None, str]:
-    (folder / "out").unlink(missing_ok=True)
-    [code] = run_ranks(run_script, folder, arguments, variables, ranks=1)
-    return code, (folder / "out").read_text()
+from scripts import launch
 
 
 def test_groups_are_found_and_take_the_place_of_sections(launcher_folder):
