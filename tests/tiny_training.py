@@ -95,6 +95,7 @@ def train(
     heartbeat: tuple[float, float] | None = None,
     devices: int = 2,
     validate_every: int | None = None,
+    logger: bool = False,
     **options: Any,
 ) -> None:
     """Trains as one rank.
@@ -111,6 +112,7 @@ def train(
         heartbeat: ``(silent_after, stuck_after)``.
         devices: Ranks.
         validate_every: Batches between two validations.
+        logger: Whether to write for TensorBoard.
         **options: Of the Trainer.
     """
     registry.register()
@@ -131,7 +133,7 @@ def train(
         max_steps=steps,
         default_root_dir=folder,
         callbacks=callbacks,
-        logger=False,
+        logger=logger,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

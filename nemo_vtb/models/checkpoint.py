@@ -65,7 +65,10 @@ def complete_checkpoint(model: "VoiceTextBlender", checkpoint: dict[str, Any]) -
         # Lightning's FSDP2 strategy numbers the parameters as if the optimizer had all of them.
         _name_optimizer_state(state, list(names.values()) if hasattr(type(trainer.strategy), "device_mesh") else own)
     checkpoint["vtb"]["random_states"] = gather_random_states()
-    _finish_batch(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"])
+    loop = checkpoint["loops"]["fit_loop"]
+    _finish_batch(loop["epoch_loop.batch_progress"])
+    # Likewise counted after the hook: loggers would put the resumed run's numbers one step to the left.
+    loop["epoch_loop.state_dict"]["_batches_that_stepped"] = checkpoint["global_step"]
 
 
 def kept_state(model: "VoiceTextBlender", state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from nemo_vtb.assets import resolve
 from nemo_vtb.callbacks.heartbeat import Heartbeat
 from nemo_vtb.callbacks.preemption import Preemption
 from nemo_vtb.callbacks.random_states import RestoreRandomStates
+from nemo_vtb.callbacks.throughput import Throughput
 from nemo_vtb.config import check_model_section, step_options
 from nemo_vtb.data.kinds import ALIGN
 from nemo_vtb.errors import VTBError
@@ -339,11 +340,13 @@ class VoiceTextBlender(SALM):
         registry.use_atomic_checkpoints(self.trainer.strategy)
 
     def configure_callbacks(self) -> list[Callback]:
-        """What a run on a cluster needs, unless the trainer has its own of the kind."""
+        """What a run on a cluster needs, and what a logger is to be told; not what the trainer has already."""
         has = {type(callback) for callback in self.trainer.callbacks}
         wanted: list[Callback] = [RestoreRandomStates(), Heartbeat()]
         if self.trainer.checkpoint_callbacks:
             wanted.append(Preemption())
+        if self.trainer.loggers:
+            wanted.append(Throughput())
         return [callback for callback in wanted if type(callback) not in has]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
