@@ -7,8 +7,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import soundfile
 import torch
-from lhotse import Recording
+from lhotse import AudioSource, MonoCut, Recording
 from lhotse.cut import Cut
+from lhotse.utils import compute_num_samples
 
 from nemo_vtb.data.rows import BadRow
 
@@ -66,8 +67,9 @@ def signal(cut: Cut, rate: int, name: str) -> torch.Tensor:
     Raises:
         BadRow: If it cannot be read, holds less than it should, or samples that are no numbers.
     """
+    audio = _plain_span(cut, rate)
     try:
-        audio = cut.resample(rate).load_audio()
+        audio = cut.resample(rate).load_audio() if audio is None else audio
     except Exception as error:
         reason = "truncated audio" if _begins_well(cut) else "unreadable audio"
         raise BadRow(reason, f"audio {name} cannot be read: {error}") from error
@@ -77,7 +79,29 @@ def signal(cut: Cut, rate: int, name: str) -> torch.Tensor:
         raise BadRow("truncated audio", f"audio {name} holds {audio.shape[1] / rate:.2f} of {cut.duration:.2f} s")
     if not np.isfinite(audio).all():
         raise BadRow("not finite", f"audio {name} holds samples that are not numbers")
-    return torch.from_numpy(audio.mean(axis=0))
+    return torch.from_numpy(audio.mean(axis=0) if len(audio) > 1 else audio[0])
+
+
+def _plain_span(cut: Cut, rate: int) -> np.ndarray | None:
+    """The samples of a span of a file with one channel at the right rate, ``(1, samples)``; None for all else.
+
+    Lhotse asks each of its backends whether it feels responsible, for every clip anew.
+    """
+    recording = cut.recording if isinstance(cut, MonoCut) else None
+    if recording is None or recording.transforms or recording.sampling_rate != rate or len(recording.sources) != 1:
+        return None
+    source = recording.sources[0]
+    if type(source) is not AudioSource or source.type != "file":
+        return None
+    try:
+        with soundfile.SoundFile(source.source) as file:
+            if file.samplerate != rate or file.channels != 1:
+                return None
+            file.seek(compute_num_samples(cut.start, rate))
+            audio = file.read(cut.num_samples, dtype="float32")
+    except Exception:  # another backend may know the format; if none does, it says why
+        return None
+    return audio[None] if len(audio) == cut.num_samples else None
 
 
 def _by_lhotse(file: str | Path | IO[bytes], name: str, error: Exception) -> Described:
