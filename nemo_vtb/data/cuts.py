@@ -4,6 +4,7 @@ A cut may name a shell command or a URL as its audio; data does not get to run c
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nemo_vtb.data.audio_stores import AudioFolder, AudioTar
 from nemo_vtb.data.conversations import Draw, row_name
 from nemo_vtb.data.instructed import Utterance, UtteranceParser
 from nemo_vtb.data.rows import BadRow
+from nemo_vtb.errors import VTBError
 
 
 class CutParser:
@@ -34,14 +36,15 @@ class CutParser:
         Raises:
             BadRow: If it is no cut, its audio is missing or no file, or nothing is said about it.
         """
-        for recording in _recordings(row):
-            sources = recording.get("sources") if isinstance(recording, dict) else None
-            for source in sources if isinstance(sources, list) else ():
-                if not isinstance(source, dict) or source.get("type") != "file":
-                    kind = source.get("type") if isinstance(source, dict) else source
-                    raise BadRow("unsafe path", f"audio of type {str(kind)[:40]!r}: cuts must name files")
-                source["source"] = str(store.path(str(source.get("source"))))
-        return self._draw(_cut(row), row, where)
+        with _no_cut():
+            for recording in _recordings(row):
+                sources = recording.get("sources") if isinstance(recording, dict) else None
+                for source in sources if isinstance(sources, list) else ():
+                    if not isinstance(source, dict) or source.get("type") != "file":
+                        kind = source.get("type") if isinstance(source, dict) else source
+                        raise BadRow("unsafe path", f"audio of type {str(kind)[:40]!r}: cuts must name files")
+                    source["source"] = str(store.path(str(source.get("source"))))
+            return self._draw(_cut(row), row, where)
 
     def shar(self, row: dict[str, Any], where: str, store: AudioTar) -> Draw:
         """Parses a cut of a Shar shard, whose audio is in a tar of the same number under the cut's id.
@@ -49,19 +52,22 @@ class CutParser:
         Raises:
             BadRow: As ``plain``.
         """
-        cut = _cut(row)
-        if not isinstance(cut, (MonoCut, MultiCut)):
-            raise BadRow("missing field", f"a cut of Shar must be a MonoCut or a MultiCut, not {type(cut).__name__}")
-        recording = store.recording(cut.id)
-        if cut.duration > recording.duration + TOLERANCE_SECONDS:
-            raise BadRow(
-                "truncated audio",
-                f"{cut.id} is said to be {cut.duration:.2f} s long, but its clip holds {recording.duration:.2f} s",
-            )
-        # Shar stores what the cut spans, not what was around it.
-        whole = recording.to_cut()
-        cut.recording, cut.start, cut.duration = recording, 0.0, min(cut.duration, whole.duration)
-        return self._draw(cut, row, where)
+        with _no_cut():
+            cut = _cut(row)
+            if not isinstance(cut, (MonoCut, MultiCut)):
+                raise BadRow(
+                    "missing field", f"a cut of Shar must be a MonoCut or a MultiCut, not {type(cut).__name__}"
+                )
+            recording = store.recording(cut.id)
+            if cut.duration > recording.duration + TOLERANCE_SECONDS:
+                raise BadRow(
+                    "truncated audio",
+                    f"{cut.id} is said to be {cut.duration:.2f} s long, but its clip holds {recording.duration:.2f} s",
+                )
+            # Shar stores what the cut spans, not what was around it.
+            whole = recording.to_cut()
+            cut.recording, cut.start, cut.duration = recording, 0.0, min(cut.duration, whole.duration)
+            return self._draw(cut, row, where)
 
     def _draw(self, cut: Cut, row: dict[str, Any], where: str) -> Draw:
         main = cut.first_non_padding_cut if isinstance(cut, MixedCut) else cut
@@ -81,11 +87,19 @@ class CutParser:
 
 
 def _cut(row: dict[str, Any]) -> Cut:
+    cut = deserialize_item(row)
+    if isinstance(cut, PaddingCut) or not isinstance(cut, Cut) or not cut.has_recording:
+        raise ValueError(f"a {type(cut).__name__} without a recording")
+    return cut
+
+
+@contextmanager
+def _no_cut() -> Iterator[None]:
+    """Lhotse takes any value for any field of a cut, and stumbles over it where it is used."""
     try:
-        cut = deserialize_item(row)
-        if isinstance(cut, PaddingCut) or not isinstance(cut, Cut) or not cut.has_recording:
-            raise ValueError(f"a {type(cut).__name__} without a recording")
-        return cut
+        yield
+    except VTBError:  # a bad row with a name of its own, or something that no row is to blame for
+        raise
     except Exception as error:
         raise BadRow(
             "missing field", f"the row is no Lhotse cut with audio: {type(error).__name__}: {error}"
