@@ -40,13 +40,15 @@ class BlendState:
 
     Attributes:
         step: Batches taken per rank.
-        drawn: Conversations taken per kind and source.
+        drawn: Conversations taken per kind and source, on all ranks.
+        amounts: Supervised tokens, LLM positions and seconds of audio in them.
         owed: Units each kind is behind its share among the kinds it takes turns with; they add up to 0.
         owed_turns: With ``alternate``, steps or units by which those whose turn it can be are behind.
     """
 
     step: int = 0
     drawn: dict[str, list[int]] = field(default_factory=dict)
+    amounts: dict[str, list[list[float]]] = field(default_factory=dict)
     owed: dict[str, float] = field(default_factory=dict)
     owed_turns: dict[str, float] = field(default_factory=dict)
 
@@ -102,6 +104,7 @@ class Blend:
         """Returns the state before the first step."""
         return BlendState(
             drawn={kind: [0] * len(of_kind) for kind, of_kind in self.sources.items()},
+            amounts={kind: [[0, 0, 0.0] for _ in of_kind] for kind, of_kind in self.sources.items()},
             owed=dict.fromkeys(self.sources, 0.0),
             owed_turns=dict.fromkeys(self.turns.values(), 0.0) if self.strategy == "alternate" else {},
         )
@@ -136,6 +139,10 @@ class Blend:
         state.step += 1
         kind = self._order(state, shares, 1.0)[0]
         return self._take(self._peek(kind, state), state, shares)
+
+    def shares_at(self, state: BlendState) -> dict[str, float]:
+        """Returns every kind's share of the step that was taken last; they add up to 1."""
+        return self.shares.at(max(0, state.step - 1) // self._per_step)
 
     def fetch(self, row: DrawnRow) -> Any:
         """Returns the conversation of a drawn row.
@@ -187,6 +194,10 @@ class Blend:
 
     def _take(self, row: DrawnRow, state: BlendState, shares: dict[str, float]) -> DrawnRow:
         state.drawn[row.kind][row.source] += 1
+        amounts = state.amounts[row.kind][row.source]
+        amounts[0] += row.size.supervised
+        amounts[1] += row.size.total
+        amounts[2] += row.size.audio_seconds
         _settle(state.owed, shares, row.kind, self._units(row.size))
         return row
 
@@ -199,7 +210,7 @@ class Blend:
         of_kind = self.sources[kind]
         weights = np.array([source.weight for source in of_kind]) / sum(source.weight for source in of_kind)
         totals = [cursor.sample() for cursor in self._cursors[kind]]
-        total, supervised = (float(value) for value in weights @ np.array(totals))
+        total, supervised, _ = (float(value) for value in weights @ np.array(totals))
         units = self._units(Size(total, supervised))  # type: ignore[arg-type]
         return _Mean(max(total, 1.0), max(float(units), 1e-3))
 

@@ -29,7 +29,7 @@ class Source(Protocol):
         """Returns a conversation as it is in an epoch."""
 
     def sizes(self, indices: np.ndarray, epoch: int) -> np.ndarray:
-        """Total and supervised lengths, int64 ``(rows, 2)``."""
+        """Total and supervised length and seconds of audio, ``(rows, 3)``."""
 
 
 class Cursor:
@@ -44,7 +44,7 @@ class Cursor:
         self._source, self._key = source, key
         self._loaded = (-1, -1)
         self._rows: list[int] = []
-        self._sizes: list[list[int]] = []
+        self._sizes: list[list[float]] = []
 
     def at(self, drawn: int) -> tuple[int, int, Size]:
         """Row, epoch and size of the conversation that comes after ``drawn`` others."""
@@ -54,10 +54,11 @@ class Cursor:
             rows = self._shuffled(epoch, block * _BLOCK, _BLOCK)
             self._rows, self._sizes = rows.tolist(), self._source.sizes(rows, epoch).tolist()
             self._loaded = (epoch, block)
-        return self._rows[place], epoch, Size(*self._sizes[place])
+        total, supervised, seconds = self._sizes[place]
+        return self._rows[place], epoch, Size(int(total), int(supervised), seconds)
 
     def sample(self) -> np.ndarray:
-        """Mean total and supervised length of a random part of the first epoch."""
+        """Mean lengths of a random part of the first epoch, as ``sizes`` gives them."""
         return self._source.sizes(self._shuffled(0, 0, _SAMPLED_ROWS), 0).mean(axis=0)
 
     def _shuffled(self, epoch: int, start: int, count: int) -> np.ndarray:

@@ -68,9 +68,13 @@ class VTBDataModule(DataModule):
         return self._loader
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Tells the loader which batch is trained on, since Lightning fetches ahead of it."""
+        """Tells the loader which batch is trained on, since Lightning fetches ahead of it; logs what it has given."""
         if self._loader is not None and self.trainer.training:
             self._loader.acknowledge(batch)
+            if self.trainer.loggers and self._loader.step % self.trainer.log_every_n_steps == 0:
+                counters = self._loader.counters()
+                for logger in self.trainer.loggers:
+                    logger.log_metrics(counters, step=self.trainer.global_step)
         return batch
 
     def val_dataloader(self) -> Any:

@@ -11,9 +11,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from nemo_vtb.data.batching import stand_in
 from nemo_vtb.data.blend import Blend, BlendState, DrawnRow
+from nemo_vtb.data.counters import counters
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.rows import BadRow
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.ranks import all_ranks_list
 
 
 class Dropped(NamedTuple):
@@ -45,6 +47,7 @@ class BlendLoader:
 
     Attributes:
         dropped: Conversations dropped on this rank since its start, by kind and reason.
+        dropped_everywhere: The same on all ranks and since the run's beginning, as of the last ``counters``.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class BlendLoader:
     ) -> None:
         self.blend = blend
         self.dropped: Counter[tuple[str, str]] = Counter()
+        self.dropped_everywhere: dict[str, dict[str, int]] = {}
+        self._dropped_before: dict[str, dict[str, int]] = {}
         self._dataset, self._batch_tokens = dataset, batch_tokens
         self._rank, self._world_size, self._num_workers = rank, world_size, num_workers
         self._max_bad_share, self._acknowledged = max_bad_share, acknowledged
@@ -81,6 +86,20 @@ class BlendLoader:
         """Takes note that a batch is being trained on: a resume goes on with the next one."""
         self._state = BlendState(**json.loads(batch["data_state"]))
 
+    @property
+    def step(self) -> int:
+        """Batches per rank up to the one last trained on."""
+        return self._state.step
+
+    def counters(self) -> dict[str, float]:
+        """Returns what is logged of the data; every rank calls this after the same step."""
+        here = [json.dumps([*key, count]) for key, count in self.dropped.items()]
+        total = {kind: Counter(reasons) for kind, reasons in self._dropped_before.items()}
+        for kind, reason, dropped in map(json.loads, all_ranks_list(here)):
+            total.setdefault(kind, Counter())[reason] += dropped
+        self.dropped_everywhere = {kind: dict(reasons) for kind, reasons in total.items()}
+        return counters(self.blend, self._state, self.dropped_everywhere)
+
     def state_dict(self) -> dict[str, Any]:
         """Returns where the walk is, and what must be the same for it to go on exactly."""
         return {
@@ -89,6 +108,7 @@ class BlendLoader:
             "fingerprint": self._fingerprint(),
             "world_size": self._world_size,
             "batch_tokens": self._batch_tokens,
+            "dropped": self.dropped_everywhere,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -100,8 +120,10 @@ class BlendLoader:
         Raises:
             VTBError: If the data or the seed have changed, naming what differs.
         """
+        start = self.blend.start()
         try:
             walk = BlendState(**{key: state[key] for key in ("step", "drawn", "owed", "owed_turns")})
+            walk.amounts = state.get("amounts", start.amounts)  # which older checkpoints have not counted
             saved, seed, ranks, budget = (state[key] for key in ("fingerprint", "seed", "world_size", "batch_tokens"))
         except KeyError as error:
             raise VTBError(
@@ -113,7 +135,6 @@ class BlendLoader:
                 f"data.train_ds.seed is {self.blend.seed}, the checkpoint was trained with {seed}: another order would "
                 "repeat some conversations and lose others; resume with the same seed"
             )
-        start = self.blend.start()
         if walk.owed_turns.keys() != start.owed_turns.keys():
             walk.owed_turns = start.owed_turns
         if (ranks, budget) != (self._world_size, self._batch_tokens):
@@ -123,6 +144,7 @@ class BlendLoader:
                 "not which of them share a batch."
             )
         self._state = walk
+        self._dropped_before = self.dropped_everywhere = state.get("dropped", {})
 
     def _fingerprint(self) -> dict[str, list[str]]:
         return {

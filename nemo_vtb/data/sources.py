@@ -112,14 +112,11 @@ class ConversationSource:
             epoch: Lengths are those of epoch 0 in every epoch: a wording drawn anew moves them by a token or two.
 
         Returns:
-            int64 ``(rows, 2)``: LLM positions in all and supervised ones.
+            float64 ``(rows, 3)``: LLM positions in all, supervised ones, seconds of audio.
         """
         found = self._index.rows[indices if self._kept is None else self._kept[indices]]
-        return np.stack([found["total"], found["supervised"]], axis=1).astype(np.int64)
-
-    def seconds(self, indices: np.ndarray) -> np.ndarray:
-        """Audio seconds of many rows, float32 ``(rows,)``."""
-        return self._index.rows["audio_seconds"][indices if self._kept is None else self._kept[indices]]
+        columns = [found[name].astype(np.float64) for name in ("total", "supervised", "audio_seconds")]
+        return np.stack(columns, axis=1)
 
     def _row(self, index: int) -> int:
         return index if self._kept is None else int(self._kept[index])

@@ -125,11 +125,8 @@ def _lengths(blend: Blend, draws: SimulatedDraws) -> dict[str, dict[str, Any]]:
     for (kind, number), drawn in draws.rows.items():
         source, rows = sources_of(blend)[kind][number], np.array(drawn)
         sizes = source.sizes(rows, 0)
-        for name, values in (
-            ("positions", sizes[:, 0]),
-            ("supervised", sizes[:, 1]),
-            ("audio_seconds", source.seconds(rows)),
-        ):
+        for column, name in enumerate(found):
+            values = sizes[:, column]
             if (above := values[values > 0]).size:
                 found[name].setdefault(kind, []).append(above)
     return {

@@ -58,11 +58,6 @@ def simulate(blend: Blend, batch_tokens: int, steps: int, ranks: int, batches_pe
         ranks: Data-parallel ranks.
         batches_per_step: Batches of one optimizer step, by which shares that change are looked up.
     """
-    heard = {
-        (kind, number): source.seconds(np.arange(len(source))) > 0
-        for kind, of_kind in sources_of(blend).items()
-        for number, source in enumerate(of_kind)
-    }
     draws, state = SimulatedDraws(), blend.start()
     asked = [blend.shares.at(step // batches_per_step) for step in range(steps)]
     for _ in range(steps):
@@ -71,7 +66,7 @@ def simulate(blend: Blend, batch_tokens: int, steps: int, ranks: int, batches_pe
             for row in batch:
                 draws.rows[row.kind, row.source].append(row.row)
         draws.work.append([sum(row.size.total for row in batch) for batch in batches])
-        draws.audio.append([any(heard[row.kind, row.source][row.row] for row in batch) for batch in batches])
+        draws.audio.append([any(row.size.audio_seconds > 0 for row in batch) for batch in batches])
         draws.turns[frozenset(row.kind for batch in batches for row in batch)] += 1
     draws.asked = {kind: fmean(shares[kind] for shares in asked) for kind in blend.sources}
     return draws
@@ -80,8 +75,8 @@ def simulate(blend: Blend, batch_tokens: int, steps: int, ranks: int, batches_pe
 def amounts(source: ConversationSource, rows: np.ndarray) -> dict[str, float]:
     """Returns conversations, audio seconds, supervised and total tokens of some rows of a source."""
     sizes = source.sizes(rows, 0)
-    seconds = float(source.seconds(rows).sum(dtype=np.float64))
-    return dict(zip(_COUNTED, (len(rows), seconds, int(sizes[:, 1].sum()), int(sizes[:, 0].sum())), strict=True))
+    total, supervised, seconds = sizes.sum(axis=0).tolist()
+    return dict(zip(_COUNTED, (len(rows), seconds, int(supervised), int(total)), strict=True))
 
 
 def realised(blend: Blend, draws: SimulatedDraws) -> dict[str, dict[str, float]]:

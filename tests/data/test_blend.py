@@ -12,10 +12,10 @@ SIZES = {"text": Size(120, 60), "asr": Size(50, 10), "mixed": Size(60, 15)}
 
 
 class Rows:
-    """A source in memory: (total, supervised) per row."""
+    """A source in memory: (total, supervised) per row, and a second of audio."""
 
     def __init__(self, name, sizes, weight=1.0):
-        self.name, self.weight, self._sizes = name, weight, np.array([size[:2] for size in sizes])
+        self.name, self.weight, self._sizes = name, weight, np.array([(*size[:2], 1.0) for size in sizes])
         self.fingerprint = str(len(sizes))
 
     def __len__(self):

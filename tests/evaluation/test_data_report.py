@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from nemo_vtb.cli import main
@@ -86,14 +87,7 @@ class _Rows:
         return 10
 
     def sizes(self, indices, epoch):
-        import numpy as np
-
-        return np.array([[self.total, self.supervised]] * len(indices))
-
-    def seconds(self, indices):
-        import numpy as np
-
-        return np.full(len(indices), self.heard, dtype=np.float32)
+        return np.array([[self.total, self.supervised, self.heard]] * len(indices))
 
 
 def test_steps_are_shared_out_as_the_paper_does():
