@@ -111,7 +111,8 @@ def _call(*command: str) -> str:
 
 def _free_ports(count: int) -> list[int]:
     """Ports in a row."""
-    for first in range(17100, 60000, count):
+    # Two workers of pytest may look at the same time.
+    for first in range(17100 + os.getpid() % 300 * 100, 60000, count):
         sockets = [socket.socket() for _ in range(count)]
         try:
             for offset, probe in enumerate(sockets):
