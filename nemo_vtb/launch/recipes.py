@@ -1,6 +1,7 @@
-"""NeMo-Run: ``nemo vtb train`` and the executor ``vtb_slurm``, found by the entry point ``nemo_run.cli``.
+r"""NeMo-Run: ``nemo vtb train`` and the executor ``vtb_slurm``, found by the entry point ``nemo_run.cli``.
 
-nemo vtb train config=canary_gemma folder=/shared/runs/first executor=vtb_slurm executor.account=me executor.nodes=8
+nemo vtb train --dryrun config=canary_gemma folder=/shared/runs/first \
+    run.executor=vtb_slurm run.executor.account=me run.executor.nodes=8
 
 NeMo-Run writes its own job script, which does not know when a run is finished: submit again to go on after a time
 limit, or use ``vtb launch slurm``, whose script requeues itself. Needs ``pip install nemo-vtb[slurm]``: newer releases
