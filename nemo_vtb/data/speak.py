@@ -197,8 +197,8 @@ def bank_paths(settings: Mapping[str, Any]) -> list[Path]:
     """
     from nemo_vtb.data.formats import expand, locate
 
-    if not settings.get("bank"):
-        raise VTBError("speak needs a bank: a JSONL of text, audio_filepath, duration and voice")
+    if settings.get("bank") in (None, "", "???"):
+        raise VTBError("speak needs a bank (speak.bank): a JSONL of text, audio_filepath, duration and voice")
     return [locate(path) for path in expand(settings["bank"])]
 
 
