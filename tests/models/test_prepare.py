@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from two_ranks_worker import build_model
 
 from nemo_vtb.errors import VTBError
 
@@ -17,17 +18,6 @@ def batch(tokenizer: Any, conversation: Callable, clips: list[SimpleNamespace]) 
     text = conversation("t", ("user", "Say hello."), ("assistant", "Hello!"), kind="text")
     speech = [conversation(c.path.stem, ("user", c.path), ("assistant", c.text), kind="asr") for c in clips[:2]]
     return VTBDataset(tokenizer, "qwen")[[text, *speech]]
-
-
-def _build(cfg: dict[str, Any]) -> Any:
-    from nemo_vtb import VoiceTextBlender
-
-    torch.manual_seed(0)
-    model = VoiceTextBlender(cfg)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.05)
-    return model
 
 
 def _step(model: Any, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -44,14 +34,14 @@ def test_activation_checkpointing_changes_no_bit(tiny_cfg: Callable, batch: dict
     overrides = {} if lora else {"lora": None}
     cfg = tiny_cfg("vtb", **overrides)
     cfg["perception"]["encoder"]["dropout"] = 0.1
-    expected = _step(_build(cfg), batch)
-    model = _build({**cfg, "activation_checkpointing": ["llm", "encoder"]})
+    expected = _step(build_model(cfg), batch)
+    model = build_model({**cfg, "activation_checkpointing": ["llm", "encoder"]})
     model.configure_model()
     kept = _count_saved(model, batch)
     found = _step(model, batch)
     assert expected.keys() == found.keys() and any("batch_norm" in name for name in found)
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
-    assert kept < 0.6 * _count_saved(_build(cfg), batch)
+    assert kept < 0.6 * _count_saved(build_model(cfg), batch)
 
 
 def _count_saved(model: Any, batch: dict[str, Any]) -> int:
@@ -87,9 +77,9 @@ def _fit(model: Any, batches: list[Any], **trainer: Any) -> Any:
 
 def test_half_precision_narrows_what_is_frozen_and_nothing_else(tiny_cfg: Callable, batch: dict[str, Any]):
     tiny_step = {"_target_": "torch.optim.SGD", "lr": 1e-4}
-    model = _build(tiny_cfg("vtb", optimizer=tiny_step))
+    model = build_model(tiny_cfg("vtb", optimizer=tiny_step))
     start = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    whole = _step(_build(tiny_cfg("vtb", optimizer=tiny_step)), batch)
+    whole = _step(build_model(tiny_cfg("vtb", optimizer=tiny_step)), batch)
     trainer = _fit(model, [batch], precision="bf16-true", num_sanity_val_steps=0)
     for name, parameter in model.named_parameters():
         assert parameter.dtype == (torch.float32 if parameter.requires_grad else torch.bfloat16), name
@@ -111,7 +101,7 @@ def test_lightnings_own_half_precision_is_refused(tiny_cfg: Callable, batch: dic
 
     trainer = Trainer(accelerator="cpu", precision="bf16-true", logger=False, enable_checkpointing=False)
     with pytest.raises(VTBError, match=r"trainer\.precision=bf16-true"):
-        trainer.fit(_build(tiny_cfg("vtb")), DataLoader([batch], batch_size=None))
+        trainer.fit(build_model(tiny_cfg("vtb")), DataLoader([batch], batch_size=None))
 
 
 def test_accumulated_micro_batches_are_one_batch(
@@ -124,11 +114,11 @@ def test_accumulated_micro_batches_are_one_batch(
     speech = [conversation(c.path.stem, ("user", c.path), ("assistant", c.text)) for c in clips[:2]]
     cfg = tiny_cfg("vtb", optimizer={"_target_": "torch.optim.SGD", "lr": 1.0})
     cfg["perception"]["encoder"]["conv_norm_type"] = "layer_norm"
-    once, thrice = _build(cfg), _build(cfg)
+    once, thrice = build_model(cfg), build_model(cfg)
     _fit(once, [dataset[[text, *speech]]], gradient_clip_val=1.0, num_sanity_val_steps=0)
     parts = [dataset[[c]] for c in (text, *speech)]
     _fit(thrice, parts, accumulate_grad_batches=3, gradient_clip_val=1.0, num_sanity_val_steps=0)
-    start = dict(_build(cfg).named_parameters())
+    start = dict(build_model(cfg).named_parameters())
     for (name, expected), found in zip(once.named_parameters(), thrice.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-5, msg=name)
     moved = [name for name, p in once.named_parameters() if not torch.equal(p, start[name])]
@@ -136,7 +126,7 @@ def test_accumulated_micro_batches_are_one_batch(
 
 
 def test_a_bad_step_stops_training_and_names_the_sample(tiny_cfg: Callable, batch: dict[str, Any]):
-    model = _build(tiny_cfg("vtb"))
+    model = build_model(tiny_cfg("vtb"))
     bad = {**batch, "audios": batch["audios"].clone()}
     bad["audios"][1, 50] = float("inf")
     names = [conversation.id for conversation in batch["conversations"]]
@@ -147,7 +137,7 @@ def test_a_bad_step_stops_training_and_names_the_sample(tiny_cfg: Callable, batc
 
 
 def test_a_bad_gradient_with_good_losses_stops_too(tiny_cfg: Callable, batch: dict[str, Any]):
-    model = _build(tiny_cfg("vtb"))
+    model = build_model(tiny_cfg("vtb"))
     broken = next(p for n, p in model.named_parameters() if "lora_B" in n)
     broken.register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(VTBError, match="a gradient is not finite though every loss is, in a step over t, "):
@@ -155,7 +145,7 @@ def test_a_bad_gradient_with_good_losses_stops_too(tiny_cfg: Callable, batch: di
 
 
 def test_as_many_bad_steps_as_allowed_are_left_out(tiny_cfg: Callable, batch: dict[str, Any]):
-    model = _build(tiny_cfg("vtb", skip_non_finite=2))
+    model = build_model(tiny_cfg("vtb", skip_non_finite=2))
     bad = {**batch, "audios": torch.full_like(batch["audios"], float("nan"))}
     statistics = [b.clone() for n, b in model.named_buffers() if "batch_norm" in n]
     trainer = _fit(model, [bad, bad], max_steps=2, num_sanity_val_steps=0)

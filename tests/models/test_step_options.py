@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from two_ranks_worker import build_model
 
 from nemo_vtb.errors import VTBError
 
@@ -29,17 +30,6 @@ def batches(tokenizer: Any, conversation: Callable, clips: list[SimpleNamespace]
     return {"two": dataset[pairs(1)], "eight": dataset[pairs(4)]}
 
 
-def _build(cfg: dict[str, Any]) -> Any:
-    from nemo_vtb import VoiceTextBlender
-
-    torch.manual_seed(0)
-    model = VoiceTextBlender(cfg)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.05)
-    return model
-
-
 def _step(model: Any, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
     model.configure_model()
     loss = model.training_step(batch, 0)["loss"]
@@ -55,14 +45,14 @@ def _assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 @pytest.fixture(scope="module")
 def expected(tiny_cfg: Callable, batches: dict[str, Any]) -> dict[str, torch.Tensor]:
-    return _step(_build(tiny_cfg("vtb")), batches["eight"])
+    return _step(build_model(tiny_cfg("vtb")), batches["eight"])
 
 
 @pytest.mark.parametrize("attention", ["auto", "sdpa", "eager"])
 def test_attention_implementations_agree(
     tiny_cfg: Callable, batches: dict[str, Any], expected: dict[str, torch.Tensor], attention: str
 ):
-    model = _build(tiny_cfg("vtb", attn_implementation=attention))
+    model = build_model(tiny_cfg("vtb", attn_implementation=attention))
     used = model.backbone.causal_lm.config._attn_implementation
     assert used == ("eager" if attention == "eager" else "sdpa")
     _assert_same(_step(model, batches["eight"]), expected)
@@ -70,7 +60,7 @@ def test_attention_implementations_agree(
 
 def test_rows_of_any_length_agree(tiny_cfg: Callable, batches: dict[str, Any], expected: dict[str, torch.Tensor]):
     for row_tokens in (0, 64):
-        _assert_same(_step(_build(tiny_cfg("vtb", row_tokens=row_tokens)), batches["eight"]), expected)
+        _assert_same(_step(build_model(tiny_cfg("vtb", row_tokens=row_tokens)), batches["eight"]), expected)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +75,7 @@ def test_rows_of_any_length_agree(tiny_cfg: Callable, batches: dict[str, Any], e
 )
 def test_what_cannot_be_had_is_refused_by_key(tiny_cfg: Callable, key: str, value: Any, message: str):
     with pytest.raises(VTBError, match=message):
-        _build(tiny_cfg("vtb", **{key: value}))
+        build_model(tiny_cfg("vtb", **{key: value}))
 
 
 def test_flex_attention_is_refused_on_a_cpu(tiny_cfg: Callable, batches: dict[str, Any]):
@@ -93,7 +83,7 @@ def test_flex_attention_is_refused_on_a_cpu(tiny_cfg: Callable, batches: dict[st
     from torch.utils.data import DataLoader
 
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False)
-    model = _build(tiny_cfg("vtb", attn_implementation="flex_attention"))
+    model = build_model(tiny_cfg("vtb", attn_implementation="flex_attention"))
     with pytest.raises(VTBError, match="flex_attention trains on a GPU only"):
         trainer.fit(model, DataLoader([batches["two"]], batch_size=None))
 
@@ -109,7 +99,7 @@ def test_compiled_and_recomputed_layers_compute_the_same(
     torch._dynamo.reset()
     counters.clear()
     both = ["llm", "encoder"]
-    found = _step(_build(tiny_cfg("vtb", compile=both, activation_checkpointing=both)), batches["eight"])
+    found = _step(build_model(tiny_cfg("vtb", compile=both, activation_checkpointing=both)), batches["eight"])
     assert counters["stats"]["unique_graphs"] >= 2
     _assert_same(found, expected)
 
@@ -132,7 +122,7 @@ def test_no_example_waits_for_the_device(tiny_cfg: Callable, batches: dict[str, 
     from nemo.collections.speechlm2.models import SALM
 
     cfg = tiny_cfg("vtb")
-    ours = _build(cfg)
+    ours = build_model(cfg)
     # Filled in by our constructor.
     stock = SALM({**cfg, "perception": ours.cfg.perception})
 
@@ -149,7 +139,7 @@ def test_no_example_waits_for_the_device(tiny_cfg: Callable, batches: dict[str, 
 
 
 def test_what_data_parallelism_reduces_is_settled_at_construction(tiny_cfg: Callable):
-    model = _build(tiny_cfg("vtb"))
+    model = build_model(tiny_cfg("vtb"))
     before = {name for name, p in model.named_parameters() if p.requires_grad}
     optimizer = model.configure_optimizers()["optimizer"]
     assert before == {name for name, p in model.named_parameters() if p.requires_grad} == set(model.trainable_names)

@@ -161,6 +161,10 @@ def test_gradients_are_those_of_one_process_with_both_batches(
         assert any(part in name and float(gradient.abs().max()) > 1e-4 for name, gradient in expected.items()), part
 
 
+def test_only_what_trains_is_reduced(ranks: dict[str, list[dict[str, Any]]], one_process: dict[str, Any]):
+    assert [rank["reduced"] for rank in ranks["ddp"]] == [len(one_process["parameters"])] * 2
+
+
 def test_the_step_is_that_of_one_process(ranks: dict[str, list[dict[str, Any]]], one_process: dict[str, Any]):
     start = one_process["start"]
     moved = {name for name, value in one_process["parameters"].items() if not torch.equal(value, start[name])}

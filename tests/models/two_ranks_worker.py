@@ -52,6 +52,8 @@ def fit(folder: Path, scenario: dict[str, Any], rank: int) -> dict[str, Any]:
         def on_before_optimizer_step(self, trainer: Trainer, model: Any, optimizer: Any) -> None:
             seen["gradients"] = gradients(model)
             seen["statistics"] = batch_statistics(model)
+            if isinstance(trainer.strategy, DDPStrategy):
+                seen["reduced"] = trainer.strategy.model._get_ddp_logging_data()["num_parameter_tensors"]
 
     # A rank that waits for a collective the other never reaches fails instead of hanging.
     common = {"process_group_backend": "gloo", "timeout": timedelta(seconds=120)}
