@@ -77,8 +77,8 @@ class Meter(Callback):
         self._mask = kwargs["attention_mask"]
 
 
-def prepare(shape: str, folder: Path, ours: dict[str, Any], count: int, seed: int, scale: float) -> None:
-    """Writes what all arms share: the model section, its weights, the conversations.
+def prepare(shape: str, folder: Path, ours: dict[str, Any], count: int, seed: int, scale: float) -> Any:
+    """Writes what all arms share: the model section, its weights, the conversations. Returns our model.
 
     Frozen weights are rounded to bfloat16, so that stock SALM's float32 and our bfloat16 copies hold the same numbers.
     """
@@ -108,6 +108,7 @@ def prepare(shape: str, folder: Path, ours: dict[str, Any], count: int, seed: in
         audio.mkdir()
         conversations = random_mix(model.tokenizer, model.embed_tokens.num_embeddings, count, seed, audio, scale)
     torch.save(conversations, folder / "conversations.pt")
+    return model
 
 
 def run(arm: str, folder: Path, plan: list[list[int]], device: str, workers: int) -> dict[str, Any]:

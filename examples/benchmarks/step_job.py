@@ -7,16 +7,19 @@ from typing import Any
 import step_arm
 import step_mix
 import torch
+from step_flops import FORMULA, peak_flops, useful_flops
 
 
 def prepare(shape: str, folder: Path, ours: dict[str, Any], count: int, seed: int, scale: float) -> dict[str, Any]:
-    """See ``step_arm.prepare``; returns what was drawn."""
-    step_arm.prepare(shape, folder, ours, count, seed, scale)
+    """See ``step_arm.prepare``; returns what was drawn and what one pass over it has to compute."""
+    model = step_arm.prepare(shape, folder, ours, count, seed, scale)
     lengths = _lengths(folder)
     return {
         "conversations": len(lengths),
         "audio_seconds": sum(length.audio_seconds for length in lengths),
         "longest": max(length.total for length in lengths),
+        "useful_flops": useful_flops(model, lengths, step_mix.FRAME_SECONDS),
+        "flop_count": FORMULA,
     }
 
 
@@ -96,20 +99,11 @@ def _stepper(arm: str, folder: Path, device: str) -> Callable[[list[int]], None]
     return take_step
 
 
-def flops(folder: Path) -> dict[str, Any]:
-    """Useful FLOPs of the whole mix and the device's peak."""
-    from step_flops import FORMULA, peak_flops, useful_flops
-
-    model = step_arm.build("ours", folder)
-    peak = peak_flops(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
-    return {"flops": useful_flops(model, _lengths(folder), step_mix.FRAME_SECONDS), "formula": FORMULA, "peak": peak}
-
-
-def about_machine(command: str, seed: int) -> dict[str, Any]:
-    """Versions, host, device, command and seed."""
+def about_machine(command: str, seed: int) -> tuple[dict[str, Any], float | None]:
+    """Versions, host, device, command and seed; the peak FLOPs of the GPU, where it is known."""
     from nemo_vtb.evaluation.environment import environment
 
-    return environment(command, seed)
+    return environment(command, seed), peak_flops(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
 
 
 def _lengths(folder: Path) -> list[step_mix.Length]:

@@ -43,7 +43,7 @@ def main() -> None:
         found[axis] = {"points": rows, **{key: line([row[axis] for row in rows], [row[key] for row in rows])
                                           for key in _MEASURED}}  # fmt: skip
         print(axis, *(f"{row[axis]}: {row['seconds']:.2f} s {row['memory_mb']:.0f} MB" for row in rows), flush=True)
-    found["environment"] = apart(about_machine, shlex.join(["python", *sys.argv]), 0)
+    found["environment"], _ = apart(about_machine, shlex.join(["python", *sys.argv]), 0)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(found, indent=2) + "\n")
     draw(found, args.json.with_suffix(".png"))

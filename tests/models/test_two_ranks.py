@@ -31,6 +31,7 @@ _SCENARIOS: dict[str, dict[str, Any]] = {
     "fsdp2": {"strategy": "fsdp2", "model": "sgd", "batches": [["text"], ["speech"]], "validate": [2, 2]},
     "fsdp2_nothing": {"strategy": "fsdp2", "model": "sgd", "batches": [["nothing"], ["speech"]], "clip": 100.0},
     "fsdp2_whole": {"strategy": "fsdp2", "model": "whole", "batches": [["text"], ["speech"]]},
+    "fsdp2_untied": {"strategy": "fsdp2", "model": "untied", "batches": [["text"], ["speech"]]},
     "fsdp2_cache": {"strategy": "fsdp2", "model": "cache", "batches": [["text"], ["speech"]]},
     "fsdp2_kl": {"strategy": "fsdp2", "model": "kl", "batches": [["text"], ["speech"]]},
     "ddp_broken": {"strategy": "ddp", "model": "sgd", "batches": [["text"], ["broken"]]},
@@ -81,6 +82,9 @@ def folder(
         "kl": tiny_cfg("vtb", optimizer=_SGD, text_kl=2.0, alignment={"weight": 0.5}),
         "skip": tiny_cfg("vtb", optimizer=_SGD, skip_non_finite=1),
     }
+    fields = json.loads((Path(configs["sgd"]["pretrained_llm"]) / "config.json").read_text())
+    untied = {**fields, "tie_word_embeddings": False}
+    configs["untied"] = tiny_cfg("vtb", optimizer=_SGD, lora=None, freeze_params=[], llm_config=untied)
     # Batch statistics of clips that are encoded apart differ from those of clips that are encoded together.
     configs["layer_norm"] = tiny_cfg("vtb", optimizer=_SGD)
     configs["layer_norm"]["perception"]["encoder"]["conv_norm_type"] = "layer_norm"
@@ -180,6 +184,7 @@ def test_the_step_is_that_of_one_process(ranks: dict[str, list[dict[str, Any]]],
     [
         ("fsdp2", "all"),
         ("fsdp2_whole", "all"),
+        ("fsdp2_untied", "all"),
         ("fsdp2_kl", "all"),
         ("fsdp2_cache", "all"),
         ("fsdp2_nothing", "speech"),
@@ -199,6 +204,12 @@ def test_tied_embeddings_stay_tied_when_they_are_sharded_and_trained(
     start = _one_process(folder, "whole", "all")["start"]
     assert "embed_tokens.weight" in start and "llm.lm_head.weight" not in start
     assert not torch.equal(ranks["fsdp2_whole"][0]["parameters"]["embed_tokens.weight"], start["embed_tokens.weight"])
+
+
+def test_untied_ends_are_sharded_and_trained_apart(ranks: dict[str, list[dict[str, Any]]], folder: Path):
+    start = _one_process(folder, "untied", "all")["start"]
+    for name in ("embed_tokens.weight", "llm.lm_head.weight"):
+        assert not torch.equal(ranks["fsdp2_untied"][0]["parameters"][name], start[name]), name
 
 
 def test_validation_weighs_tokens_whatever_the_number_of_batches(ranks: dict[str, list[dict[str, Any]]], folder: Path):
