@@ -96,6 +96,7 @@ def train(
     devices: int = 2,
     validate_every: int | None = None,
     logger: bool = False,
+    more: tuple[Callback, ...] = (),
     **options: Any,
 ) -> None:
     """Trains as one rank.
@@ -113,6 +114,7 @@ def train(
         devices: Ranks.
         validate_every: Batches between two validations.
         logger: Whether to write for TensorBoard.
+        more: Callbacks.
         **options: Of the Trainer.
     """
     registry.register()
@@ -121,7 +123,7 @@ def train(
     model = VoiceTextBlender(cfg["model"])
     dataset = VTBDataset(model.tokenizer, "chatml")
     datamodule = SizedDataModule(OmegaConf.create(cfg["data"]), model.tokenizer, dataset)
-    callbacks: list[Callback] = [Record(folder / log, kill_before), LastCheckpoint(every)]
+    callbacks: list[Callback] = [Record(folder / log, kill_before), LastCheckpoint(every), *more]
     if dawdle is not None:
         callbacks.append(Dawdle(folder, *dawdle))
     if heartbeat is not None:

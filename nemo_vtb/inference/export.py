@@ -76,6 +76,9 @@ def _require_trained_lora(model: nn.Module, checkpoint: str) -> None:
 def _save_whole(model: "VoiceTextBlender", folder: Path, dtype: str) -> None:
     config: dict[str, Any] = OmegaConf.to_container(model.cfg, resolve=True)
     config |= {"dtype": dtype, "torch_dtype": dtype}
+    if "pretrained_weights" in config["perception"]["encoder"]:
+        # NeMo's vLLM plugin builds this section as it stands, where the encoder's own folder may not be.
+        config["perception"]["encoder"]["pretrained_weights"] = False
     model.to(getattr(torch, dtype))
     model.save_pretrained(folder, config=config)
     from nemo.collections.speechlm2.parts.hf_hub import LLM_BACKBONE_DIR

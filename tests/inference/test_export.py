@@ -149,5 +149,10 @@ def test_nemos_vllm_plugin_finds_every_weight(trained: Any, tmp_path: Path, monk
     missing, unexpected = llm.load_state_dict(renamed, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}
     llm.tie_weights()
+    from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
+
+    perception = AudioPerceptionModule(OmegaConf.create(config.perception))
+    of_speech = {name: tensor for name, tensor in weights.items() if name.startswith("perception.")}
+    perception.load_state_dict({name.removeprefix("perception."): tensor for name, tensor in of_speech.items()})
     vocabulary = len(model.embed_tokens.weight)
     assert (logits(model, llm)[..., :vocabulary] - logits(model)).abs().max() < BOUND

@@ -1,0 +1,138 @@
+"""Checks the arithmetic of scaling.py on two processes of this machine, over gloo: bytes and seconds of a step.
+
+python examples/slurm/two_ranks.py --json examples/slurm/two_ranks.json
+
+The quickstart's models with a LoRA so large that there is something to move. Each rank has a core of its own. On CPUs
+the cores that compute also move the bytes, so a step is predicted as arithmetic plus reduction, nothing hidden.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from scaling import BUCKET, FLOAT32, ring
+from torch import distributed
+
+OVERRIDES = (
+    "model.lora.r=256 model.lora.lora_alpha=256 data.train_ds.batch_tokens=128 trainer.val_check_interval=null "
+    "model.text_kl=null model.encoder_cache=false +trainer.limit_val_batches=0 +trainer.strategy=ddp "
+    "trainer.max_steps=10 threads=1"
+)
+WARM_UP = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", required=True)
+    parser.add_argument("--as-rank", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.as_rank:
+        rank(Path(args.json))
+        return
+    one, two = start(args.json, 1), start(args.json, 2)
+    predicted_bytes = 2 * 2 * ring(2) * two["gradient_bytes"]
+    predicted = max(one["rank_seconds"]) + two["reduction_seconds"]
+    measured = max(two["rank_seconds"])
+    report = {
+        "trained_elements": two["gradient_bytes"] // FLOAT32,
+        "bytes": {"predicted": predicted_bytes, "measured": two["bytes"], "ratio": two["bytes"] / predicted_bytes},
+        "step_seconds": {"predicted": predicted, "measured": measured, "ratio": measured / predicted},
+        "one_rank_seconds": max(one["rank_seconds"]),
+        "reduction_seconds": two["reduction_seconds"],
+        "load_average": os.getloadavg()[0],
+        "torch": torch.__version__,
+        "overrides": OVERRIDES,
+    }
+    Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+
+
+def start(path: str, ranks: int) -> dict[str, Any]:
+    """Runs the ranks and returns what they measured together."""
+    processes = []
+    for number in range(ranks):
+        own = {
+            "RANK": number,
+            "LOCAL_RANK": number,
+            "GROUP_RANK": 0,
+            "WORLD_SIZE": ranks,
+            "TORCHELASTIC_RUN_ID": "check",
+        }
+        own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29511 + ranks}
+        env = {**os.environ, **{name: str(value) for name, value in own.items()}}
+        command = [sys.executable, __file__, "--as-rank", "--json", f"{path}.{ranks}.{number}"]
+        processes.append(subprocess.Popen(command, env=env))
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        raise SystemExit("a rank failed")
+    parts = [Path(f"{path}.{ranks}.{number}") for number in range(ranks)]
+    measured = [json.loads(part.read_text()) for part in parts]
+    for part in parts:
+        part.unlink()
+    return {**measured[0], "rank_seconds": [part["step_seconds"] for part in measured]}
+
+
+class Meter(Callback):
+    """Seconds of each step, bytes on the loopback device over all of them."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.bytes = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, model: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.world_size > 1:
+            distributed.barrier()
+        if batch_idx == WARM_UP:
+            self.bytes = _loopback_bytes()
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, model: Any, out: Any, batch: Any, batch_idx: int) -> None:
+        self.seconds.append(time.perf_counter() - self._start)
+
+    def on_train_end(self, trainer: Trainer, model: Any) -> None:
+        self.bytes = (_loopback_bytes() - self.bytes) / (len(self.seconds) - WARM_UP)
+
+
+def rank(path: Path) -> None:
+    from nemo_vtb.training import build, compose
+
+    number, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[number]})
+    meter = Meter()
+    cfg = compose("quickstart", [*OVERRIDES.split(), f"trainer.devices={ranks}"])
+    trainer, model, datamodule = build(cfg, [meter])
+    trainer.fit(model, datamodule)
+    gradients = FLOAT32 * sum(p.numel() for p in model.parameters() if p.requires_grad)
+    measured = {"step_seconds": statistics.median(meter.seconds[WARM_UP:]), "bytes": meter.bytes}
+    measured |= {"gradient_bytes": gradients, "reduction_seconds": reduction_seconds(gradients) if ranks > 1 else 0.0}
+    path.write_text(json.dumps(measured))
+
+
+def reduction_seconds(size: int) -> float:
+    """An all-reduce of so many bytes in DDP's buckets, with nothing beside it."""
+    buckets = [torch.ones(int(BUCKET) // FLOAT32) for _ in range(max(1, round(size / BUCKET)))]
+    times = []
+    for _ in range(5):
+        distributed.barrier()
+        begin = time.perf_counter()
+        for bucket in buckets:
+            distributed.all_reduce(bucket)
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def _loopback_bytes() -> float:
+    line = next(row for row in Path("/proc/net/dev").read_text().splitlines() if row.strip().startswith("lo:"))
+    return float(line.split()[9])
+
+
+if __name__ == "__main__":
+    main()
