@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from nemo.collections.common.tokenizers import AutoTokenizer
 from omegaconf import OmegaConf
@@ -81,7 +82,8 @@ def run(folder: Path, scenario: dict[str, Any], rank: int) -> None:
                 dirpath=folder / scenario["checkpoints"], filename="{step}", every_n_train_steps=3, save_top_k=-1
             )
         ],
-        logger=False,
+        logger=CSVLogger(folder / "logs", name=scenario["name"], version=""),
+        log_every_n_steps=2,
         enable_progress_bar=False,
         enable_model_summary=False,
     )

@@ -1,5 +1,6 @@
 """After kill -9, Lightning's next steps see exactly the conversations they would have seen."""
 
+import csv
 import json
 import os
 import shutil
@@ -126,6 +127,15 @@ def test_sharded_training_resumes_the_same_way(folder: Path):
 
 def test_nothing_is_lost_at_the_end_of_an_epoch(folder: Path):
     assert seen(folder, "epochs") == seen(folder, "whole")
+
+
+@pytest.mark.parametrize(("name", "whole"), [("whole", "whole"), ("resumed", "whole"), ("sharded_resumed", "whole")])
+def test_the_logger_is_told_of_all_ranks_since_the_beginning(folder: Path, name: str, whole: str):
+    with (folder / "logs" / name / "metrics.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    heard = [name for step in seen(folder, whole) for batch in step for name in batch if name[0] == "a"]
+    assert float(last[f"data/examples/asr/{folder.name}"]) == len(heard)
+    assert float(last["data/share_supervised_tokens/asr"]) + float(last["data/share_supervised_tokens/text"]) == 1
 
 
 def test_accumulated_steps_resume(folder: Path):
