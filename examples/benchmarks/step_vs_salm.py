@@ -36,7 +36,7 @@ _OURS = {
     "tiny": {"llm_dtype": "bfloat16", "row_tokens": 256},
 }
 _COUNT = {"smollm2": 48, "gemma2b": 512, "tiny": 24}
-_PER_BATCH = {"smollm2": 16, "gemma2b": 32, "tiny": 6}
+_PER_BATCH = {"smollm2": 8, "gemma2b": 32, "tiny": 6}
 # Of the random lengths; tiny ones run in a second.
 _SCALE = {"smollm2": 1.0, "gemma2b": 1.0, "tiny": 0.05}
 _MOST_CONVERSATIONS = {"gemma2b": 2048, "tiny": 4}
@@ -84,7 +84,8 @@ def measure(shape: str, device: str, count: int, seed: int) -> dict[str, Any]:
     for arm in ARMS:
         rate = about["useful_flops"] / found[arm]["seconds"]
         found[arm] |= {"achieved_tflops": rate / 1e12, "mfu": rate / peak if peak else None}
-    setting = {"shape": shape, "device": device, "ours": _OURS[shape], **about, "peak_flops": peak}
+    setting = {"shape": shape, "device": device, "per_batch": _PER_BATCH[shape], "ours": _OURS[shape]}
+    setting |= {**about, "peak_flops": peak}
     return found | {"ratio": ratios(found), "setting": setting, "environment": machine}
 
 
