@@ -93,6 +93,34 @@ def test_scancel_leaves_a_checkpoint_and_is_the_end(
     assert "requeued" not in output(run_folder, job)
 
 
+def test_ranks_that_never_leave_do_not_hold_the_job_up(
+    launch: Callable[..., str],
+    rank_command: list[str],
+    run_folder: Path,
+    until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("VTB_LEAVE_WITHIN", "3")
+    options = {"steps": 500, "every": 500, "strategy": "ddp", "dawdle": ("save", 3600)}
+    job = launch(run_folder, *rank_command, json.dumps(options), failures=1)
+    until(lambda: reached(run_folder, 2), "step 2")
+    subprocess.run(["scancel", "--batch", "--signal=USR1", job], check=True)
+    until(lambda: state(job) == "FAILED", f"the end of job {job}")
+    assert "the ranks did not leave within 3 s" in output(run_folder, job)
+    assert "gave up at step 0" in output(run_folder, job)
+
+
+def test_a_dry_run_asks_the_scheduler_and_submits_nothing(
+    slurm: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    command = ["launch", "slurm", "--run", str(tmp_path), "--gpus-per-node=0", "--cpus-per-task=1", "--dry-run"]
+    assert main([*command, "--nodes=2", "--", "true"]) == 0
+    assert "to start at" in capsys.readouterr().err
+    assert main([*command, "--nodes=3", "--", "true"]) == 2
+    assert "sbatch refuses the script" in capsys.readouterr().err
+    assert subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout == ""
+
+
 def test_attempts_without_progress_come_to_an_end(
     launch: Callable[..., str], tmp_path: Path, until: Callable[..., None]
 ):
