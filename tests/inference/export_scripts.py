@@ -1,9 +1,12 @@
-"""Scripts of the shape of NeMo's to_hf.py and salm_eval.py, written for the test."""
+"""Scripts of the shape of NeMo's to_hf.py, salm_eval.py and salm_generate.py, written for the test."""
 
 from dataclasses import dataclass
 
 import torch
-from nemo.collections.speechlm2 import SALM
+from lhotse import CutSet, Recording, SupervisionSegment
+from nemo.collections.common.data.lhotse.cutset import cut_to_conversation
+from nemo.collections.common.data.lhotse.dataloader import tokenize_with_prompt
+from nemo.collections.speechlm2 import SALM, SALMDataset
 from nemo.core.config import hydra_runner
 from nemo.utils.model_utils import import_class_by_path
 from omegaconf import OmegaConf
@@ -57,9 +60,32 @@ def evaluate(cfg):
     print("ANSWERED", type(model).__name__, answers[0].tolist(), model.token_equivalent_duration)
 
 
+def generate(cfg):
+    model = SALM.from_pretrained(cfg.pretrained_name).eval().to(getattr(torch, cfg.dtype))
+    tags = {"audio_locator_tag": model.audio_locator_tag, "token_equivalent_duration": model.token_equivalent_duration}
+    cut = Recording.from_file(cfg.inputs).to_cut()
+    cut.supervisions = [SupervisionSegment("s", cut.recording_id, 0, cut.duration, text="unknown")]
+    conversation = cut_to_conversation(cut, **tags)
+    conversation.turns = [turn for turn in conversation.turns if turn.role != "assistant"]
+    conversation = tokenize_with_prompt(conversation, tokenizer=model.tokenizer, prompt_format=model.cfg.prompt_format)
+    batch = SALMDataset(model.tokenizer)[CutSet([conversation])]
+    settings = {
+        "bos_token_id": model.text_bos_id,
+        "eos_token_id": [model.text_eos_id],
+        "pad_token_id": model.text_pad_id,
+    }
+    answers = model.generate(
+        prompts=batch["input_ids"],
+        audios=batch["audios"],
+        audio_lens=batch["audio_lens"],
+        generation_config=GenerationConfig(max_new_tokens=5, **settings),
+    )
+    print("ANSWERED", type(model).__name__, answers[0].tolist(), model.token_equivalent_duration)
+
+
 @hydra_runner(config_name="Settings", schema=Settings)
 def main(cfg: Settings):
-    {"to_hf": to_hf, "evaluate": evaluate}[cfg.task](cfg)
+    {"to_hf": to_hf, "evaluate": evaluate, "generate": generate}[cfg.task](cfg)
 
 
 if __name__ == "__main__":

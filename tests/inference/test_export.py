@@ -115,9 +115,10 @@ def test_nemos_own_export_and_evaluation(trained: Any, clip: Any, tmp_path: Path
     arguments = ["task=to_hf", "class_path=nemo_vtb.VoiceTextBlender", f"ckpt_path={path}", "ckpt_config=exp.yaml"]
     code, said = launch(tmp_path, *arguments, "output_dir=out", "dtype=float32", script="export_scripts.py")
     assert code == 0, said
-    evaluation = ["task=evaluate", "pretrained_name=out", f"inputs={clip.path}", "dtype=float32"]
-    code, said = launch(tmp_path, "+vtb@_global_=eval", *evaluation, script="export_scripts.py")
-    assert code == 0 and f"ANSWERED VoiceTextBlender {answer(model, clip)} 0.08" in said, said
+    line = ["+vtb@_global_=eval", "pretrained_name=out", f"inputs={clip.path}", "dtype=float32"]
+    for task in ("evaluate", "generate"):
+        code, said = launch(tmp_path, *line, f"task={task}", script="export_scripts.py")
+        assert code == 0 and f"ANSWERED VoiceTextBlender {answer(model, clip)} 0.08" in said, said
 
 
 def test_nemos_vllm_plugin_finds_every_weight(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
