@@ -2,8 +2,8 @@
 
 python examples/slurm/two_ranks.py --json examples/slurm/two_ranks.json
 
-The quickstart's models with a LoRA so large that there is something to move. On CPUs the cores that compute also move the
-bytes, so a step is predicted as arithmetic plus reduction, nothing hidden. Seconds are those of the processor, of one rank:
+The quickstart's models with a LoRA so large that there is something to move. On CPUs the cores that compute also move
+the bytes, so a step is predicted as arithmetic plus reduction, nothing hidden. Seconds are processor time of one rank:
 they do not depend on what else runs on the machine, and leave out waiting.
 """
 
