@@ -97,7 +97,8 @@ def _plain_span(cut: Cut, rate: int) -> np.ndarray | None:
         with soundfile.SoundFile(source.source) as file:
             if file.samplerate != rate or file.channels != 1:
                 return None
-            file.seek(compute_num_samples(cut.start, rate))
+            if cut.start > 0:  # a compressed file takes its time even to go where it is
+                file.seek(compute_num_samples(cut.start, rate))
             audio = file.read(cut.num_samples, dtype="float32")
     except Exception:  # another backend may know the format; if none does, it says why
         return None

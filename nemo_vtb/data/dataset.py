@@ -16,6 +16,7 @@ from nemo.collections.speechlm2.data.salm_dataset import SALMDataset, left_colla
 from nemo_vtb import registry
 from nemo_vtb.data.audio_check import signal
 from nemo_vtb.data.batching import is_unscored
+from nemo_vtb.data.direct_ids import direct_ids
 from nemo_vtb.data.kinds import kind_of
 from nemo_vtb.parts.turn_mask import EncodedConversation, encode_turns, merged_turns
 
@@ -69,6 +70,7 @@ class VTBDataset(SALMDataset):
         super().__init__(tokenizer)
         self.prompt_format, self.audio_tag = prompt_format, audio_tag
         self._made: tuple[str, PromptFormatter] = ("", None)
+        self._ids = direct_ids(tokenizer)
 
     def encode(self, conversation: "NeMoMultimodalConversation") -> EncodedConversation:
         """Token ids and loss mask of one conversation."""
@@ -110,7 +112,7 @@ class VTBDataset(SALMDataset):
         signals = [signal for item in loaded for signal in item.signals]
         lengths = [len(signal) for signal in signals]
         return {
-            "audios": torch.nn.utils.rnn.pad_sequence(signals, batch_first=True) if signals else torch.zeros(0),
+            "audios": _padded(signals) if signals else torch.zeros(0),
             "audio_lens": torch.tensor(lengths, dtype=torch.long),
             "audio_ids": [clip_name(cut) for conversation in batch for cut in conversation.list_cuts()],
             "input_ids": left_collate_vectors([e.input_ids for e in encoded], padding_value=self.pad_id),
@@ -125,12 +127,20 @@ class VTBDataset(SALMDataset):
     def _formatter(self) -> PromptFormatter:
         assert self.prompt_format is not None
         if self._made[0] != self.prompt_format:
-            self._made = self.prompt_format, PromptFormatter.resolve(self.prompt_format)(self.tokenizer)
+            self._made = self.prompt_format, PromptFormatter.resolve(self.prompt_format)(self._ids)
         return self._made[1]
 
     def _transcript(self, turn: Any) -> np.ndarray | None:
         # With the space that a word has inside a sentence: those are the tokens the LLM knows best.
-        return np.asarray(self.tokenizer.text_to_ids(f" {turn.text}"), dtype=np.int64) if turn.text else None
+        return np.asarray(self._ids.text_to_ids(f" {turn.text}"), dtype=np.int64) if turn.text else None
+
+
+def _padded(signals: Sequence[torch.Tensor]) -> torch.Tensor:
+    # Memory that comes zeroed from the system and is not touched costs nothing; one long clip makes a lot of it.
+    audios = np.zeros((len(signals), max(map(len, signals))), dtype=np.float32)
+    for row, samples in zip(audios, signals, strict=True):
+        row[: len(samples)] = samples.numpy()
+    return torch.from_numpy(audios)
 
 
 def _with_unique_cuts(conversation: "NeMoMultimodalConversation") -> "NeMoMultimodalConversation":
