@@ -137,7 +137,7 @@ class VTBDataset(SALMDataset):
 
 def _padded(signals: Sequence[torch.Tensor]) -> torch.Tensor:
     # Memory that comes zeroed from the system and is not touched costs nothing; one long clip makes a lot of it.
-    audios = np.zeros((len(signals), max(map(len, signals))), dtype=np.float32)
+    audios: np.ndarray = np.zeros((len(signals), max(map(len, signals))), dtype=np.float32)
     for row, samples in zip(audios, signals, strict=True):
         row[: len(samples)] = samples.numpy()
     return torch.from_numpy(audios)
