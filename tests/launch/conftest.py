@@ -18,6 +18,7 @@ from ranks import _CONTEXT
 
 HERE = Path(__file__).parent
 PACKAGES = "slurmctld slurmd slurm-client munge"
+# A requeued job waits for cred_expire, two minutes by default and again where it is less than five seconds.
 CONFIG = """
 ClusterName=vtb
 SlurmctldHost={host}(127.0.0.1)
@@ -25,7 +26,7 @@ SlurmctldPort={ports[0]}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=4
+AuthInfo=socket={folder}/munge.socket,cred_expire=6
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
