@@ -18,7 +18,7 @@ from ranks import _CONTEXT
 
 HERE = Path(__file__).parent
 PACKAGES = "slurmctld slurmd slurm-client munge"
-# A requeued job waits for cred_expire, two minutes by default and again where it is less than five seconds.
+# A requeued job waits for cred_expire: two minutes by default, and where it is 4 s or less.
 CONFIG = """
 ClusterName=vtb
 SlurmctldHost={host}(127.0.0.1)

@@ -113,12 +113,14 @@ def test_ranks_that_never_leave_do_not_hold_the_job_up(
 def test_a_dry_run_asks_the_scheduler_and_submits_nothing(
     slurm: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
+    queued = ["squeue", "-h", "-o", "%i"]
+    before = subprocess.run(queued, capture_output=True, text=True).stdout
     command = ["launch", "slurm", "--run", str(tmp_path), "--gpus-per-node=0", "--cpus-per-task=1", "--dry-run"]
     assert main([*command, "--nodes=2", "--", "true"]) == 0
     assert "to start at" in capsys.readouterr().err
     assert main([*command, "--nodes=3", "--", "true"]) == 2
     assert "sbatch refuses the script" in capsys.readouterr().err
-    assert subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout == ""
+    assert subprocess.run(queued, capture_output=True, text=True).stdout == before
 
 
 def test_attempts_without_progress_come_to_an_end(
