@@ -48,7 +48,7 @@ class Meter(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, model: Any, batch: Any, batch_idx: int) -> None:
         _wait(model)
-        self._start = time.perf_counter()
+        self._start, self._cpu_start = time.perf_counter(), time.process_time()
 
     def on_train_batch_end(self, trainer: Trainer, model: Any, out: Any, batch: Any, batch_idx: int) -> None:
         _wait(model)
@@ -65,6 +65,8 @@ class Meter(Callback):
                 {
                     "wait": self._start - self._last_end,
                     "seconds": end - self._start,
+                    # Of the processor, on a machine that others use too.
+                    "cpu_seconds": time.process_time() - self._cpu_start,
                     "positions": real,
                     "laid_out": laid,
                     "supervised": int(batch["loss_mask"].sum()),

@@ -14,6 +14,7 @@ FRAME_SECONDS = 0.08
 SHARES = {"text": 0.15, "asr": 0.25, "ast": 0.15, "sqa": 0.20, "mixed": 0.25}
 _ASKED = {"asr": "Transcribe the audio.", "ast": "Translate the audio into Spanish."}
 _PROMPT_FORMAT = "chatml"
+_LONGEST_CLIP = 30.0  # seconds that Whisper takes
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def corpus_mix(tokenizer: Any, count: int, seed: int) -> list[Any]:
     for kind, share in SHARES.items():
         path = corpora_dir() / files[kind]
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [row for row in rows if row.get("duration", 0) <= _LONGEST_CLIP]
         for number in rng.choice(len(rows), round(count * share), replace=False):
             turns = [_turn(part, path.parent) for part in _parts(kind, rows[number])]
             drawn.append(_conversation(len(drawn), kind, turns))

@@ -50,4 +50,5 @@ def test_the_plot_is_drawn(step_scaling: Any, tmp_path: Path):
         fits = {key: step_scaling.line([1, 2, 4], [p[key] for p in points]) for key in ("seconds", "memory_mb")}
         found[axis] = {"points": points, **fits}
     step_scaling.draw(found, tmp_path / "plot.png")
+    assert "4 times the vocabulary takes 1.5 times the memory" in step_scaling.summary(found)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

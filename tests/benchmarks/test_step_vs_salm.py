@@ -51,7 +51,8 @@ def test_the_keys_that_are_read_are_there(arms: dict[str, dict[str, Any]]):
     assert arms["ours"]["padding_share"] < arms["salm_bucketed"]["padding_share"] < arms["salm_static"]["padding_share"]
     assert all(arm["peak_memory_mb"] > arm["peak_above_model_mb"] >= 0 for arm in arms.values())
     json.dumps(arms, allow_nan=False)
-    assert "salm_static" in step_vs_salm.table({**arms, "ratio": step_vs_salm.ratios(arms)})
+    table = step_vs_salm.table({**arms, "ratio": step_vs_salm.ratios(arms)})
+    assert table.count("\n|") == 8 and "SALM, static batches" in table and "times** static batches" in table
 
 
 def test_batches_hold_every_conversation_once_and_a_clip_each(folder: Path):
