@@ -57,8 +57,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for fusion in FUSIONS:
             results[fusion] = _apart(_stock_draws, corpus, args, fusion)
         for name, found in results.items():
-            asked = found.get("asked_for")
-            make = (our_batches, corpus) if asked is None else (stock_batches, corpus, name, asked)
+            make = (our_batches, corpus) if name == "ours" else (stock_batches, corpus, name)
             found |= _apart(_speed, args.conversations, *make, args.batch_tokens)
     return {
         "ours": results.pop("ours"),
@@ -103,11 +102,9 @@ def _our_draws(corpus: Any, args: argparse.Namespace) -> dict[str, Any]:
 
 def _stock_draws(corpus: Any, args: argparse.Namespace, fusion: str) -> dict[str, Any]:
     from blend_metrics import drawn
-    from blend_systems import best_shares, stock_names
+    from blend_systems import stock_names
 
-    asked = best_shares(corpus, fusion, args.batch_tokens)
-    steps = stock_names(corpus, fusion, args.batch_tokens, args.ranks, args.steps, asked)
-    return {**drawn(steps, corpus, packed=False), "asked_for": asked}
+    return drawn(stock_names(corpus, fusion, args.batch_tokens, args.ranks, args.steps), corpus, packed=False)
 
 
 def _speed(conversations: int, batches: Callable[..., Iterator[Any]], *which: Any) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The loaders that blend.py compares: ours, and NeMo's own ways to mix, each set up as well as it can be.
 
 NeMo's weights count conversations or batches. To come near shares of supervised tokens they are worked out here from
-the mean lengths of each kind; where a trial comes nearer with shares that another one corrected, those are asked for.
+the mean lengths of each kind.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,6 @@ from typing import Any
 from unittest.mock import patch
 
 from blend_corpus import AUDIO_TAG, FRAME_SECONDS, PROMPT_FORMAT, SHARES, Corpus
-from blend_metrics import share_error_points, shares
 from lhotse import Recording
 from nemo.collections.common.data.fallback import FallbackDataset
 from nemo.collections.common.data.lhotse import dataloader, get_lhotse_dataloader_from_config
@@ -23,8 +22,6 @@ from nemo_vtb.data.blend import Blend
 from nemo_vtb.data.datamodule import build_blend
 from nemo_vtb.data.loader import BlendLoader
 
-# What is drawn before the buffers have settled says little about what comes later.
-_TRIAL_STEPS, _FULL_BUFFERS = 600, 200
 FUSIONS = ("mux", "zip", "randomized_round_robin")
 
 
@@ -57,33 +54,20 @@ def our_batches(corpus: Corpus, batch_tokens: int) -> Iterator[dict[str, Any]]:
     return iter(BlendLoader(our_blend(corpus, batch_tokens), corpus.dataset, batch_tokens))
 
 
-def best_shares(corpus: Corpus, fusion: str, batch_tokens: int) -> dict[str, float]:
-    """Shares to ask NeMo for so that those it gives are as near as may be to those that are wanted."""
-    asked, errors = [dict(SHARES)], []
-    for _ in range(2):
-        drawn = stock_names(corpus, fusion, batch_tokens, 1, _TRIAL_STEPS, asked[-1])[_FULL_BUFFERS:]
-        errors.append(share_error_points(drawn, corpus, "supervised_tokens"))
-        given = shares(drawn, corpus, "supervised_tokens")
-        asked.append({kind: share * SHARES[kind] / given[kind] for kind, share in asked[-1].items()})
-    return asked[0] if errors[0] <= errors[1] else asked[1]
-
-
-def stock_names(
-    corpus: Corpus, fusion: str, batch_tokens: int, ranks: int, steps: int, asked: dict[str, float]
-) -> list[list[list[str]]]:
+def stock_names(corpus: Corpus, fusion: str, batch_tokens: int, ranks: int, steps: int) -> list[list[list[str]]]:
     """Ids by step and rank, as drawn; no audio is read."""
     by_rank = []
     with _remembered():
         for rank in range(ranks):
-            loader = _stock_loader(corpus, fusion, batch_tokens, asked, _Names(), rank, ranks)
+            loader = _stock_loader(corpus, fusion, batch_tokens, _Names(), rank, ranks)
             by_rank.append(list(islice(loader, steps)))
     return [list(step) for step in zip(*by_rank, strict=True)]
 
 
-def stock_batches(corpus: Corpus, fusion: str, asked: dict[str, float], batch_tokens: int) -> Iterator[dict[str, Any]]:
+def stock_batches(corpus: Corpus, fusion: str, batch_tokens: int) -> Iterator[dict[str, Any]]:
     """Batches of one rank, audio loaded, made as NeMo's data module makes them."""
     dataset = FallbackDataset(SALMDataset(corpus.tokenizer))
-    return iter(_stock_loader(corpus, fusion, batch_tokens, asked, dataset, 0, 1))
+    return iter(_stock_loader(corpus, fusion, batch_tokens, dataset, 0, 1))
 
 
 @contextmanager
@@ -119,17 +103,15 @@ def _line(blend: Blend, row: Any) -> str:
     return blend.sources[row.kind][row.source].where(row.row).rpartition(":")[2]
 
 
-def _stock_loader(
-    corpus: Corpus, fusion: str, batch_tokens: int, asked: dict[str, float], dataset: Any, rank: int, ranks: int
-) -> Any:
+def _stock_loader(corpus: Corpus, fusion: str, batch_tokens: int, dataset: Any, rank: int, ranks: int) -> Any:
     shared = {"seed": 0, "shard_seed": 0, "shuffle": True, "num_workers": 0}
     if fusion == "mux":
         # Per conversation drawn, a kind with short answers must come oftener.
-        weights = {kind: share / corpus.mean(kind, "supervised") for kind, share in asked.items()}
+        weights = {kind: share / corpus.mean(kind, "supervised") for kind, share in SHARES.items()}
         entries = [_entry(corpus, kind, weight=weight) for kind, weight in weights.items()]
         cfg = {**shared, **_batching(batch_tokens, len(corpus.known)), "input_cfg": entries}
     else:
-        positions = {k: s * corpus.mean(k, "total") / corpus.mean(k, "supervised") for k, s in asked.items()}
+        positions = {k: s * corpus.mean(k, "total") / corpus.mean(k, "supervised") for k, s in SHARES.items()}
         whole = sum(positions.values())
         # Zipped, every batch is made of one part per kind; drawn in turn, every batch belongs to one kind.
         budgets = {
