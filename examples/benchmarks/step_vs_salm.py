@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 ARMS = ("ours", "salm_static", "salm_bucketed")
 _OURS = {
     # As conf/model/smollm2_whisper.yaml: without AMX the backward pass of PyTorch's fused attention is slow.
-    "smollm2": {"llm_dtype": "bfloat16", "row_tokens": 384, "attn_implementation": "eager"},
+    "smollm2": {"llm_dtype": "bfloat16", "row_tokens": 256, "attn_implementation": "eager"},
     "gemma2b": {"llm_dtype": "bfloat16", "row_tokens": 4096},
     "tiny": {"llm_dtype": "bfloat16", "row_tokens": 256},
 }
