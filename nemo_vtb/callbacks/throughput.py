@@ -9,12 +9,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
-from nemo_vtb.data.kinds import KINDS
 from nemo_vtb.data.size import size_of
 
 
 class Throughput(Callback):
-    """Logs, beside the losses and accuracies of each kind, how fast the run goes and what it is made of.
+    """Logs, beside the losses and accuracies of each kind and the data module's shares, how fast the run goes.
 
     Logged every ``trainer.log_every_n_steps`` optimizer steps, over all ranks and the steps since the last time:
 
@@ -22,11 +21,9 @@ class Throughput(Callback):
     - ``data_wait_share``: of the time, spent waiting for the loader; of the rank that waited longest
     - ``step_seconds`` and ``step_seconds_spread``: mean, and slowest rank minus fastest over the mean
     - ``peak_memory_gb``: of the GPU, or of the process where there is none; of the fullest rank
-    - ``realised_share_<kind>``: of the supervised tokens, since the start of the run; goes on after a resume
     """
 
     def __init__(self) -> None:
-        self._totals: dict[str, float] = dict.fromkeys(KINDS, 0.0)
         self._window: defaultdict[str, float] = defaultdict(float)
         self._step = -1
         self._waiting_since = self._in_step_since = 0.0
@@ -51,13 +48,11 @@ class Throughput(Callback):
         """Counts a batch; logs when it is time."""
         self._waiting_since = time.perf_counter()
         self._window["compute"] += self._waiting_since - self._in_step_since
-        for kind, conversation, encoded in zip(
-            batch.get("kinds", ()), batch["conversations"], batch.get("encoded", ()), strict=False
-        ):
+        for conversation, encoded in zip(batch["conversations"], batch.get("encoded", ()), strict=False):
             size = size_of(encoded, conversation, conversation.token_equivalent_duration)
             self._window["tokens"] += size.total
             self._window["audio"] += size.audio_seconds
-            self._window[f"kind_{kind}"] += size.supervised
+            self._window["supervised"] += size.supervised
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
@@ -65,36 +60,23 @@ class Throughput(Callback):
         if self._step % trainer.log_every_n_steps == 0:
             self._log(trainer, pl_module)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The totals behind the shares."""
-        return {"totals": dict(self._totals)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on counting after a resume."""
-        self._totals.update(state_dict["totals"])
-
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         window, self._window = self._window, defaultdict(float)
-        names = ("tokens", "audio", *(f"kind_{kind}" for kind in KINDS), "compute", "wait", "steps")
+        names = ("tokens", "supervised", "audio", "compute", "wait", "steps")
         own = torch.tensor([*(window[name] for name in names), _peak_memory()], dtype=torch.float64)
         ranks = _gather(own.to(pl_module.device, torch.float32)).cpu().double()
-        tokens, audio, *by_kind = ranks[:, : 2 + len(KINDS)].sum(0).tolist()
-        compute, wait, steps, memory = ranks[:, -4:].T
-        for kind, count in zip(KINDS, by_kind, strict=True):
-            self._totals[kind] += count
+        tokens, supervised, audio = ranks[:, :3].sum(0).tolist()
+        compute, wait, steps, memory = ranks[:, 3:].T
         seconds = (compute + wait).max().item()
-        total = sum(self._totals.values())
         logged = {
             "tokens_per_second": tokens / seconds,
-            "supervised_tokens_per_second": sum(by_kind) / seconds,
+            "supervised_tokens_per_second": supervised / seconds,
             "audio_seconds_per_second": audio / seconds,
             "data_wait_share": (wait / (compute + wait)).max().item(),
             "step_seconds": seconds / steps[0].item(),
             "step_seconds_spread": ((compute.max() - compute.min()) / compute.mean()).item(),
             "peak_memory_gb": memory.max().item(),
         }
-        if total:
-            logged |= {f"realised_share_{kind}": count / total for kind, count in self._totals.items() if count}
         pl_module.log_dict(logged, batch_size=1)
 
 

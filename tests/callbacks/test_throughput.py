@@ -8,6 +8,8 @@ from tiny_training import CHECKPOINT, train
 
 from nemo_vtb.data.kinds import KINDS
 
+SHARE = "data/share_supervised_tokens/{}"
+
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
     """``{name: {step: value}}`` of the newest run in a folder."""
@@ -29,13 +31,13 @@ def test_tensorboard_has_every_number_and_shares_go_on_after_a_resume(run_folder
 
     # Lightning counts steps from 0.
     assert set(whole["tokens_per_second"]) == {1, 3} and set(resumed["tokens_per_second"]) == {3}
-    present = [kind for kind in KINDS if f"realised_share_{kind}" in whole]
+    present = [kind for kind in KINDS if SHARE.format(kind) in whole]
     assert present == ["text", "asr"]
     for kind in present:
         assert whole[f"loss_{kind}"][3] == pytest.approx(resumed[f"loss_{kind}"][3])
         assert 0 <= whole[f"acc_{kind}"][3] <= 1
-        assert resumed[f"realised_share_{kind}"][3] == pytest.approx(whole[f"realised_share_{kind}"][3])
-    assert sum(whole[f"realised_share_{kind}"][3] for kind in present) == pytest.approx(1)
+        assert resumed[SHARE.format(kind)][3] == pytest.approx(whole[SHARE.format(kind)][3])
+    assert sum(whole[SHARE.format(kind)][3] for kind in present) == pytest.approx(1)
     last = {name: steps[3] for name, steps in whole.items() if 3 in steps}
     assert last["tokens_per_second"] > last["supervised_tokens_per_second"] > 0
     assert last["audio_seconds_per_second"] > 0 and last["step_seconds"] > 0
