@@ -3,14 +3,11 @@
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from nemo_vtb.errors import VTBError
-
-T = TypeVar("T")
 
 # What can be wrong with a row, with the remedy. Counters, lint and reports use these names.
 REMEDIES = {
@@ -127,32 +124,3 @@ def open_lines(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise VTBError(f"no such file: {path}")
     return gzip.open(path, "rb") if str(path).endswith(".gz") else open(path, "rb")
-
-
-def parsed_rows(path: str | Path, parse: Callable[[dict[str, Any], str], T], bad: BadRows) -> Iterator[T]:
-    """Parses each line of a JSONL file.
-
-    Args:
-        path: The file, plain or ``.gz``.
-        parse: Takes a row and its position ``file:line``; raises BadRow.
-        bad: The counter; its limit is checked at the end of the file.
-
-    Raises:
-        VTBError: If the file is missing or no whole gzip file, or too many rows are bad.
-    """
-    with open_lines(path) as lines:
-        try:
-            for number, line in enumerate(lines, start=1):
-                where = f"{path}:{number}"
-                if not line.strip():
-                    continue
-                try:
-                    parsed = parse(parse_line(line), where)
-                except BadRow as error:
-                    bad.skip(error.reason, f"{where}: {error}")
-                else:
-                    bad.good += 1
-                    yield parsed
-        except (EOFError, gzip.BadGzipFile, OSError) as error:
-            raise VTBError(f"{path} cannot be read to its end: {error}") from error
-    bad.check(str(path))

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from row_reader import parsed_rows
 
 from nemo_vtb.data.conversations import RowContext
 from nemo_vtb.data.formats import row_files
-from nemo_vtb.data.rows import BadRows, parsed_rows
+from nemo_vtb.data.rows import BadRows
 from nemo_vtb.data.turns import ClipRules
 
 

@@ -14,11 +14,12 @@ import soundfile
 from fuzz_inputs import damaged, good_rows, lines, tars
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from row_reader import parsed_rows
 
 from nemo_vtb.data.audio_check import signal
 from nemo_vtb.data.audio_stores import AudioFolder
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.rows import REMEDIES, BadRow, BadRows, parsed_rows
+from nemo_vtb.data.rows import REMEDIES, BadRow, BadRows
 from nemo_vtb.data.sources import Reading, open_source
 from nemo_vtb.data.speech_bank import SpeechBank
 from nemo_vtb.data.tars import TarIndex

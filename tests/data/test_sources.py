@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from row_reader import parsed_rows
 
 from nemo_vtb.config import check_keys
-from nemo_vtb.data.rows import BadRows, parsed_rows
+from nemo_vtb.data.rows import BadRows
 from nemo_vtb.data.sources import read_source
 from nemo_vtb.errors import VTBError
 

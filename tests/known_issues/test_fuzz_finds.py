@@ -18,10 +18,10 @@ def test_cuts_whose_fields_lhotse_takes_as_they_are(
 ):
     """Lhotse 1.33 deserialises any value; the first use of it was a TypeError from the middle of the reader."""
     from lhotse import Recording
+    from row_reader import parsed_rows
 
     from nemo_vtb.data.conversations import RowContext
     from nemo_vtb.data.formats import row_files
-    from nemo_vtb.data.rows import parsed_rows
     from nemo_vtb.data.turns import ClipRules
 
     good = Recording.from_file(clip.path).to_cut().to_dict()
