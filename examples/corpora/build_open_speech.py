@@ -2,10 +2,10 @@
 
     python examples/corpora/build_open_speech.py --out runs/open_speech
 
-10,000 sentences take about one CPU hour, most of it Kokoro's, and 0.7 GB as FLAC; they are made, not shipped. Voice,
-speed and pitch are drawn per sentence; a changed pitch makes another speaker of a voice. Deterministic by ``--seed``;
-clips that exist are kept, so it resumes and a larger ``--count`` adds to them; ``--part 0/2`` with ``--part 1/2`` share
-the work between two processes.
+The clips are made, not shipped. Voice, speed and pitch are drawn per sentence; a changed pitch makes another speaker of
+a voice. ``--phone`` sentences of a telephone system, written by an LLM, stand beside the open ones, and the English
+training prompts that a person read come back at ``VARIANTS`` of their speed. Deterministic by ``--seed``; clips that
+exist are kept, so it resumes and a larger ``--count`` adds to them; ``--part 0/2`` with ``--part 1/2`` share the work.
 """
 
 import argparse
@@ -14,12 +14,16 @@ import os
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import soundfile
+import soxr
 from build_spoken_commands import HELD_OUT_VOICES, LEFT_OUT, trimmed
 from open_sentences import open_sentences
+from phone_sentences import phone_sentences
 from tqdm import tqdm
 
 from nemo_vtb.assets import resolve
+from nemo_vtb.paths import corpora_dir
 from nemo_vtb.synthesis.kokoro import ENGLISH_VOICES
 from nemo_vtb.synthesis.voices import speak
 
@@ -28,41 +32,73 @@ DEV = 160
 POOL = 16_000
 # Engine or voice -> share; Kokoro speaks best and slowest.
 SHARES = {
-    "hibari:heart": 0.33,
+    "hibari:heart": 0.35,
     "flite:slt": 0.2,
     "flite:rms": 0.19,
     "flite:awb": 0.19,
     "flite:kal16": 0.04,
-    "kokoro": 0.05,
+    "kokoro": 0.03,
 }
+# Of the speed and pitch at which people read their prompts.
+VARIANTS = (0.9, 0.95, 1.05, 1.1)
 
 
-def plan(sentences: list[str], seed: int) -> list[dict]:
-    """Returns manifest rows without durations; the last ``DEV`` go to voices that never speak in training."""
+def plan(sentences: list[str], seed: int, domain: str = "open") -> list[dict]:
+    """Returns manifest rows without durations; the last ``DEV`` open ones go to voices that never speak in training."""
     rng = Random(seed)
     heard = [v for v in ENGLISH_VOICES if v not in (*HELD_OUT_VOICES, *LEFT_OUT)]
     rows = []
     for number, text in enumerate(sentences):
-        dev = number >= len(sentences) - DEV
+        dev = domain == "open" and number >= len(sentences) - DEV
         voice = "kokoro" if dev else rng.choices(list(SHARES), list(SHARES.values()))[0]
         pitch = 1.0
         if voice == "kokoro":
             voice = f"kokoro:{rng.choice(HELD_OUT_VOICES if dev else heard)}"
         else:
             pitch = round(rng.uniform(0.88, 1.14), 2)
-        name = f"{number:05d}_{voice.replace(':', '_')}"
+        name = f"{'' if domain == 'open' else domain}{number:05d}_{voice.replace(':', '_')}"
         rows.append(
             {
-                "audio_filepath": f"audio/{name[:2]}/{name}.flac",
+                "audio_filepath": f"audio/{number // 1000:02d}/{name}.flac",
                 "text": text,
                 "lang": "en",
                 "speaker": voice,
                 "speed": round(rng.uniform(0.88, 1.12), 2),
                 "pitch": pitch,
-                "split": "dev" if dev else "train",
+                "split": "dev" if dev else f"train_{domain}",
             }
         )
     return rows
+
+
+def variants(corpus: Path) -> list[dict]:
+    """Returns manifest rows of people's English training prompts at other speeds; ``source`` is the recording."""
+    rows = []
+    for line in (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
+        prompt = json.loads(line)
+        if prompt["lang"] != "en" or prompt["split"] != "train":
+            continue
+        for speed in VARIANTS:
+            rows.append(
+                {
+                    "audio_filepath": f"audio/people/{prompt['key']}_{speed}.flac",
+                    "text": prompt["text"],
+                    "lang": "en",
+                    "speaker": prompt["speaker"],
+                    "speed": speed,
+                    "split": "train_people",
+                    "source": prompt["audio_filepath"],
+                }
+            )
+    return rows
+
+
+def audio_of(row: dict, corpus: Path) -> np.ndarray:
+    """The samples of a row, ``(samples,)`` at ``SAMPLE_RATE``."""
+    if "source" not in row:
+        return trimmed(speak(row["text"], row["speaker"], row["speed"], row["pitch"], SAMPLE_RATE))
+    samples, rate = soundfile.read(corpus / row["source"], dtype="float32")
+    return soxr.resample(samples, rate * row["speed"], SAMPLE_RATE)
 
 
 def main() -> None:
@@ -71,6 +107,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=10_000, help=f"of {POOL} drawn sentences, how many to speak")
     parser.add_argument("--sentences", type=Path, help="a file of your own, one sentence a line")
+    parser.add_argument("--phone", type=int, default=1_500, help="sentences of a telephone system besides")
+    parser.add_argument("--llm", default="smollm2-135m-instruct", help="what writes those")
     parser.add_argument("--part", default="0/1")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -78,15 +116,26 @@ def main() -> None:
         sentences = args.sentences.read_text(encoding="utf-8").splitlines()
     else:
         sentences = open_sentences(Path(resolve("english-texts")), POOL, args.seed)
+    corpus = corpora_dir() / "asterisk_prompts"
     rows = plan(sentences, args.seed)
     rows = [*rows[-DEV:], *rows[: args.count - DEV]]
+    args.out.mkdir(parents=True, exist_ok=True)
+    written = args.out / f"phone_{args.phone}.txt"
+    if args.phone and not written.exists():
+        phone = phone_sentences(corpus / "manifest.jsonl", args.llm, args.phone, args.seed)
+        partial = written.with_suffix(f".{os.getpid()}")
+        partial.write_text("\n".join(phone), encoding="utf-8")
+        os.replace(partial, written)
+    if args.phone:
+        rows += plan(written.read_text(encoding="utf-8").splitlines(), args.seed, "phone")
+    rows += variants(corpus)
     part, parts = map(int, args.part.split("/"))
     for row in tqdm(rows[part::parts], unit="clip"):
         path = args.out / row["audio_filepath"]
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        audio = trimmed(speak(row["text"], row["speaker"], row["speed"], row["pitch"], SAMPLE_RATE))
+        audio = audio_of(row, corpus)
         partial = path.with_suffix(".partial")
         soundfile.write(partial, audio, SAMPLE_RATE, format="FLAC")
         os.replace(partial, path)

@@ -25,7 +25,7 @@ def open_sentences(folder: Path, count: int, seed: int) -> list[str]:
         count: How many are wanted; fewer come back when the texts have no more.
         seed: Of the draw.
     """
-    sentences = sorted({s for s in map(_clean, _raw(folder)) if s is not None})
+    sentences = sorted({s for s in map(clean_sentence, _raw(folder)) if s is not None})
     frequency = Counter(word for sentence in sentences for word in _words(sentence))
     rng = Random(seed)
     rng.shuffle(sentences)
@@ -65,7 +65,7 @@ def _words(sentence: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", sentence.lower())
 
 
-def _clean(text: str) -> str | None:
+def clean_sentence(text: str) -> str | None:
     """A sentence with a capital and a full stop, or None where a voice would stumble."""
     text = " ".join(text.translate(_PLAIN).split())
     words = text.split()
