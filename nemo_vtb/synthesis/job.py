@@ -8,21 +8,15 @@ missing: nothing twice, nothing lost.
 import json
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.synthesis.shard import Item, Shard, shard_path, write_text
-
-# Makes one shard: adds rows and notes drops. Loaded models live in it.
-Maker = Callable[[Sequence[Item], Shard], None]
+from nemo_vtb.synthesis.pool import make_in_pool
+from nemo_vtb.synthesis.shard import Item, Maker, make_shard, shard_path, unwritten, write_text
 
 
 @dataclass(frozen=True)
@@ -92,15 +86,17 @@ def run_job(job: Job, folder: Path, part: tuple[int, int] = (0, 1), processes: i
         VTBError: If the folder holds another job, a process died, too much of the input is bad, or the disk is full;
             whole shards stay.
     """
-    (folder / "shards").mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "shards").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritten(folder, error) from error
     _agree(job, folder)
     number, parts = part
     mine = range(number, job.shards, parts)
     missing = [shard for shard in mine if not shard_path(folder, shard).exists()]
     with _Progress(job, len(mine)) as progress:
-        for shard in mine:
-            if shard_path(folder, shard).exists():
-                progress.saw(folder, shard, made=False)
+        for shard in sorted(set(mine) - set(missing)):
+            progress.saw(folder, shard, made=False)
         with closing(_made(job, folder, missing, min(processes, len(missing)))) as made:
             for shard in made:
                 progress.saw(folder, shard, made=True)
@@ -113,46 +109,18 @@ def _made(job: Job, folder: Path, missing: Sequence[int], processes: int) -> Gen
         if missing:
             maker = job.open_maker()
             for number in missing:
-                _make(maker, job.of_shard(number), folder, number, job.seed)
+                make_shard(maker, job.of_shard(number), folder, number, job.seed)
                 yield number
         return
-    # Fork would copy thread pools that no longer run; the items of a shard travel with it, the models do not.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = {
-            pool.submit(_make_here, job.open_maker, job.of_shard(number), folder, number, job.seed): number
-            for number in missing
-        }
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        except BrokenProcessPool as error:
-            raise VTBError(
-                f"vtb synth {job.name}: a process died (killed, or out of memory); whole shards are kept. "
-                "Run the same command again, with fewer processes if memory was short"
-            ) from error
-        finally:
-            for future in futures:
-                future.cancel()
-
-
-_opened = lru_cache(maxsize=1)(lambda open_maker: open_maker())
-
-
-def _make_here(open_maker: Callable[[], Maker], items: Sequence[Item], folder: Path, number: int, seed: int) -> None:
-    _make(_opened(open_maker), items, folder, number, seed)
-
-
-def _make(maker: Maker, items: Sequence[Item], folder: Path, number: int, seed: int) -> None:
-    with Shard(folder, number, seed) as shard:
-        maker(items, shard)
+    yield from make_in_pool(
+        processes, job.open_maker, {number: job.of_shard(number) for number in missing}, folder, job.seed
+    )
 
 
 def _agree(job: Job, folder: Path) -> None:
     path, fixed = folder / "settings.json", job.fixed()
     if not path.exists():
         write_text(path, json.dumps(fixed, indent=2, ensure_ascii=False) + "\n")
-        return
     there = json.loads(path.read_text(encoding="utf-8"))
     for key in {**there, **fixed}:
         if there.get(key) != fixed.get(key):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.synthesis.shard import CONVERSATIONS, DROPS, read_rows, shard_path, write_rows, write_text
+from nemo_vtb.synthesis.shard import CONVERSATIONS, DROPS, HELD_OUT, read_rows, shard_path, write_rows, write_text
 
 # Rows in, those to keep and what to note of the others out: {"id", "reason", "detail"}.
 Unique = Callable[[Sequence[dict[str, Any]]], tuple[list[dict[str, Any]], list[dict[str, Any]]]]
@@ -34,12 +34,18 @@ def join(folder: Path, unique: Unique | None = None) -> dict[str, Any]:
     if missing := sum(not path.exists() for path in paths):
         raise VTBError(f"{missing} of {count} shards are missing in {folder}: run the other parts first")
     for left in (folder / "shards").glob(".*"):
-        shutil.rmtree(left)
+        shutil.rmtree(left, ignore_errors=True)
     totals = _added([json.loads((path / "totals.json").read_text(encoding="utf-8")) for path in paths])
     streams = sorted({file.stem for path in paths for file in path.glob("*.jsonl")})
     rows = {name: [row for path in paths for row in read_rows(path / f"{name}.jsonl")] for name in streams}
     if unique is not None:
-        rows[CONVERSATIONS], twice = unique(rows[CONVERSATIONS])
+        # What is held out comes first, so that nothing close to it is trained on.
+        held_out = rows.get(HELD_OUT, [])
+        kept, twice = unique([*held_out, *rows[CONVERSATIONS]])
+        ids = {row["id"] for row in held_out}
+        rows[CONVERSATIONS] = [row for row in kept if row["id"] not in ids]
+        if held_out:
+            rows[HELD_OUT] = [row for row in kept if row["id"] in ids]
         rows[DROPS] += [{"detail": "", "bad": False, **row} for row in twice]
     for name, part in rows.items():
         write_rows(folder / f"{name}.jsonl", part)

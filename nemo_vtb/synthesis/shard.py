@@ -10,9 +10,10 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from random import Random
 from typing import Any, TextIO
@@ -23,7 +24,9 @@ import numpy as np
 from nemo_vtb.errors import VTBError
 
 CONVERSATIONS = "conversations"
+HELD_OUT = "held_out"
 DROPS = "drops"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -78,23 +81,28 @@ class Shard:
         self._streams: dict[str, TextIO] = {}
         try:
             self._work.mkdir(parents=True)
+            for name in (CONVERSATIONS, DROPS):
+                self._stream(name)
         except OSError as error:
-            raise self._no_room(error) from error
-        for name in (CONVERSATIONS, DROPS):
-            self._stream(name)
+            self._discard()
+            raise unwritten(self._path, error) from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         try:
             if kind is None:
                 self._finish()
         except OSError as problem:
-            raise self._no_room(problem) from problem
+            error = problem
         finally:
-            self._files.close()
-            shutil.rmtree(self._work, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise self._no_room(error) from error
+            self._discard()
+        if isinstance(error, OSError):
+            # Another run may have made the same shard meanwhile, with the same rows, and tidied up.
+            if self._path.exists():
+                return True
+            if kind is None or error.errno in _FULL:
+                raise unwritten(self._path, error) from error
+        return False
 
     def add(self, row: Mapping[str, Any], stream: str = CONVERSATIONS) -> None:
         """Writes a row to one of the shard's files; ``bank`` is one, and the job may have others."""
@@ -114,8 +122,10 @@ class Shard:
         """
         import soundfile
 
-        path = self._work / f"{name}.flac"
-        soundfile.write(path, samples, sample_rate, format="FLAC")
+        path, encoded = self._work / f"{name}.flac", BytesIO()
+        # Of a full disk, soundfile only says "System error".
+        soundfile.write(encoded, samples, sample_rate, format="FLAC")
+        path.write_bytes(encoded.getbuffer())
         return f"{self._path.parent.name}/{self._path.name}/{path.name}", round(len(samples) / sample_rate, 4)
 
     def drop(self, item: str, reason: str, detail: str = "", bad: bool = False) -> None:
@@ -157,19 +167,32 @@ class Shard:
         for stream in self._streams.values():
             stream.flush()
             os.fsync(stream.fileno())
-        try:
-            self._work.rename(self._path)
-        except OSError as error:
-            # Another process made the same shard meanwhile, with the same rows.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+        self._work.rename(self._path)
 
-    def _no_room(self, error: OSError) -> VTBError:
-        if error.errno != errno.ENOSPC:
-            return VTBError(f"{self._path}: {error}")
-        return VTBError(
-            f"no space left for {self._path}: whole shards are kept; free some space and run the same command again"
-        )
+    def _discard(self) -> None:
+        with suppress(OSError):  # what could not be written is known by now
+            self._files.close()
+        shutil.rmtree(self._work, ignore_errors=True)
+
+
+# Makes one shard: adds rows and notes drops. Loaded models live in it.
+Maker = Callable[[Sequence[Item], Shard], None]
+
+
+def make_shard(maker: Maker, items: Sequence[Item], folder: Path, number: int, seed: int) -> None:
+    """Makes a shard, whole or not at all."""
+    with Shard(folder, number, seed) as shard:
+        maker(items, shard)
+
+
+def unwritten(path: Path, error: OSError) -> VTBError:
+    """Says what could not be written, and what to do."""
+    if error.errno not in _FULL:
+        return VTBError(f"cannot write {path}: {error.strerror or error}")
+    return VTBError(
+        f"no space left for {path} ({error.strerror}): whole shards are kept; free some space and run the same "
+        "command again"
+    )
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -191,7 +214,16 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    """Writes a file, whole or not at all.
+
+    Raises:
+        VTBError: If it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise unwritten(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
