@@ -32,7 +32,7 @@ class Reply:
 
     Attributes:
         text: Without the end-of-turn token.
-        tokens: New tokens, the end of turn left out.
+        tokens: New tokens; a server may count the end of turn among them.
         finished: Whether it ended by itself or at a stop, rather than at the limit.
     """
 
@@ -54,9 +54,15 @@ class LLM(Protocol):
     name: str
 
     def chat(self, conversations: Sequence[Sequence[Mapping[str, str]]], sampling: Sequence[Sampling]) -> list[Reply]:
-        """Answers conversations of ``{"role", "content"}`` turns in the model's own chat template."""
+        """Answers conversations of ``{"role", "content"}`` turns in the model's own chat template.
+
+        What stands in a turn may be parsed as the model's special tokens by a server: clean what others wrote.
+        """
         ...
 
     def complete(self, prompts: Sequence[str], sampling: Sequence[Sampling]) -> list[Reply]:
-        """Goes on from raw text, special tokens and all."""
+        """Goes on from raw text, special tokens and all.
+
+        The token that begins every text of some models is left out: the back end adds it.
+        """
         ...

@@ -20,6 +20,7 @@ from random import Random
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.synthesis.chat_frame import ChatFrame
+from nemo_vtb.synthesis.llm import Reply, Sampling
 from nemo_vtb.synthesis.turn_filters import text_fault, words_of
 
 PROMPT_VERSION = "1"
@@ -97,15 +98,6 @@ class SelfPromptingConfig:
     conversation_tokens: int = 220
 
 
-@dataclass(frozen=True)
-class Reply:
-    """One generated turn: its text, its tokens without the end-of-turn token, and whether that token came."""
-
-    text: str
-    tokens: int
-    finished: bool
-
-
 def generate_replies(
     model,
     tokenizer,
@@ -134,62 +126,22 @@ def generate_replies(
     """
     import torch
 
+    from nemo_vtb.synthesis.hf_decode import decode
+    from nemo_vtb.synthesis.hf_llm import end_tokens
+
     if not prompts:
         return []
-    turn_end = ChatFrame.from_tokenizer(tokenizer).answer_close
-    stops = {tokenizer.eos_token_id, tokenizer.encode(turn_end, add_special_tokens=False)[0]}
     batch = tokenizer(list(prompts), padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt")
-    ids, mask = batch["input_ids"].to(model.device), batch["attention_mask"].to(model.device)
-    written: list[list[int]] = [[] for _ in prompts]
-    finished = [False] * len(prompts)
-    rows, cache = list(range(len(prompts))), None
-    with torch.inference_mode():
-        for _ in range(limit + 1):
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            output = model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache = output.past_key_values
-            chosen = _choose(output.logits[:, -1].float(), temperature, top_p, generator)
-            going = []
-            for place, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
-                if token in stops:
-                    finished[row] = True
-                elif len(written[row]) < limit:
-                    written[row].append(token)
-                    if until and until.search(tokenizer.decode(written[row])):
-                        finished[row] = True
-                    else:
-                        going.append(place)
-            if not going:
-                break
-            if len(going) < len(rows):
-                kept = torch.tensor(going, device=mask.device)
-                cache.batch_select_indices(kept)
-                mask, chosen, rows = mask[kept], chosen[kept], [rows[place] for place in going]
-            ids, mask = chosen[:, None], torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-    replies = []
-    for tokens, done in zip(written, finished, strict=True):
-        text = tokenizer.decode(tokens)
+    seeds = torch.randint(2**62, (len(prompts),), generator=generator) if temperature else torch.zeros(len(prompts))
+    sampling = [Sampling(limit, temperature, top_p, int(seed)) for seed in seeds.tolist()]
+
+    def cut(text: str) -> str | None:
         end = until.search(text) if until else None
-        replies.append(Reply(text[: end.end()] if end else text, len(tokens), done))
-    return replies
+        return text[: end.end()] if end else None
 
-
-def _choose(logits, temperature: float, top_p: float, generator):
-    """Picks one token per row of ``logits`` (rows, vocabulary)."""
-    import torch
-
-    if temperature == 0:
-        return logits.argmax(-1)
-    chances, order = (logits / temperature).softmax(-1).sort(-1, descending=True)
-    chances[chances.cumsum(-1) - chances > top_p] = 0
-    return order.gather(-1, torch.multinomial(chances, 1, generator=generator))[:, 0]
+    return decode(
+        model, tokenizer, batch, sampling, end_tokens(model, tokenizer), [cut if until else None] * len(prompts)
+    )
 
 
 def user_fault(reply: Reply, config: SelfPromptingConfig) -> str | None:
