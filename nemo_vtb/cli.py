@@ -9,6 +9,8 @@ from nemo_vtb.data.cli import run as run_data
 from nemo_vtb.errors import VTBError
 from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
 from nemo_vtb.launch.slurm import run as run_slurm
+from nemo_vtb.synthesis.cli import add_arguments as add_synth_arguments
+from nemo_vtb.synthesis.cli import run as run_synth
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("data", help="look at data before training: vtb data lint | report")
     add_data_arguments(command)
     _overridable(command, run_data)
+
+    command = commands.add_parser("synth", help="make data with models: vtb synth text | card")
+    add_synth_arguments(command)
+    _overridable(command, run_synth)
 
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
     command.add_argument("checkpoint")

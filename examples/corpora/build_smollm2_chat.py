@@ -4,8 +4,8 @@
     python examples/corpora/build_smollm2_chat.py replies --llm FOLDER --out examples/corpora/smollm2_chat
     python examples/corpora/build_smollm2_chat.py suite   --llm FOLDER --out examples/corpora/smollm2_chat
 
-``chat`` writes shards to ``--work`` and goes on from them when run again. Every part notes how it was made in
-``provenance.json``. Nothing but the LLM's folder (Hugging Face format) is read.
+``chat`` is ``vtb synth text`` in ``--work``, of which it takes a part; it goes on from there when run again. Every part
+notes how it was made in ``provenance.json``. Nothing but the LLM's folder (Hugging Face format) is read.
 """
 
 import argparse
@@ -15,27 +15,28 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
 import torch
 import transformers
-from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from nemo_vtb.evaluation.text_suite import score_reply
 from nemo_vtb.synthesis.chat_frame import ChatFrame
 from nemo_vtb.synthesis.command_domain import COLOURS, DAYS, MONTHS, OBJECTS, ROOMS
-from nemo_vtb.synthesis.self_prompting import (
-    PROMPT_VERSION,
-    SelfPromptingConfig,
-    generate_replies,
-    iter_shards,
-)
-from nemo_vtb.synthesis.turn_filters import text_fault, without_duplicates
+from nemo_vtb.synthesis.hf_llm import HuggingFaceLLM
+from nemo_vtb.synthesis.job import run_job
+from nemo_vtb.synthesis.join import join
+from nemo_vtb.synthesis.llm import Reply, Sampling
+from nemo_vtb.synthesis.replay import job_of, unique
+from nemo_vtb.synthesis.shard import read_rows
+from nemo_vtb.synthesis.turn_filters import text_fault
+from nemo_vtb.training import compose
 
 MODEL = "SmolLM2-135M-Instruct"
+SEED = 11
+BEGUN = 960
 TRAIN, HELD_OUT = 300, 60
 WORD_TEMPLATES = (
     "Write one short sentence about the word {word}.",
@@ -81,42 +82,31 @@ def is_multi_turn(row: dict) -> bool:
     return len(row["conversations"]) > 2
 
 
-def build_chat(model, tokenizer, args: argparse.Namespace) -> None:
-    """Draws shards until enough distinct conversations stand, at least half of them of several turns."""
-    config = SelfPromptingConfig()
-    drops: Counter[str] = Counter()
-    rows: list[dict] = []
-    seconds, shards, wanted = 0.0, 0, TRAIN + HELD_OUT
-    bar = tqdm(total=wanted, unit="conversation")
-    for shard in iter_shards(model, tokenizer, config, args.work):
-        rows += shard["rows"]
-        drops.update(shard["drops"])
-        seconds += shard["cpu_seconds"]
-        shards += 1
-        distinct, duplicates = without_duplicates(rows)
-        bar.update(len(distinct) - bar.n)
-        many = sum(map(is_multi_turn, distinct))
-        if (len(distinct) >= wanted and 2 * many >= wanted) or seconds > 60 * args.minutes:
-            break
-    rng = Random(config.seed)
-    rng.shuffle(distinct)
+def build_chat(args: argparse.Namespace) -> None:
+    """Has conversations made, and takes as many as are wanted, at least half of them of several turns if there are."""
+    made = [
+        f"out={args.work}",
+        "llm.backend=hf",
+        f"llm.model={args.llm}",
+        f"seed={SEED}",
+        f"count={BEGUN}",
+        "held_out=0",
+    ]
+    run_job(job_of(compose("synth/text", made)), args.work)
+    totals = join(args.work, unique)
+    rows = read_rows(args.work / "conversations.jsonl")
+    rng = Random(SEED)
+    rng.shuffle(rows)
     # A stable sort behind the shuffle: conversations of several turns first, so that surplus ones of one turn go.
-    distinct = sorted(distinct, key=lambda row: not is_multi_turn(row))[:wanted]
-    rng.shuffle(distinct)
-    for row in distinct:
+    rows = sorted(rows, key=lambda row: not is_multi_turn(row))[: TRAIN + HELD_OUT]
+    rng.shuffle(rows)
+    for row in rows:
         row["custom"]["model"] = MODEL
-    held_out = distinct[: min(HELD_OUT, len(distinct) // 6)]
-    train = distinct[len(held_out) :]
-    splits = {"train": train, "heldout": held_out}
-    facts = {
-        "settings": asdict(config),
-        "prompt_version": PROMPT_VERSION,
-        "dtype": "float32",
-        "cpu_seconds": round(seconds, 1),
-        "shards": shards,
-        "begun": shards * config.shard_size,
-        "drops": dict(drops.most_common()) | {"conversation.duplicate": duplicates},
-    }
+    held_out = rows[: min(HELD_OUT, len(rows) // 6)]
+    splits = {"train": rows[len(held_out) :], "heldout": held_out}
+    facts = {key: totals[key] for key in ("settings", "cpu_seconds", "drops")}
+    facts["settings"]["llm.model"] = facts["settings"]["tokenizer"] = MODEL
+    tokenizer = AutoTokenizer.from_pretrained(args.llm)
     frame = ChatFrame.from_tokenizer(tokenizer)
     for name, part in splits.items():
         write_jsonl(args.out / f"{name}.jsonl", part)
@@ -136,20 +126,17 @@ def conversation_tokens(tokenizer, frame: ChatFrame, row: dict) -> int:
     return len(tokenizer.encode(text, add_special_tokens=False))
 
 
-def greedy(model, tokenizer, questions: list[str], limit: int, batch_size: int = 16) -> list:
-    frame = ChatFrame.from_tokenizer(tokenizer)
-    replies = []
-    for start in tqdm(range(0, len(questions), batch_size), unit="batch"):
-        prompts = [frame.answer_query([], question) for question in questions[start : start + batch_size]]
-        replies += generate_replies(model, tokenizer, prompts, limit=limit)
-    return replies
+def greedy(folder: Path, questions: list[str], limit: int) -> list[Reply]:
+    frame = ChatFrame.from_tokenizer(AutoTokenizer.from_pretrained(folder))
+    prompts = [frame.answer_query([], question) for question in questions]
+    return HuggingFaceLLM(str(folder)).complete(prompts, [Sampling(limit)] * len(prompts))
 
 
-def build_replies(model, tokenizer, args: argparse.Namespace) -> None:
+def build_replies(args: argparse.Namespace) -> None:
     """Writes the LLM's own greedy reply to each template with each word of the spoken-commands domain."""
     started = time.process_time()
     pairs = [(template, word) for template in WORD_TEMPLATES for word in (*OBJECTS, *ROOMS, *DAYS, *MONTHS, *COLOURS)]
-    replies = greedy(model, tokenizer, [template.format(word=word) for template, word in pairs], WORD_REPLY_TOKENS)
+    replies = greedy(args.llm, [template.format(word=word) for template, word in pairs], WORD_REPLY_TOKENS)
     rows, drops = [], Counter()
     for (template, word), reply in zip(pairs, replies, strict=True):
         fault = text_fault(reply.text) if reply.finished else "truncated"
@@ -171,13 +158,13 @@ def build_replies(model, tokenizer, args: argparse.Namespace) -> None:
     note(args.out, args.llm, "replies", facts)
 
 
-def build_suite(model, tokenizer, args: argparse.Namespace) -> None:
+def build_suite(args: argparse.Namespace) -> None:
     """Chooses items that the untouched LLM mostly solves, some not, so that both a drop and a gain would show."""
     candidates = [
         json.loads(line) for line in (args.out / "suite_candidates.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     prompts = [item["prompt"] for item in candidates]
-    replies = [reply.text.strip() for reply in greedy(model, tokenizer, prompts, SUITE_TOKENS)]
+    replies = [reply.text.strip() for reply in greedy(args.llm, prompts, SUITE_TOKENS)]
     right = [score_reply(reply, item["check"]) for reply, item in zip(replies, candidates, strict=True)]
     chosen = choose_items([item["category"] for item in candidates], right)
     write_jsonl(args.out / "suite.jsonl", (candidates[i] for i in chosen))
@@ -202,7 +189,7 @@ def build_suite(model, tokenizer, args: argparse.Namespace) -> None:
 
 def choose_items(categories: list[str], right: list[bool]) -> list[int]:
     """Returns the places of the chosen items, solved and unsolved ones each drawn from all categories in turn."""
-    rng = Random(SelfPromptingConfig().seed)
+    rng = Random(SEED)
     chosen: list[int] = []
     for wanted, solved in ((SUITE_SOLVED, True), (SUITE_ITEMS - SUITE_SOLVED, False)):
         queues = {
@@ -229,13 +216,10 @@ def main() -> None:
         part.add_argument("--threads", type=int, default=2)
         if name == "chat":
             part.add_argument("--work", type=Path, required=True, help="where shards are kept between runs")
-            part.add_argument("--minutes", type=float, default=25, help="CPU minutes after which fewer must do")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(args.llm)
-    model = AutoModelForCausalLM.from_pretrained(args.llm, dtype=torch.float32).eval()
-    args.build(model, tokenizer, args)
+    args.build(args)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ from build_asterisk_prompts import MIN_WORDS, NEAR_DUPLICATE, word_list
 from open_sentences import clean_sentence
 from tqdm import tqdm
 
-from nemo_vtb.assets import resolve
-
 _INTRODUCTION = "Lines that a telephone system and its voice mail say to callers:\n"
 _SHOWN, _BATCH, _TOKENS = 6, 48, 96
 
@@ -29,32 +27,20 @@ def phone_sentences(manifest: Path, llm: str, count: int, seed: int) -> list[str
         count: How many are wanted.
         seed: Of the draws.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from nemo_vtb.synthesis.self_prompting import generate_replies
+    from nemo_vtb.synthesis.hf_llm import HuggingFaceLLM
+    from nemo_vtb.synthesis.llm import Sampling
 
     rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     rows = [row for row in rows if row["lang"] == "en"]
     shown = [row["text"] for row in rows if row["split"] == "train" and len(row["text"].split()) <= 20]
     held_out = [word_list(row["text"]) for row in rows if row["split"] != "train"]
-    folder = resolve(llm)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    rng, generator = Random(seed), torch.Generator().manual_seed(seed)
+    writer, rng = HuggingFaceLLM(llm, batch_size=_BATCH), Random(seed)
     kept: dict[str, None] = {}
     with tqdm(total=count, unit="sentence") as bar:
         while len(kept) < count:
             lists = ["".join(f"- {text}\n" for text in rng.sample(shown, _SHOWN)) for _ in range(_BATCH)]
-            replies = generate_replies(
-                model,
-                tokenizer,
-                [_INTRODUCTION + text + "-" for text in lists],
-                limit=_TOKENS,
-                temperature=0.9,
-                top_p=0.95,
-                generator=generator,
-            )
+            how = [Sampling(_TOKENS, temperature=0.9, top_p=0.95, seed=rng.getrandbits(31)) for _ in lists]
+            replies = writer.complete([_INTRODUCTION + text + "-" for text in lists], how)
             for reply in replies:
                 for line in re.split(r"\n- ?", reply.text)[:-1]:
                     sentence = clean_sentence(line)

@@ -59,12 +59,12 @@ def figure(title: str, note: str, content: str) -> str:
     return f"<figure><figcaption><h2>{title}</h2><p>{note}</p></figcaption>{content}</figure>"
 
 
-def details(environment: Mapping[str, Any], raw_json: str, *more: str) -> str:
+def details(environment: Mapping[str, Any], raw_json: str, *more: str, name: str = "report.json") -> str:
     """Returns what few will read, folded up: the environment, more HTML and the raw numbers."""
     return (
         "<details><summary>Environment and raw numbers</summary>"
         f"{_pairs('Environment', list(_flat(environment)))}{''.join(more)}"
-        f"<h2>report.json</h2><pre>{escape(raw_json)}</pre></details>"
+        f"<h2>{name}</h2><pre>{escape(raw_json)}</pre></details>"
     )
 
 

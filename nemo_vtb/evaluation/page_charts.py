@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Curve = tuple[list[float], list[float]]
 
 # matplotlib draws with stand-in colours, which the SVG then replaces by the variables of page.css.
-_STAND_IN = {"--ink": "#010203", "--quiet": "#010204", "--line": "#010205"} | {
+STAND_IN = {"--ink": "#010203", "--quiet": "#010204", "--line": "#010205"} | {
     f"--kind-{kind}": f"#01020{digit}" for kind, digit in zip(KINDS, "6789a", strict=True)
 }
 _MARKERS = dict(zip(KINDS, "os^Dv", strict=True))
@@ -25,19 +25,19 @@ _STYLE = {
     "svg.hashsalt": "nemo_vtb",
     "text.parse_math": False,
     "font.size": 8.5,
-    "text.color": _STAND_IN["--ink"],
-    "axes.labelcolor": _STAND_IN["--quiet"],
-    "axes.edgecolor": _STAND_IN["--line"],
+    "text.color": STAND_IN["--ink"],
+    "axes.labelcolor": STAND_IN["--quiet"],
+    "axes.edgecolor": STAND_IN["--line"],
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "grid.color": _STAND_IN["--line"],
+    "grid.color": STAND_IN["--line"],
     "grid.linewidth": 0.6,
-    "xtick.color": _STAND_IN["--line"],
-    "ytick.color": _STAND_IN["--line"],
-    "xtick.labelcolor": _STAND_IN["--quiet"],
-    "ytick.labelcolor": _STAND_IN["--quiet"],
+    "xtick.color": STAND_IN["--line"],
+    "ytick.color": STAND_IN["--line"],
+    "xtick.labelcolor": STAND_IN["--quiet"],
+    "ytick.labelcolor": STAND_IN["--quiet"],
     "legend.frameon": False,
 }
 
@@ -85,9 +85,9 @@ def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) ->
             line = smooth(values) if raw else values
             tops.append(max(line))
             marks: dict[str, Any] = {} if raw else {"marker": _MARKERS.get(kind, "x"), "markersize": 3.5}
-            axes.plot(steps, line, color=_colour(kind), linewidth=1.6, label=kind, zorder=3, **marks)
+            axes.plot(steps, line, color=colour(kind), linewidth=1.6, label=kind, zorder=3, **marks)
             if raw:
-                axes.plot(steps, values, color=_colour(kind), linewidth=0.6, alpha=0.3)
+                axes.plot(steps, values, color=colour(kind), linewidth=0.6, alpha=0.3)
         # Single spikes of the raw loss may leave the picture, or they would flatten everything else.
         axes.set_ylim(0, max(tops) * 1.1 or 1)
         axes.set_xlabel("optimizer step")
@@ -96,7 +96,7 @@ def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) ->
             loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series), handlelength=1.2, columnspacing=1.0
         )
 
-    return _svg(name, label, draw)
+    return svg_of(name, label, draw)
 
 
 def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mapping[str, Any], unit: str) -> str:
@@ -113,23 +113,23 @@ def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mappi
                 share = number(shares, kind)
                 if share is not None and math.isfinite(share):
                     end = (100 * share, row + offset)
-                    axes.barh(end[1], end[0], height=0.36, color=_colour(kind), alpha=alpha)
+                    axes.barh(end[1], end[0], height=0.36, color=colour(kind), alpha=alpha)
                     axes.annotate(
                         percent(share), end, xytext=(3, 0), textcoords="offset points", va="center", fontsize=7.5
                     )
         axes.set_yticks(range(len(kinds)), kinds)
-        axes.tick_params(axis="y", length=0, labelcolor=_STAND_IN["--ink"])
+        axes.tick_params(axis="y", length=0, labelcolor=STAND_IN["--ink"])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlim(left=0)
         axes.margins(x=0.12)
         axes.set_xlabel(f"share of {unit} (%)")
-        ink = _STAND_IN["--quiet"]
+        ink = STAND_IN["--quiet"]
         axes.bar(0, 0, color=ink, alpha=0.4, label="asked")
         axes.bar(0, 0, color=ink, label="realised")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handlelength=1.3)
 
-    return _svg(name, label, draw)
+    return svg_of(name, label, draw)
 
 
 def length_chart(name: str, label: str, edges: Sequence[float], counts: Mapping[str, Sequence[int]], axis: str) -> str:
@@ -151,7 +151,7 @@ def length_chart(name: str, label: str, edges: Sequence[float], counts: Mapping[
 
         for kind in _in_order(counts):
             shares = [100 * count / max(1, sum(counts[kind])) for count in counts[kind]]
-            axes.stairs(shares, edges, color=_colour(kind), linewidth=1.5, label=kind)
+            axes.stairs(shares, edges, color=colour(kind), linewidth=1.5, label=kind)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
@@ -161,17 +161,28 @@ def length_chart(name: str, label: str, edges: Sequence[float], counts: Mapping[
         axes.set_ylim(bottom=0)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(counts), handlelength=1.0, columnspacing=1)
 
-    return _svg(name, label, draw)
+    return svg_of(name, label, draw)
 
 
-def _svg(name: str, label: str, draw: Any) -> str:
+def svg_of(name: str, label: str, draw: "Callable[[Axes], None]", size: tuple[float, float] = (4.4, 2.95)) -> str:
+    """Draws an SVG for a page.
+
+    Args:
+        name: Makes the ids inside the SVG unique on the page.
+        label: What a screen reader says.
+        draw: Draws into the axes.
+        size: In inches, at the font's size.
+
+    Raises:
+        VTBError: If matplotlib is not installed.
+    """
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
         raise VTBError("the report page needs matplotlib; run: pip install 'nemo-vtb[quickstart]'") from error
     with rc_context(cast(Any, _STYLE)):
-        figure = Figure(figsize=(4.4, 2.95), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         figure.patch.set_visible(False)
         axes = figure.add_subplot()
         axes.patch.set_visible(False)
@@ -187,13 +198,14 @@ def _inline(svg: str, name: str, label: str) -> str:
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|font-family:[^;\"]*;?", "", body, flags=re.DOTALL)
     body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)
-    for variable, colour in _STAND_IN.items():
+    for variable, colour in STAND_IN.items():
         body = body.replace(colour, f"var({variable})")
     return f'<svg class="chart" viewBox="{view_box}" role="img" aria-label="{label}">{body}'
 
 
-def _colour(kind: str) -> str:
-    return _STAND_IN.get(f"--kind-{kind}", _STAND_IN["--quiet"])
+def colour(kind: str) -> str:
+    """Returns the stand-in for a kind's colour on the page."""
+    return STAND_IN.get(f"--kind-{kind}", STAND_IN["--quiet"])
 
 
 def _in_order(kinds: Mapping[str, Any]) -> list[str]:

@@ -20,10 +20,15 @@ MIME_TYPES = {
 }
 
 
-def samples_table(samples: Sequence[Mapping[str, Any]]) -> str:
-    """Renders the samples as a table whose rows become cards on a narrow screen."""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Prompt", "Reference", "Before", "After"))
-    rows = "".join(_row(sample) for sample in samples)
+def samples_table(samples: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("Before", "After")) -> str:
+    """Renders the samples as a table whose rows become cards on a narrow screen.
+
+    Args:
+        samples: As in ``write_report``; ``audio`` may also be a list of clips.
+        names: What the replies under ``before`` and ``after`` are called.
+    """
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Prompt", "Reference", *names))
+    rows = "".join(_row(sample, *names) for sample in samples)
     return f'<table class="samples"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
@@ -59,14 +64,16 @@ def prompt_words(prompt: str) -> str:
     return f'<div class="words" dir="auto">{clip}</div>'
 
 
-def _row(sample: Mapping[str, Any]) -> str:
+def _row(sample: Mapping[str, Any], before: str, after: str) -> str:
     kind = str(sample.get("kind") or "")
     prompt = f"{kind_chip(kind) if kind else ''}{prompt_words(str(sample.get('prompt') or ''))}"
+    audio = sample.get("audio")
+    players = "".join(map(player, audio if isinstance(audio, list) else [audio]))
     return (
-        f'<tr><td data-name="Prompt">{prompt}{player(sample.get("audio"))}</td>'
+        f'<tr><td data-name="Prompt">{prompt}{players}</td>'
         f'<td data-name="Reference">{_words(sample.get("reference"))}</td>'
-        f'<td data-name="Before">{_mark(sample.get("correct_before"))}{_words(sample.get("before"))}</td>'
-        f'<td data-name="After">{_mark(sample.get("correct_after"))}{_words(sample.get("after"))}</td></tr>'
+        f'<td data-name="{before}">{_mark(sample.get("correct_before"))}{_words(sample.get("before"))}</td>'
+        f'<td data-name="{after}">{_mark(sample.get("correct_after"))}{_words(sample.get("after"))}</td></tr>'
     )
 
 

@@ -47,18 +47,19 @@ def write_report(report: dict[str, Any], folder: Path, samples: list[dict[str, A
     write_both(_ordered(report), folder, lambda text: render_page(report, samples, raw_json=text))
 
 
-def write_both(report: Mapping[str, Any], folder: Path, render: Callable[[str], str]) -> None:
+def write_both(report: Mapping[str, Any], folder: Path, render: Callable[[str], str], name: str = "report") -> None:
     """Writes ``report.json`` with the keys in their order, and ``report.html``.
 
     Args:
         report: Any nesting of mappings, lists and numbers.
         folder: Where to write; made if missing.
         render: Makes the page; it gets the JSON as it was written.
+        name: Of both files, in the place of ``report``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(report), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
-    _replace(folder / "report.json", text)
-    _replace(folder / "report.html", render(text))
+    _replace(folder / f"{name}.json", text)
+    _replace(folder / f"{name}.html", render(text))
 
 
 def _ordered(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,10 @@ import copy
 import json
 import re
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from html_page import Page
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.environment import environment
@@ -18,7 +18,6 @@ from nemo_vtb.evaluation.report import write_report
 AUDIO = Path(__file__).parents[2] / "examples" / "corpora" / "asterisk_prompts" / "audio"
 CLIPS = (AUDIO / "en" / "conf-unlockednow.ogg", AUDIO / "es" / "agent-pass.ogg")
 KINDS = ("text", "asr", "ast", "sqa", "mixed")
-VOID = {"meta", "br", "link", "img", "input", "hr"}
 HOSTILE = "<script>alert('\"&$x_$')</script>"
 
 REPORT = {
@@ -52,38 +51,6 @@ REPORT = {
 def sample(**changes):
     row = {"kind": "asr", "prompt": "♪ Write it down.", "audio": str(CLIPS[0]), "reference": "right", "before": "wrong"}
     return row | {"after": "right", "correct_before": False, "correct_after": True} | changes
-
-
-class Page(HTMLParser):
-    """Reads a page as a tree: collects tags with attributes, and fails on tags that do not close in order."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.tags, self.words = [], [], []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
-
-    @property
-    def text(self):
-        return " ".join(self.words).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def written(folder, report=REPORT, samples=()):
