@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from nemo_vtb.data.cli import add_arguments as add_data_arguments
 from nemo_vtb.data.cli import run as run_data
 from nemo_vtb.errors import VTBError
+from nemo_vtb.evaluation.eval_cli import add_arguments as add_eval_arguments
+from nemo_vtb.evaluation.eval_cli import run as run_eval
 from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
 from nemo_vtb.launch.slurm import run as run_slurm
 from nemo_vtb.synthesis.cli import add_arguments as add_synth_arguments
@@ -57,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("synth", help="make data with models: vtb synth text | card")
     add_synth_arguments(command)
     _overridable(command, run_synth)
+
+    command = commands.add_parser("eval", help="measure a checkpoint beside its untouched LLM: table, JSON and a page")
+    add_eval_arguments(command)
+    _overridable(command, run_eval)
 
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
     command.add_argument("checkpoint")

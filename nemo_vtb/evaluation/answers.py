@@ -1,6 +1,7 @@
 """Answering held-out conversations in batches."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ def answer_tasks(
     max_new_tokens: int = 24,
     batch_size: int = 48,
     label: str = "answer",
+    bar: Any = None,
 ) -> list[str]:
     """Returns the greedy answer to each task's prompt, in order.
 
@@ -58,12 +60,14 @@ def answer_tasks(
         max_new_tokens: Longest answer.
         batch_size: Prompts at a time, alike in length.
         label: Name on the progress bar.
+        bar: A progress bar of a longer piece of work, to be moved on instead of one of its own.
     """
     training = model.training
     model.eval()
     answers = [""] * len(tasks)
     order = sorted(range(len(tasks)), key=lambda i: tasks[i].seconds)
-    with tqdm(total=len(tasks), desc=label, unit="prompt") as bar:
+    own = tqdm(total=len(tasks), desc=label, unit="prompt") if bar is None else nullcontext(bar)
+    with own as shown:
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
             batch = dataset[[tasks[i].conversation for i in part]]
@@ -73,7 +77,7 @@ def answer_tasks(
             ids = model.backbone.generate(embeds, mask, config, row_gate(model, rows))
             for i, row in zip(part, ids.tolist(), strict=True):
                 answers[i] = model.tokenizer.ids_to_text(row).strip()
-            bar.update(len(part))
+            shown.update(len(part))
     model.train(training)
     return answers
 

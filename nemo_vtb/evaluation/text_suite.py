@@ -24,13 +24,13 @@ def score_reply(reply: str, check: dict) -> bool:
     kind = check.get("type")
     try:
         if kind == "exact":
-            return _plain(reply) == _plain(check["answer"])
+            return plain_words(reply) == plain_words(check["answer"])
         if kind == "contains" and "all" in check:
-            return all(_place(reply, phrase) >= 0 for phrase in check["all"])
+            return all(phrase_place(reply, phrase) >= 0 for phrase in check["all"])
         if kind == "contains":
-            return any(_place(reply, phrase) >= 0 for phrase in check["any"])
+            return any(phrase_place(reply, phrase) >= 0 for phrase in check["any"])
         if kind == "choice":
-            places = {option: _place(reply, option) for option in check["options"]}
+            places = {option: phrase_place(reply, option) for option in check["options"]}
             named = [option for option in places if places[option] >= 0]
             return bool(named) and min(named, key=places.__getitem__) == check["answer"]
         if kind == "regex":
@@ -40,11 +40,11 @@ def score_reply(reply: str, check: dict) -> bool:
     raise VTBError(f"unknown text suite check {kind!r}; use exact, contains, choice or regex")
 
 
-def _plain(text: str) -> str:
+def plain_words(text: str) -> str:
     """Returns the words of ``text`` in lower case, one space apart; decimals and apostrophes stay whole."""
     return " ".join(re.findall(r"\w+(?:[.,']\w+)*", text.lower()))
 
 
-def _place(text: str, phrase: str) -> int:
+def phrase_place(text: str, phrase: str) -> int:
     """Returns where ``phrase`` stands in ``text`` as whole words, or -1."""
-    return f" {_plain(text)} ".find(f" {_plain(phrase)} ")
+    return f" {plain_words(text)} ".find(f" {plain_words(phrase)} ")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.evaluation.answers import Task, answer_tasks
+from nemo_vtb.evaluation.held_out import text_task
+from nemo_vtb.evaluation.instructions import follows
 from nemo_vtb.evaluation.scores import exact_match, word_error_rate
-from nemo_vtb.evaluation.text_suite import score_reply
 from nemo_vtb.quickstart.tasks import HUMAN
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def measure(
 ) -> Measured:
     """Answers everything greedily."""
     answers = answer_tasks(model, dataset, tasks, max_new_tokens, label=f"{label}: speech")
-    prompts = [_text_task(item) for item in suite]
+    prompts = [text_task(item) for item in suite]
     replies = answer_tasks(model, dataset, prompts, _SUITE_TOKENS, label=f"{label}: text")
-    return Measured(answers, [score_reply(reply, item["check"]) for reply, item in zip(replies, suite, strict=True)])
+    return Measured(answers, [follows(reply, item["check"]) for reply, item in zip(replies, suite, strict=True)])
 
 
 def speech_results(tasks: Sequence[Task], before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
@@ -81,11 +82,3 @@ def _wer(tasks: Sequence[Task], before: Sequence[str], after: Sequence[str], gro
         "after": word_error_rate(references, [after[i] for i in picked]),
         "n": len(picked),
     }
-
-
-def _text_task(item: dict[str, Any]) -> Task:
-    from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
-    from nemo.collections.common.data.lhotse.text_adapters import TextTurn
-
-    turns = [TextTurn(value=item["prompt"], role="user"), TextTurn(value="", role="assistant")]
-    return Task("text", NeMoMultimodalConversation(id=item["id"], turns=turns, custom={"kind": "text"}))
