@@ -109,6 +109,8 @@ def test_a_truncated_file_is_one_message(saved: tuple[Path, Any], tmp_path: Path
 
 
 def save_for_ever(folder: Path) -> None:
+    # The pool of threads that an earlier test may have started does not live on in a forked process: it waits for ever.
+    torch.set_num_threads(1)
     step = 1
     while True:
         AtomicCheckpointIO().save_checkpoint(
