@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("checkpoint")
     command.add_argument("--device", default="cpu")
     command.add_argument("--system", help="system prompt")
+    command.add_argument("--lora-scale", type=float, default=1.0, help="how much of LoRA acts; 0: the untouched LLM")
     command.set_defaults(run=_chat)
 
     command = commands.add_parser(
@@ -123,7 +124,7 @@ def _preview(args: argparse.Namespace) -> int:
 def _chat(args: argparse.Namespace) -> int:
     from nemo_vtb.inference.chat import ChatSession, run_console
 
-    run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system))
+    run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system, args.lora_scale))
     return 0
 
 

@@ -44,7 +44,34 @@ class StepOptions:
     skip_non_finite: int = 0
 
 
-_AT_LEAST = {"row_tokens": 0, "loss_chunk": 1, "encoder_batch_seconds": 0.1, "skip_non_finite": 0}
+@dataclass(frozen=True)
+class RetentionOptions:
+    """The section ``model.retention``: how much of the untouched LLM's text training may cost.
+
+    Attributes:
+        text: Suites by name, as under ``eval.text``; those of type ``likelihood`` give the divergence.
+        max_text_drop: Points that a suite may lose.
+        every: Validations from one measurement to the next, between which the last numbers stand.
+        patience: Measurements in a row past the limit at which training stops.
+        past_limit: What happens then.
+    """
+
+    text: Mapping[str, Mapping[str, Any]]
+    max_text_drop: float
+    every: int = 1
+    patience: int = 1
+    past_limit: Literal["stop", "warn"] = "stop"
+
+
+_AT_LEAST = {
+    "model.row_tokens": 0,
+    "model.loss_chunk": 1,
+    "model.encoder_batch_seconds": 0.1,
+    "model.skip_non_finite": 0,
+    "model.retention.max_text_drop": 0,
+    "model.retention.every": 1,
+    "model.retention.patience": 1,
+}
 MODEL_KEYS = frozenset(
     # SALM's own
     "pretrained_llm pretrained_asr pretrained_weights tokenizer_path trust_remote_code freeze_params "
@@ -52,7 +79,7 @@ MODEL_KEYS = frozenset(
     "encoder_chunk_size_seconds pretrained_s2s_model pretrained_perception_from_s2s use_nemo_automodel "
     "torch_dtype dtype model_type architectures init_configure_model "
     # ours
-    "llm_config lr_scale alignment text_lora text_kl".split()
+    "llm_config lr_scale alignment text_lora text_kl retention".split()
 ) | {field.name for field in fields(StepOptions)}
 # Whether LoRA takes part in answers to conversations without audio.
 TEXT_LORA = ("always", "audio_gated")
@@ -87,6 +114,8 @@ def check_model_section(section: Mapping[str, Any]) -> None:
         raise VTBError(f"model.text_lora must be one of {', '.join(TEXT_LORA)}, not '{section['text_lora']}'")
     if section.get("text_kl") and section.get("lora") is None:
         raise VTBError("model.text_kl needs an untouched LLM beside the trained one: choose LoRA, e.g. lora=r32")
+    if section.get("retention") is not None:
+        retention_options(section["retention"])
     if section.get("use_nemo_automodel"):
         raise VTBError("model.use_nemo_automodel=true is not supported: VoiceTextBlender runs the Hugging Face LLM")
 
@@ -97,9 +126,26 @@ def step_options(section: Mapping[str, Any]) -> StepOptions:
     Raises:
         VTBError: Names the key, what it holds and what it may hold.
     """
-    hints = get_type_hints(StepOptions)
+    return StepOptions(**_typed_section(section, StepOptions, "model"))
+
+
+def retention_options(section: Mapping[str, Any]) -> RetentionOptions:
+    """Reads ``model.retention``.
+
+    Raises:
+        VTBError: Names the key that is unknown, missing or odd.
+    """
+    check_keys(section, [field.name for field in fields(RetentionOptions)], "model.retention")
+    for key in ("text", "max_text_drop"):
+        if section.get(key) is None:
+            raise VTBError(f"missing config key model.retention.{key}")
+    return RetentionOptions(**_typed_section(section, RetentionOptions, "model.retention"))
+
+
+def _typed_section(section: Mapping[str, Any], options: type, where: str) -> dict[str, Any]:
+    hints = get_type_hints(options)
     given = {name: section[name] for name in hints if section.get(name) is not None}
-    return StepOptions(**{name: _typed(f"model.{name}", value, hints[name]) for name, value in given.items()})
+    return {name: _typed(f"{where}.{name}", value, hints[name]) for name, value in given.items()}
 
 
 def _typed(where: str, value: Any, hint: Any) -> Any:
@@ -111,10 +157,14 @@ def _typed(where: str, value: Any, hint: Any) -> Any:
         if isinstance(value, str) or not isinstance(value, Iterable):
             raise VTBError(f"{where} is {value!r}; it is a list of {', '.join(get_args(get_args(hint)[0]))}")
         return tuple(_typed(where, item, get_args(hint)[0]) for item in value)
+    if get_origin(hint) is Mapping:
+        if not isinstance(value, Mapping) or not all(isinstance(part, Mapping) for part in value.values()):
+            raise VTBError(f"{where} is {value!r}; it is a section of named sections")
+        return value
     if get_origin(hint) is UnionType:
         hint = type(value) if type(value) in get_args(hint) else get_args(hint)[0]
     right = isinstance(value, bool) if hint is bool else isinstance(value, int | hint) and not isinstance(value, bool)
-    least = _AT_LEAST.get(where.removeprefix("model."))
+    least = _AT_LEAST.get(where)
     if not right or (least is not None and value < least):
         bound = "" if least is None else f" of at least {least}"
         raise VTBError(f"{where} is {value!r}; it is {hint.__name__}{bound}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from nemo_vtb.evaluation.page_charts import curves, loss_chart, share_chart
 from nemo_vtb.evaluation.page_format import MISSING, duration, number, section, unit_of
+from nemo_vtb.evaluation.page_retention import retention_chart
 from nemo_vtb.evaluation.page_samples import samples_table
 from nemo_vtb.evaluation.page_tiles import language_table, tiles
 from nemo_vtb.evaluation.page_verdict import cautions, headline
@@ -89,6 +90,9 @@ def _losses(report: Mapping[str, Any]) -> str:
     if held_out:
         chart = loss_chart("held-out", "Held-out loss by kind over optimizer steps", held_out, raw=False)
         drawn += figure("Held-out loss", "On examples that are never trained on.", chart)
+    label = "Points of text lost and divergence from the untouched LLM over optimizer steps"
+    if chart := retention_chart("retention", label, history.get("validation") or []):
+        drawn += figure("Text kept", "What the text suites lose against the untouched LLM; 0 is nothing.", chart)
     return drawn
 
 

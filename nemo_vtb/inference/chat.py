@@ -29,15 +29,25 @@ class ChatSession:
         self.reset()
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, device: str = "cpu", system_prompt: str | None = None) -> "ChatSession":
+    def from_checkpoint(
+        cls, path: str | Path, device: str = "cpu", system_prompt: str | None = None, lora_scale: float = 1.0
+    ) -> "ChatSession":
         """Loads a checkpoint and opens a conversation with it.
 
+        Args:
+            path: The checkpoint.
+            device: As PyTorch names it.
+            system_prompt: An optional system turn.
+            lora_scale: How much of LoRA acts; 0 is the untouched LLM.
+
         Raises:
-            VTBError: If the file is not a VoiceTextBlender checkpoint.
+            VTBError: If the file is not a VoiceTextBlender checkpoint, or the scale is below 0.
         """
         from nemo_vtb.models.checkpoint import load_checkpoint
 
-        return cls(load_checkpoint(path, device).float(), system_prompt)
+        model = load_checkpoint(path, device).float()
+        model.backbone.lora_scale = lora_scale
+        return cls(model, system_prompt)
 
     def reset(self) -> None:
         """Forgets the turns, keeps the system prompt."""

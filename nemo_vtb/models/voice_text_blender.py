@@ -19,8 +19,9 @@ from nemo_vtb.assets import resolve
 from nemo_vtb.callbacks.heartbeat import Heartbeat
 from nemo_vtb.callbacks.preemption import Preemption
 from nemo_vtb.callbacks.random_states import RestoreRandomStates
+from nemo_vtb.callbacks.retention import RetentionGate
 from nemo_vtb.callbacks.throughput import Throughput
-from nemo_vtb.config import check_model_section, step_options
+from nemo_vtb.config import check_model_section, retention_options, step_options
 from nemo_vtb.data.kinds import ALIGN
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.accumulation import TokenWeighted
@@ -340,13 +341,15 @@ class VoiceTextBlender(SALM):
         registry.use_atomic_checkpoints(self.trainer.strategy)
 
     def configure_callbacks(self) -> list[Callback]:
-        """What a run on a cluster needs, and what a logger is to be told; not what the trainer has already."""
+        """What a run on a cluster needs, what a logger is to be told, the retention gate; not what the trainer has."""
         has = {type(callback) for callback in self.trainer.callbacks}
         wanted: list[Callback] = [RestoreRandomStates(), Heartbeat()]
         if self.trainer.checkpoint_callbacks:
             wanted.append(Preemption())
         if self.trainer.loggers:
             wanted.append(Throughput())
+        if self.cfg.get("retention") is not None:
+            wanted.append(RetentionGate(retention_options(self.cfg.retention)))
         return [callback for callback in wanted if type(callback) not in has]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

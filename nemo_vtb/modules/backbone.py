@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.gather import Gathered
-from nemo_vtb.modules.lora_gate import LoraGate
+from nemo_vtb.modules.lora_gate import LoraGate, scale_lora
 from nemo_vtb.parts.fused_loss import fused_losses
 from nemo_vtb.parts.loss import supervised_losses
 from nemo_vtb.parts.text_retention import divergences
@@ -33,6 +34,7 @@ class HFBackbone:
     def __init__(self, owner: "SALM", loss_backend: str = "chunked", loss_chunk: int = 1024) -> None:
         self._owner = owner
         self._gate = LoraGate()
+        self._lora_scale = 1.0
         self._loss_backend, self._loss_chunk = loss_backend, loss_chunk
         head, table = self.causal_lm.lm_head, owner.embed_tokens
         if head.weight is table.weight:
@@ -93,6 +95,28 @@ class HFBackbone:
             ragged |= dict.fromkeys(("max_length_q", "max_length_k"), int(lengths.max()))
         out = self.causal_lm.model(inputs_embeds=embeds, position_ids=position_ids, use_cache=False, **ragged)
         return out.last_hidden_state
+
+    def next_hidden_states(self, embeds: Tensor, attention_mask: Tensor, cache: Any) -> Tensor:
+        """One step of decoding, as every rank of a sharded model can take it.
+
+        Args:
+            embeds: ``(B, T, H)``: a left-padded prompt, later one token.
+            attention_mask: ``(B, all positions so far)``.
+            cache: A ``transformers.Cache``, which grows.
+
+        Returns:
+            Final hidden states of the last position ``(B, H)``.
+        """
+        self._gate.value = None
+        position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
+        out = self.causal_lm.model(
+            inputs_embeds=embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return out.last_hidden_state[:, -1]
 
     def project(self, hidden: Tensor) -> Tensor:
         """Hidden states ``(S, H)`` to logits ``(S, vocabulary)``, capped where the LLM caps them (Gemma 2)."""
@@ -172,6 +196,34 @@ class HFBackbone:
     @property
     def _logit_cap(self) -> float | None:
         return getattr(self.causal_lm.config, "final_logit_softcapping", None)
+
+    @property
+    def lora_scale(self) -> float:
+        """How much of LoRA acts: 1 as trained, 0 the untouched LLM, bit for bit; merging and exporting keep to it."""
+        return self._lora_scale
+
+    @lora_scale.setter
+    def lora_scale(self, scale: float) -> None:
+        if not isinstance(scale, int | float) or not 0 <= scale < float("inf"):
+            raise VTBError(f"lora_scale is {scale!r}; it is 0 for the untouched LLM, 1 as trained, or any number above")
+        if scale != 1 and not hasattr(self._owner.llm, "peft_config"):
+            raise VTBError(f"lora_scale is {scale:g}, but the model has no LoRA to scale")
+        scale_lora(self._owner.llm, scale)
+        self._lora_scale = float(scale)
+
+    @contextmanager
+    def scaled_lora(self, scale: float) -> Iterator[None]:
+        """Lets LoRA act at ``scale`` for the time of the block; see ``lora_scale``.
+
+        Raises:
+            VTBError: If there is no LoRA, or the scale is no number of at least 0.
+        """
+        before = self.lora_scale
+        self.lora_scale = scale
+        try:
+            yield
+        finally:
+            self.lora_scale = before
 
     @contextmanager
     def without_lora(self) -> Iterator[None]:

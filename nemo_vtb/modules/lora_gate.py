@@ -1,4 +1,7 @@
-"""LoRA that can be switched per position: where the gate is 0, the LLM's layers compute what they did before tuning."""
+"""LoRA that acts less than it was trained to: switched off per position, or scaled everywhere.
+
+Where gate or scale is 0, the LLM's layers compute what they did before tuning.
+"""
 
 from typing import Any
 
@@ -36,3 +39,13 @@ class LoraGate:
 
     def _hook(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         return output if self.value is None else output * self.value.to(output.dtype)
+
+
+def scale_lora(llm: nn.Module, scale: float) -> None:
+    """Makes every LoRA layer add ``scale`` times what it was trained to add; PEFT merges it like that too."""
+    from peft.tuners.lora import LoraLayer
+
+    for module in llm.modules():
+        if isinstance(module, LoraLayer):
+            for adapter in module.scaling:
+                module.set_scale(adapter, scale)
