@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_arguments(command)
     _overridable(command, run_data)
 
-    command = commands.add_parser("synth", help="make data with models: vtb synth text | card")
+    command = commands.add_parser("synth", help="make data with models: vtb synth text | speech | card")
     add_synth_arguments(command)
     _overridable(command, run_synth)
 

@@ -1,8 +1,7 @@
 """Turns sentences of a text conversation into speech, on the fly: the fourth kind of data of the paper.
 
-The paper's rule (its released script, research of section 2) is the default: the user's turn is split into n sentences,
-min(n, 2) variants are made of it, and in each one contiguous run of sentences is spoken, its beginning drawn from 0 to
-n-1 and its end from behind the beginning to n. Here the run is limited to sentences that one voice of the bank has.
+The paper's rule (``parts/spoken_spans.py``) is the default, limited to runs of sentences that one voice of the bank
+has.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,23 +23,9 @@ from nemo_vtb.data.speech_bank import SpeechBank, SpokenSentence
 from nemo_vtb.data.turns import ClipRules, Turn
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.sentences import sentences
+from nemo_vtb.parts.spoken_spans import SpeakRule, pieces
 
 KEYS = ("bank", "from", "spans", "variants", "max_spans", "max_turns", "audio_root")
-
-
-@dataclass(frozen=True)
-class SpeakRule:
-    """What of a conversation is spoken.
-
-    Attributes:
-        variants: Versions of a conversation at most, never more than it has sentences.
-        max_spans: Runs of sentences spoken in a turn, at most; at least one written sentence stands between two.
-        max_turns: User turns with something spoken, at most.
-    """
-
-    variants: int = 2
-    max_spans: int = 1
-    max_turns: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,12 +68,11 @@ class Speaker:
             return conversation if variant == 0 else None
         asked = [number for number, turn in enumerate(conversation.turns) if turn.role == "user"]
         split = {number: sentences(conversation.turns[number].value, self._language) for number in asked}
-        if variant >= min(self._rule.variants, sum(map(len, split.values())) or 1):
+        if variant >= self._rule.variants_of(sum(map(len, split.values()))):
             return None
         random = Random(stable_hash("speak", conversation.id, variant))
-        chosen = random.sample(asked, len(asked))
+        chosen, wanted = self._rule.draw_turns(asked, random)
         spoken: dict[int, list[_Span]] = {}
-        wanted = random.randint(1, min(self._rule.max_turns, len(asked)))
         for number in chosen:
             if len(spoken) < wanted and (spans := self._spans(conversation.turns[number].value, split[number], random)):
                 spoken[number] = spans
@@ -114,15 +98,9 @@ class Speaker:
     def _spans(self, text: str, split: list[tuple[int, int]], random: Random) -> list[_Span]:
         found = [self._by_voice(text[start:end]) for start, end in split]
         spans: list[_Span] = []
-        wanted = random.randint(1, self._rule.max_spans)
-        position = 0
-        while len(spans) < wanted and (starts := [n for n in range(position, len(split)) if found[n]]):
-            start = random.choice(starts)
-            ends = self._ends(found, start)
-            end = random.choice(sorted(ends))
-            voice = random.choice(sorted(ends[end]))
+        for start, end in self._rule.draw_runs(len(split), lambda start: self._ends(found, start), random):
+            voice = random.choice(sorted(self._ends(found, start)[end]))
             spans.append(_Span(start, end, [random.choice(found[n][voice]) for n in range(start, end)]))
-            position = end + 1
         return spans
 
     def _by_voice(self, sentence: str) -> dict[int, list[SpokenSentence]]:
@@ -150,15 +128,11 @@ class Speaker:
 
     def _parts(self, text: str, split: list[tuple[int, int]], spans: list[_Span]) -> "list[Turn]":
         parts: list[Turn] = []
-        position = 0
-        for span in spans:
-            start, end = split[span.start][0], split[span.end - 1][1]
-            if before := text[position:start].strip():
-                parts.append(TextTurn(value=before, role="user"))
-            parts.append(self._rules.turn(self._joined(span.recordings), "user", text[start:end]))
-            position = end
-        if after := text[position:].strip():
-            parts.append(TextTurn(value=after, role="user"))
+        for piece, run in pieces(text, split, [(span.start, span.end) for span in spans]):
+            if run is None:
+                parts.append(TextTurn(value=piece, role="user"))
+            else:
+                parts.append(self._rules.turn(self._joined(spans[run].recordings), "user", piece))
         return parts
 
     def _joined(self, recordings: list[SpokenSentence]) -> Cut:

@@ -76,10 +76,13 @@ class SpeechBank:
         Raises:
             BadRow: If it is not there.
         """
+        return clip(self.row(spoken), "audio_filepath", self._stores[spoken.file])
+
+    def row(self, spoken: SpokenSentence) -> dict[str, Any]:
+        """Reads the row of a recording."""
         with open_lines(self._paths[spoken.file]) as lines:
             lines.seek(spoken.offset)
-            row = parse_line(lines.readline())
-        return clip(row, "audio_filepath", self._stores[spoken.file])
+            return parse_line(lines.readline())
 
     def _read(self, number: int, path: Path, max_bad_share: float) -> np.ndarray:
         if path.suffix == ".gz":

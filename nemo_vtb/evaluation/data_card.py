@@ -16,8 +16,7 @@ from nemo_vtb.synthesis.shard import CONVERSATIONS, HELD_OUT, read_rows
 
 SAMPLES = 10
 VERDICTS = ("good", "fair", "bad")
-# What the makers call their totals: amounts, and values whose spread is of interest.
-AMOUNTS = ("tts_seconds", "asr_seconds", "audio_seconds", "llm_seconds", "llm_tokens", "requests", "retries")
+# Values whose spread is of interest.
 CER = ("cer.first", "cer.kept")
 
 
@@ -102,12 +101,10 @@ def describe(
             "seconds": totals["seconds"],
             "cpu_seconds": totals["cpu_seconds"],
             "rows_per_second": _ratio(sum(totals["rows"].values()), totals["seconds"]),
-            # Time per second of speech: below 1 is faster than it plays.
-            "tts_real_time_factor": _ratio(amounts.get("tts_seconds"), amounts.get("audio_seconds")),
-            "asr_real_time_factor": _ratio(amounts.get("asr_seconds"), amounts.get("audio_seconds")),
+            "real_time_factor": _real_time_factors(amounts),
             "llm_tokens_per_second": _ratio(amounts.get("llm_tokens"), amounts.get("llm_seconds")),
-            **{name: amounts[name] for name in AMOUNTS if name in amounts},
         },
+        "amounts": {name: round(amount, 2) for name, amount in sorted(amounts.items())},
         "settings": totals["settings"],
     }
 
@@ -139,6 +136,17 @@ def read_judgement(path: Path) -> dict[str, dict[str, str]]:
             )
         found[row["id"]] = {"verdict": row["verdict"], "note": str(row.get("note") or "")}
     return found
+
+
+def _real_time_factors(amounts: Mapping[str, float]) -> dict[str, float]:
+    """Time per second of speech, below 1 faster than it plays: of each engine, of all speaking, and of the ASR."""
+    engines = [name.removeprefix("tts.seconds.") for name in amounts if name.startswith("tts.seconds.")]
+    spent = {engine: (amounts[f"tts.seconds.{engine}"], amounts[f"tts.audio_seconds.{engine}"]) for engine in engines}
+    if spent:
+        spent["tts"] = (sum(took for took, _ in spent.values()), sum(lasts for _, lasts in spent.values()))
+    if "asr.seconds" in amounts:
+        spent["asr"] = (amounts["asr.seconds"], amounts["asr.audio_seconds"])
+    return {name: took / lasts for name, (took, lasts) in spent.items() if lasts}
 
 
 def _counted(names: Any) -> dict[str, int]:

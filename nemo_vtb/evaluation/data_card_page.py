@@ -81,8 +81,9 @@ def _tiles(card: Mapping[str, Any]) -> str:
     if "kept" in cer:
         before = f" of {percent(cer['first']['mean'])} before the gate" if "first" in cer else ""
         tiles.append(tile("Character error rate", percent(cer["kept"]["mean"]), f"mean{before}", "fine"))
-    if (factor := speed["tts_real_time_factor"]) is not None:
-        tiles.append(tile("Real-time factor", f"{factor:.2f}", "of speaking; below 1 is faster than it plays", "fine"))
+    if factors := speed["real_time_factor"]:
+        each = "<br>".join(f"{escape(name)} {factor:.3f}" for name, factor in factors.items() if name != "tts")
+        tiles.append(tile("Real-time factor", f"{factors.get('tts', 0):.2f}", f"of speaking<br>{each}", "fine"))
     if (rate := speed["rows_per_second"]) is not None:
         tiles.append(
             tile("Rows per second", f"{rate:.2f}", f"all processes together took {duration(speed['seconds'])}", "fine")

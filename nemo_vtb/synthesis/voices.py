@@ -1,23 +1,18 @@
-"""Text-to-speech back ends behind one call: text, voice and speed in, samples out.
-
-Voices are named ``engine:voice``; ``VOICES`` lists those whose data installs from a package registry.
-"""
+"""Two light engines, and one call that speaks with any of the packaged English voices."""
 
 import subprocess
-from collections.abc import Callable
-from functools import lru_cache
 from shutil import which
 from tempfile import NamedTemporaryFile
+from zlib import crc32
 
 import numpy as np
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.synthesis.kokoro import ENGLISH_VOICES, KOKORO_SAMPLE_RATE, Kokoro
-
-# Text, voice and speed to float32 mono samples and their rate in Hz.
-Engine = Callable[[str, str, float], tuple[np.ndarray, int]]
+from nemo_vtb.synthesis.kokoro import ENGLISH_VOICES
+from nemo_vtb.synthesis.tts import open_engine
 
 FLITE_VOICES = ("slt", "rms", "awb", "kal16")
+# Those whose data installs from a package registry.
 VOICES = (
     "hibari:heart",
     *(f"flite:{voice}" for voice in FLITE_VOICES),
@@ -47,42 +42,58 @@ def speak(text: str, voice: str, speed: float = 1.0, pitch: float = 1.0, sample_
     import soxr
 
     engine, name = voice.split(":")
-    samples, rate = _ENGINES[engine]()(text, name, speed)
+    samples, rate = open_engine(engine).speak(text, name, "en", speed)
     return soxr.resample(samples, rate * pitch, sample_rate).astype(np.float32)
 
 
-@lru_cache
-def _hibari() -> Engine:
+class Hibari:
     """hibari-tts: one voice, over a hundred times faster than real time on one core."""
-    from hibari import Hibari
 
-    engine = Hibari()
-    return lambda text, voice, speed: (np.asarray(engine(text, speed=speed), dtype=np.float32).reshape(-1), 24_000)
+    has_speed = True
+
+    def __init__(self) -> None:
+        try:
+            import hibari
+        except ImportError as error:
+            raise VTBError("the voice hibari needs hibari-tts: pip install 'nemo-vtb[synth]'") from error
+        self._engine, self.version = hibari.Hibari(), f"hibari-tts {hibari.__version__}"
+        self._rate = hibari.SAMPLE_RATE
+
+    def voices(self, language: str) -> tuple[str, ...]:
+        """See Engine."""
+        return ("heart",) if language == "en" else ()
+
+    def speak(self, text: str, voice: str, language: str, speed: float) -> tuple[np.ndarray, int]:
+        """See Engine."""
+        # Its breath is drawn anew each time unless told otherwise.
+        samples = self._engine(text, speed=speed, seed=crc32(text.encode()))
+        return np.asarray(samples, dtype=np.float32).reshape(-1), self._rate
 
 
-@lru_cache
-def _flite() -> Engine:
+class Flite:
     """Debian's flite: three unit-selection voices and one diphone voice, fifty times faster than real time."""
-    if which("flite") is None:
-        raise VTBError("the flite voices need the program flite: install it with `apt-get install flite`")
 
-    def run(text: str, voice: str, speed: float) -> tuple[np.ndarray, int]:
+    has_speed = True
+
+    def __init__(self) -> None:
+        if which("flite") is None:
+            raise VTBError(
+                "the flite voices need the program flite: install it with `apt-get install flite`, "
+                "or leave flite out of voices"
+            )
+        about = subprocess.run(["flite", "--version"], capture_output=True, text=True).stdout
+        self.version = next((word for word in about.split() if word.startswith("flite-")), "flite")
+
+    def voices(self, language: str) -> tuple[str, ...]:
+        """See Engine."""
+        return FLITE_VOICES if language == "en" else ()
+
+    def speak(self, text: str, voice: str, language: str, speed: float) -> tuple[np.ndarray, int]:
+        """See Engine."""
         import soundfile
 
         with NamedTemporaryFile(suffix=".wav") as wave:
             stretch = f"duration_stretch={1 / speed:.3f}"
-            subprocess.run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", wave.name], check=True)
+            command = ["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", wave.name]
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
             return soundfile.read(wave.name, dtype="float32")
-
-    return run
-
-
-@lru_cache
-def _kokoro() -> Engine:
-    from nemo_vtb.assets import resolve
-
-    engine = Kokoro(resolve("kokoro-82m"), threads=1)
-    return lambda text, voice, speed: (engine(text, voice, speed), KOKORO_SAMPLE_RATE)
-
-
-_ENGINES: dict[str, Callable[[], Engine]] = {"hibari": _hibari, "flite": _flite, "kokoro": _kokoro}

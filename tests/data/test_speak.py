@@ -9,11 +9,12 @@ import pytest
 import soundfile
 
 from nemo_vtb.data.rows import BadRow, BadRows
-from nemo_vtb.data.speak import Speaker, SpeakRule
+from nemo_vtb.data.speak import Speaker
 from nemo_vtb.data.speech_bank import SpeechBank
 from nemo_vtb.data.turns import ClipRules
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.sentences import sentences
+from nemo_vtb.parts.spoken_spans import SpeakRule
 
 CORPUS = Path(__file__).parents[2] / "examples/corpora/spoken_commands"
 RULES = ClipRules("<|audio|>", 0.0, 30.0)

@@ -34,8 +34,10 @@ def make(folder: Path, clips: Sequence[SimpleNamespace]) -> None:
             shard.observe("cer.first", number / 30)
             if number < 20:
                 shard.observe("cer.kept", number / 60)
-            shard.count("tts_seconds", seconds / 2)
-            shard.count("audio_seconds", seconds)
+            shard.count("tts.seconds.slow", seconds / 2)
+            shard.count("tts.audio_seconds.slow", seconds)
+            shard.count("asr.seconds", seconds / 4)
+            shard.count("asr.audio_seconds", seconds)
 
     items = [Item(f"turn-{number:02d}", {"number": number}) for number in range(30)]
     run_job(Job("speech", items, lambda: maker, {"tts": "none"}, shard_size=10), folder)
@@ -57,8 +59,9 @@ def test_the_card_counts_what_stands_in_the_folder(folder: Path):
     assert card["drops"] == {"cer": {"count": 6, "share": 1.0}} and card["bad"] == {}
     assert card["cer"]["first"]["n"] == 24 and card["cer"]["kept"]["n"] == 16
     assert card["cer"]["kept"]["mean"] < card["cer"]["first"]["mean"]
-    assert card["speed"]["tts_real_time_factor"] == pytest.approx(0.5, abs=1e-3)
-    assert card["hours"] * 3600 == pytest.approx(card["speed"]["audio_seconds"], abs=1e-2)
+    factors = {"slow": 0.5, "tts": 0.5, "asr": 0.25}
+    assert card["speed"]["real_time_factor"] == pytest.approx(factors, abs=1e-3)
+    assert card["hours"] * 3600 == pytest.approx(card["amounts"]["tts.audio_seconds.slow"], abs=1e-2)
     assert card["settings"]["tts"] == "none" and card["judgement"] == {}
 
 
