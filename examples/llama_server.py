@@ -2,7 +2,7 @@
 
 pip install xllamacpp
 python examples/llama_server.py qwen2.5-coder-0.5b-instruct-gguf --threads 2 --parallel 4
-vtb synth qa llm.model=qwen2.5-coder-0.5b-instruct-gguf ...
+vtb synth text out=runs/replay llm.model=qwen2.5-coder-0.5b-instruct-gguf tokenizer=qwen2.5-coder-0.5b-instruct
 """
 
 import argparse

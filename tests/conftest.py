@@ -206,6 +206,27 @@ def slim_cfg(tiny_cfg: Callable[..., dict[str, Any]], tiny_whisper: Path) -> Cal
     return make
 
 
+@pytest.fixture(scope="session")
+def trained(slim_cfg: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A tiny model whose LoRA does something, and its checkpoint."""
+    import torch
+
+    from nemo_vtb import VoiceTextBlender
+    from nemo_vtb.strategies.checkpoint_io import AtomicCheckpointIO
+
+    torch.manual_seed(1)
+    cfg = slim_cfg()
+    model = VoiceTextBlender(cfg).eval()
+    for name, parameter in model.named_parameters():
+        if ".lora_B." in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    checkpoint = {"state_dict": model.state_dict(), "hyper_parameters": {"cfg": cfg}, "global_step": 5}
+    model.on_save_checkpoint(checkpoint)
+    path = tmp_path_factory.mktemp("trained") / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    return model, path
+
+
 @pytest.fixture
 def run_folder(tmp_path: Path, slim_cfg: Callable, clips: list[SimpleNamespace]) -> Path:
     """A folder with ``config.json``: a tiny model and a blend of text and speech."""

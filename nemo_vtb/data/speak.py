@@ -97,9 +97,10 @@ class Speaker:
 
     def _spans(self, text: str, split: list[tuple[int, int]], random: Random) -> list[_Span]:
         found = [self._by_voice(text[start:end]) for start, end in split]
+        ends = [self._ends(found, start) for start in range(len(split))]
         spans: list[_Span] = []
-        for start, end in self._rule.draw_runs(len(split), lambda start: self._ends(found, start), random):
-            voice = random.choice(sorted(self._ends(found, start)[end]))
+        for start, end in self._rule.draw_runs(len(split), ends.__getitem__, random):
+            voice = random.choice(sorted(ends[start][end]))
             spans.append(_Span(start, end, [random.choice(found[n][voice]) for n in range(start, end)]))
         return spans
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
 _KEYS = ("out", "seed", "threads", "device", "batch_size", "eval")
-_EVAL_KEYS = ("sets", "text", "bootstrap", "max_new_tokens", "max_text_drop", "judge")
+_EVAL_KEYS = ("sets", "text", "bootstrap", "max_new_tokens", "max_text_drop")
 
 
 def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
@@ -57,13 +57,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
     answers = ask(model, dataset, plan, settings["batch_size"])
     items = items_of(plan, answers)
     report: dict[str, Any] = {"seconds": 0.0, "checkpoint": _described(checkpoint, model)}
-    drawing = Drawing(section["bootstrap"], settings["seed"])
-    report |= sections(plan, answers, drawing)
-    questions = [item for item in items if item.asked.kind == "sqa" and not item.asked.probe]
-    if section.get("judge") and questions:
-        from nemo_vtb.evaluation.judge import judged
-
-        report["sqa"]["judge"] = judged(section["judge"], questions, drawing)
+    report |= sections(plan, answers, Drawing(section["bootstrap"], settings["seed"]))
     if section.get("max_text_drop") is not None:
         from nemo_vtb.evaluation.gate import check
 

@@ -1,31 +1,9 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def checkpoint(slim_cfg: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a tiny random model whose LoRA does something."""
-    import torch
-
-    from nemo_vtb import VoiceTextBlender
-    from nemo_vtb.strategies.checkpoint_io import AtomicCheckpointIO
-
-    torch.manual_seed(1)
-    cfg = slim_cfg()
-    model = VoiceTextBlender(cfg).eval()
-    for name, parameter in model.named_parameters():
-        if ".lora_B." in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    held = {"state_dict": model.state_dict(), "hyper_parameters": {"cfg": cfg}, "global_step": 5}
-    model.on_save_checkpoint(held)
-    path = tmp_path_factory.mktemp("tiny") / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint(held, path)
-    return path
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from nemo_vtb.cli import main
 
 
 @pytest.fixture
-def evaluated(tmp_path, tiny_sets, checkpoint):
+def evaluated(tmp_path, tiny_sets, trained):
     """Runs the command with overrides."""
 
     def run(*arguments, sections=tiny_sets):
         (tmp_path / "mine.yaml").write_text(OmegaConf.to_yaml({"out": str(tmp_path / "out"), "eval": sections}))
-        command = ["eval", str(checkpoint), "--config-name=mine", f"--config-dir={tmp_path}", *arguments]
+        command = ["eval", str(trained[1]), "--config-name=mine", f"--config-dir={tmp_path}", *arguments]
         return main(command), tmp_path / "out"
 
     return run

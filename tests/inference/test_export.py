@@ -13,28 +13,9 @@ from omegaconf import OmegaConf
 from scripts import launch
 
 from nemo_vtb.cli import main
-from nemo_vtb.strategies.checkpoint_io import AtomicCheckpointIO
 
 # Of logits in float32, whose size here is about 1: the same sums in another order.
 BOUND = 1e-4
-
-
-@pytest.fixture(scope="module")
-def trained(slim_cfg: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
-    """A model whose LoRA does something, and its checkpoint."""
-    from nemo_vtb import VoiceTextBlender
-
-    torch.manual_seed(1)
-    cfg = slim_cfg()
-    model = VoiceTextBlender(cfg).eval()
-    for name, parameter in model.named_parameters():
-        if ".lora_B." in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    checkpoint = {"state_dict": model.state_dict(), "hyper_parameters": {"cfg": cfg}, "global_step": 5}
-    model.on_save_checkpoint(checkpoint)
-    path = tmp_path_factory.mktemp("trained") / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
-    return model, path
 
 
 def exported(checkpoint: Path, form: str, folder: Path) -> Path:
