@@ -64,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     add_eval_arguments(command)
     _overridable(command, run_eval)
 
+    command = commands.add_parser("lm-eval", help="run tasks of EleutherAI's lm-eval on a checkpoint's LLM")
+    command.add_argument("checkpoint")
+    command.add_argument("--lora", default="auto", choices=["auto", "on", "gated", "off"], help="auto: as for any text")
+    command.add_argument("--lora-scale", type=float, default=1.0, help="how much of LoRA acts where it is on")
+    command.epilog = "Everything else goes to lm_eval: --tasks, --apply_chat_template, --limit, --include_path, ..."
+    _overridable(command, _lm_eval)
+
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
     command.add_argument("checkpoint")
     command.add_argument("--device", default="cpu")
@@ -118,6 +125,15 @@ def _preview(args: argparse.Namespace) -> int:
 
     for line in preview(compose(args.config_name, args.overrides, args.config_dir), args.kind, args.count):
         print(line)
+    return 0
+
+
+def _lm_eval(args: argparse.Namespace) -> int:
+    try:
+        from nemo_vtb.evaluation.lm_eval_adapter import run_harness
+    except ModuleNotFoundError as error:
+        raise VTBError(f"vtb lm-eval needs {error.name}: pip install 'nemo-vtb[lm-eval]'") from error
+    run_harness(args.checkpoint, args.lora, args.lora_scale, args.overrides)
     return 0
 
 
