@@ -9,8 +9,14 @@ from nemo_vtb.data.cli import run as run_data
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.eval_cli import add_arguments as add_eval_arguments
 from nemo_vtb.evaluation.eval_cli import run as run_eval
+from nemo_vtb.evaluation.judge_cli import add_arguments as add_judge_arguments
+from nemo_vtb.evaluation.judge_cli import run as run_judge
+from nemo_vtb.inference.export_cli import add_arguments as add_export_arguments
+from nemo_vtb.inference.export_cli import run as run_export
 from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
 from nemo_vtb.launch.slurm import run as run_slurm
+from nemo_vtb.study.cli import add_arguments as add_study_arguments
+from nemo_vtb.study.cli import run as run_study
 from nemo_vtb.synthesis.cli import add_arguments as add_synth_arguments
 from nemo_vtb.synthesis.cli import run as run_synth
 
@@ -64,6 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     add_eval_arguments(command)
     _overridable(command, run_eval)
 
+    command = commands.add_parser("judge", help="see how far a judge LLM agrees with answers labelled by hand")
+    add_judge_arguments(command)
+    _overridable(command, run_judge)
+
+    command = commands.add_parser("study", help="train and measure the arms of a study; the same line resumes it")
+    add_study_arguments(command)
+    _overridable(command, run_study)
+
     command = commands.add_parser("lm-eval", help="run tasks of EleutherAI's lm-eval on a checkpoint's LLM")
     command.add_argument("checkpoint")
     command.add_argument("--lora", default="auto", choices=["auto", "on", "gated", "off"], help="auto: as for any text")
@@ -78,14 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--lora-scale", type=float, default=1.0, help="how much of LoRA acts; 0: the untouched LLM")
     command.set_defaults(run=_chat)
 
-    command = commands.add_parser(
-        "export", help="write a checkpoint as safetensors: for NeMo and vLLM, merged, or PEFT"
-    )
-    command.add_argument("checkpoint")
-    command.add_argument("--to", required=True, choices=["hf", "adapter", "merged"])
-    command.add_argument("--out", required=True, help="folder")
-    command.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16", "float16"])
-    command.set_defaults(run=_export)
+    command = commands.add_parser("export", help="write a checkpoint as safetensors: whole, merged, PEFT or slim")
+    add_export_arguments(command)
+    _overridable(command, run_export)
 
     command = commands.add_parser("doctor", help="check versions, the Hydra plugin and, optionally, a launcher file")
     command.add_argument("--launcher", help="a NeMo launcher script to check")
@@ -141,15 +150,6 @@ def _chat(args: argparse.Namespace) -> int:
     from nemo_vtb.inference.chat import ChatSession, run_console
 
     run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system, args.lora_scale))
-    return 0
-
-
-def _export(args: argparse.Namespace) -> int:
-    from nemo_vtb.inference.export import export
-
-    for note in export(args.checkpoint, args.to, args.out, args.dtype):
-        print(f"note: {note}", file=sys.stderr)
-    print(args.out)
     return 0
 
 

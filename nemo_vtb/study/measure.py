@@ -1,0 +1,135 @@
+"""What an arm can do: everything is asked once, and a row is kept for every answer with the sums its score is made of.
+
+``vtb eval`` asks a checkpoint with LoRA and without. In a study the side without is the same LLM in every arm, so it is
+asked once, and in writing only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lhotse.utils import fastcopy
+from nemo.collections.common.data.lhotse.text_adapters import TextTurn
+from tqdm import tqdm
+
+from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.data.sources import Reading
+from nemo_vtb.errors import VTBError
+from nemo_vtb.evaluation.answers import Task, answer_tasks
+from nemo_vtb.evaluation.eval_items import Item, measures
+from nemo_vtb.evaluation.eval_sets import Plan, Questions, Scripts, read_plan
+from nemo_vtb.evaluation.multiturn import Script, run_scripts
+from nemo_vtb.evaluation.retention import text_likelihoods
+
+if TYPE_CHECKING:
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+# The score of a kind whose sums are an amount and what it is out of.
+SCORES = {"asr": "wer", "sqa": "em", "mixed": "accuracy", "text": "accuracy"}
+
+
+class Asking:
+    """A model and what it is asked.
+
+    Args:
+        model: In evaluation mode.
+        section: As in ``conf/study/measure.yaml``.
+
+    Raises:
+        VTBError: If a set cannot be read, or has a kind that a study does not measure.
+    """
+
+    def __init__(self, model: "VoiceTextBlender", section: Mapping[str, Any]) -> None:
+        self.model = model
+        self.plan = read_plan(section["eval"], Reading(model.audio_locator_tag, model.token_equivalent_duration))
+        self._dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
+        self._batch_size = section.get("batch_size", 32)
+        for part in self.plan.questions:
+            if part.kind not in SCORES or part.probe:
+                raise VTBError(f"measure.eval.sets.{part.name}: a study measures {', '.join(SCORES)} and multiturn")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All answers of the model as it is."""
+        return [*self.answers(self.plan), *self.likelihoods()]
+
+    def answers(self, plan: Plan) -> Iterator[dict[str, Any]]:
+        """Yields a row for each prompt and each conversation.
+
+        It has ``set``, ``kind``, ``form``, ``id``, ``reference`` and ``said``. A prompt has ``score``, the sums of its
+        measure (words wrong and words, or right and 1); a conversation has ``right``, a mark or null for each turn.
+        """
+        with tqdm(total=plan.answers, unit="answer", smoothing=0.05) as bar:
+            for part in plan.questions:
+                bar.set_description(f"{part.name} {part.form}".rstrip())
+                said = self._answered(part.tasks, part.max_new_tokens, bar)
+                yield from (_prompt_row(part, task, answer) for task, answer in zip(part.tasks, said, strict=True))
+            for talk in plan.scripts:
+                bar.set_description(talk.name)
+                yield from self._conversations(talk, bar)
+
+    def likelihoods(self) -> Iterator[dict[str, Any]]:
+        """Yields a row for each held-out chat: ``tokens``, and their nats ``tuned``, ``base`` and of ``kl``."""
+        for name, chats in self.plan.chats.items():
+            with tqdm(total=len(chats), unit="chat", desc=name) as bar:
+                sums = text_likelihoods(self.model, self._dataset, chats, bar=bar).tolist()
+            for chat, row in zip(chats, sums, strict=True):
+                numbers = dict(zip(("tokens", "tuned", "base", "kl"), row, strict=True))
+                yield {"set": name, "kind": "likelihood", "form": "", "id": chat.id, **numbers}
+
+    def _conversations(self, talk: Scripts, bar: Any) -> Iterator[dict[str, Any]]:
+        said = run_scripts(talk.scripts, lambda tasks: self._answered(tasks, talk.max_new_tokens, bar))
+        for script, answers in zip(talk.scripts, said, strict=True):
+            written = not script.conversation.list_cuts()
+            yield {
+                "set": talk.name,
+                "kind": "multiturn",
+                "form": "text" if written else "",
+                "id": script.conversation.id,
+                "reference": [script.conversation.turns[place].value for place in script.answers],
+                "said": answers,
+                "right": script.right(answers),
+            }
+
+    def _answered(self, tasks: Sequence[Task], limit: int, bar: Any) -> list[str]:
+        # A batch is padded to its longest prompt, and those without audio are sorted by nothing else.
+        order = sorted(range(len(tasks)), key=lambda place: _letters(tasks[place]))
+        said = answer_tasks(
+            self.model, self._dataset, [tasks[place] for place in order], limit, self._batch_size, bar=bar
+        )
+        placed = dict(zip(order, said, strict=True))
+        return [placed[place] for place in range(len(tasks))]
+
+
+def written_rows(asking: Asking) -> list[dict[str, Any]]:
+    """What the untouched LLM answers where nothing is spoken: text suites, mixed prompts and conversations in writing.
+
+    Args:
+        asking: With any arm's model; its LoRA is switched off.
+    """
+    plain = [part for part in asking.plan.questions if "text" in (part.kind, part.form)]
+    scripts = [
+        Scripts(talk.name, [_in_writing(script) for script in talk.scripts], talk.max_new_tokens)
+        for talk in asking.plan.scripts
+    ]
+    with asking.model.backbone.without_lora():
+        return list(asking.answers(Plan(plain, scripts, {})))
+
+
+def _prompt_row(part: Questions, task: Task, answer: str) -> dict[str, Any]:
+    item = Item(part, task, {"tuned": answer})
+    sums, _ = measures([item], "tuned")[SCORES[part.kind]]
+    about = {"set": part.name, "kind": part.kind, "form": part.form, "id": item.id}
+    return {**about, "reference": task.reference, "said": answer, "score": sums.items[0].tolist()}
+
+
+def _in_writing(script: Script) -> Script:
+    """The same conversation with the transcript in the place of each clip."""
+    conversation = script.conversation
+    for turn in conversation.turns:
+        if hasattr(turn, "cut") and not turn.text:
+            raise VTBError(f"{conversation.id}: a clip without its transcript (text) cannot be asked in writing")
+    turns = [TextTurn(value=t.text, role=t.role) if hasattr(t, "cut") else t for t in conversation.turns]
+    return Script(fastcopy(conversation, turns=turns), script.checks, script.group)
+
+
+def _letters(task: Task) -> int:
+    return sum(len(turn.value) for turn in task.conversation.turns if not hasattr(turn, "cut"))

@@ -1,0 +1,88 @@
+"""``python -m nemo_vtb.study.worker FOLDER THREADS``: one run of a study, alone in its process."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.synthesis.shard import write_rows, write_text
+
+CHECKPOINT = "last.ckpt"
+UNTOUCHED = "untouched.jsonl"
+
+
+def main(folder: Path, threads: int) -> int:
+    """Trains unless that is done, measures, and writes ``arm.json``, which says that the run is finished.
+
+    An error a user can mend is printed without a traceback.
+    """
+    Thread(target=_end_with_parent, daemon=True).start()
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    try:
+        if not (folder / "train.json").exists():
+            train(settings["training"], folder, threads)
+        began = time.monotonic()
+        measure(settings["measure"], folder, threads)
+    except VTBError as error:
+        print(f"vtb: {error}", file=sys.stderr)
+        return 2
+    trained = json.loads((folder / "train.json").read_text(encoding="utf-8"))["seconds"]
+    seconds = {"train": trained, "measure": round(time.monotonic() - began, 1)}
+    write_text(folder / "arm.json", json.dumps({"seconds": seconds, "threads": threads}) + "\n")
+    return 0
+
+
+def train(training: dict[str, Any], folder: Path, threads: int) -> None:
+    """Trains, keeps the trained weights and what the training took; ``train.json`` comes last."""
+    from omegaconf import OmegaConf
+
+    from nemo_vtb.callbacks.progress import KindProgress
+    from nemo_vtb.callbacks.shares import RealisedShares
+    from nemo_vtb.training import build
+
+    began = time.monotonic()
+    progress, shares = KindProgress(), RealisedShares()
+    cfg = OmegaConf.create({**training, "threads": threads})
+    trainer, model, datamodule = build(cfg, [progress, shares])
+    trainer.fit(model, datamodule)
+    trainer.save_checkpoint(folder / CHECKPOINT, weights_only=True)
+    about = {
+        "seconds": round(time.monotonic() - began, 1),
+        "steps": trainer.global_step,
+        "blend": {kind: dict(count) for kind, count in shares.counts.items()},
+        "realised_share": shares.shares(cfg.data.train_ds.blend.get("unit", "supervised_tokens")),
+        "padding_share": shares.padding_share,
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "history": progress.train,
+    }
+    write_text(folder / "train.json", json.dumps(about) + "\n")
+
+
+def measure(section: dict[str, Any], folder: Path, threads: int) -> None:
+    """Asks everything and writes ``answers.jsonl``; the untouched LLM's own stand beside the arms, once for all."""
+    import torch
+
+    from nemo_vtb.models.checkpoint import load_checkpoint
+    from nemo_vtb.study.measure import Asking, written_rows
+
+    torch.set_num_threads(threads)
+    model = load_checkpoint(folder / CHECKPOINT, section.get("device", "cpu")).float()
+    asking = Asking(model, section)
+    untouched = folder.parents[2] / UNTOUCHED
+    if not untouched.exists():
+        write_rows(untouched, written_rows(asking))
+    write_rows(folder / "answers.jsonl", asking.rows())
+
+
+def _end_with_parent() -> None:
+    """Waits for the parent's end of the pipe to be closed: it has ended."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
