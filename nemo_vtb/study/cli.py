@@ -1,6 +1,8 @@
 """``vtb study``: the arms of a study trained and measured, then compared in a table, a page and plots."""
 
 import argparse
+import shlex
+import sys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -10,12 +12,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs what is missing of this part and, once all of it is there, compares."""
+    """Runs what is missing of this part and, once all of every part is there, compares."""
+    from nemo_vtb.study.claims import check_claims
+    from nemo_vtb.study.compare import compare
     from nemo_vtb.study.plan import read_study
     from nemo_vtb.study.run import run_study
+    from nemo_vtb.study.table import table_lines
     from nemo_vtb.training import compose
 
     study = read_study(compose(args.config_name, args.overrides, args.config_dir), args.config_dir)
+    check_claims(study.claims, list(study.arms))
     if not run_study(study):
-        print(f"{sum(run.done for run in study.runs)} of {len(study.runs)} runs are in {study.out}")
+        done = sum(run.done for run in study.runs)
+        print(f"{done} of {len(study.runs)} runs are in {study.out}; whoever finishes the last one compares")
+        return 0
+    report = compare(study, f"vtb {shlex.join(sys.argv[1:])}")
+    print("\n".join(table_lines(report)))
+    print(f"\n{study.out / 'study.html'}")
     return 0

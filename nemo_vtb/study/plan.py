@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nemo_vtb.config import check_keys
-from nemo_vtb.data.formats import locate
 from nemo_vtb.errors import VTBError
+from nemo_vtb.study.settings import settings_of
 from nemo_vtb.training import compose
 
 _KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common", "arms", "claims", "measure")
 _ARM_KEYS = ("title", "text_share", "overrides", "seeds")
 _MEASURE_KEYS = ("seed", "device", "batch_size", "eval")
-# The keys of a config that name files.
-_FILE_KEYS = ("manifest_filepath", "path")
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
                 overrides = [*common, *arm.overrides]
                 overrides += [*_text_share(plain["train"], overrides, arm, name, config_dir), f"seed={seed}"]
                 training = compose(plain["train"], overrides, config_dir)
-                settings = _settings(training, plain["measure"])
+                settings = settings_of(training, plain["measure"])
                 runs.append(Run(name, seed, out / "arms" / name / f"seed{seed}", overrides, settings))
     return Study(
         out=out,
@@ -195,28 +192,3 @@ def _text_share(train: str, overrides: Sequence[str], arm: Arm, name: str, confi
     others = sum(float(section.share) for kind, section in kinds.items() if kind != "text")
     share = others * arm.text_share / (1 - arm.text_share)
     return [f"data.train_ds.blend.kinds.text.share={share:.8g}"]
-
-
-def _settings(training: DictConfig, measure: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        plain: Any = OmegaConf.to_container(training, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise VTBError(f"vtb study: {error}") from error
-    plain.pop("held_out", None)
-    plain.pop("threads", None)
-    return {"training": plain, "measure": measure, "files": _files([plain["data"].get("train_ds"), measure])}
-
-
-def _files(value: Any) -> dict[str, str]:
-    """SHA-256 of the data files a config names, by what they are called there."""
-    found: dict[str, str] = {}
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key in _FILE_KEYS and isinstance(item, str) and locate(item).is_file():
-                found[item] = sha256(locate(item).read_bytes()).hexdigest()
-            else:
-                found |= _files(item)
-    elif isinstance(value, list):
-        for item in value:
-            found |= _files(item)
-    return found

@@ -4,16 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.study.plan import Run, Study
+from nemo_vtb.study.settings import differing
 from nemo_vtb.study.worker import CHECKPOINT
 from nemo_vtb.synthesis.shard import write_text
-
-# Keys of the training config that decide where things are kept, not what is learnt.
-_PLACES = ("training.model.encoder_cache",)
 
 
 def run_study(study: Study) -> bool:
@@ -26,7 +22,9 @@ def run_study(study: Study) -> bool:
         VTBError: If the folder holds runs of other settings, or a run failed; finished runs stay.
     """
     for run in study.runs:
-        _agree(study, run)
+        # Before it is trained, a run may still become another.
+        if (run.folder / "train.json").exists() and (how := differing(run.folder / "settings.json", run.settings)):
+            raise VTBError(f"{study.out} holds {run.name}, made {how}, or name another folder with out=FOLDER")
     for run in study.mine:
         if not run.done:
             _run(study, run)
@@ -50,35 +48,6 @@ def _run(study: Study, run: Run) -> None:
         raise VTBError(f"{run.name} {said}. Finished runs are kept: the same command goes on from here")
     if not study.keep_checkpoints:
         (run.folder / CHECKPOINT).unlink(missing_ok=True)
-
-
-def _agree(study: Study, run: Run) -> None:
-    path = run.folder / "settings.json"
-    if not path.exists():
-        return
-    there, now = _flat(json.loads(path.read_text(encoding="utf-8"))), _flat(json.loads(json.dumps(run.settings)))
-    if not run.done and not (run.folder / "train.json").exists():
-        return
-    for key in {**there, **now}:
-        if there.get(key) == now.get(key) or key.startswith(_PLACES):
-            continue
-        if key.startswith("files."):
-            what = f"with another {key.removeprefix('files.')} than is there now: restore the file"
-        else:
-            what = f"with {key}={there.get(key)!r}, and now it is {now.get(key)!r}: take the old value"
-        raise VTBError(f"{study.out} holds the arm {run.name} made {what}, or name another folder with out=FOLDER")
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested mappings and lists as one mapping of dotted names."""
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if not isinstance(value, Mapping) or not value:
-        return {name: value}
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        found |= _flat(item, f"{name}.{key}" if name else str(key))
-    return found
 
 
 def _said(run: Run) -> str:

@@ -1,15 +1,121 @@
-"""``vtb study`` from the command line: two arms, two steps, everything real and tiny."""
+"""``vtb study`` from the command line: two arms of one step, killed in the middle and started again."""
 
 import json
-from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from html_page import Page
+from omegaconf import OmegaConf
+
+from nemo_vtb.cli import main
+from nemo_vtb.errors import VTBError
+from nemo_vtb.study.plan import read_study
+from nemo_vtb.training import compose
 
 
-def test_a_study_trains_and_measures_every_arm(tiny_study, run_folder: Path):
-    assert tiny_study() == 0
-    folder = run_folder / "out" / "arms"
-    made = sorted(str(path.parent.relative_to(folder)) for path in folder.glob("*/*/arm.json"))
-    assert made == ["joint/seed0", "joint/seed1", "speech_only/seed0"]
-    trained = {name: json.loads((folder / name / "train.json").read_text()) for name in made}
+def _composed(tiny_study: list[str], *overrides: str):
+    name, folder = (argument.partition("=")[2] for argument in tiny_study[1:])
+    return read_study(compose(name, list(overrides), folder), folder)
+
+
+def test_a_killed_study_goes_on_without_its_finished_arm(finished: SimpleNamespace):
+    assert all(path.stat().st_mtime_ns == before for path, before in finished.kept.items())
+    assert "joint, seed 0" not in finished.said and "[2 of 2] speech_only, seed 0: trained in" in finished.said
+    trained = {
+        arm: json.loads((finished.out / "arms" / arm / "seed0" / "train.json").read_text())
+        for arm in ("joint", "speech_only")
+    }
     assert {about["steps"] for about in trained.values()} == {1}
-    assert set(trained["joint/seed0"]["realised_share"]) == {"asr", "text"}
-    assert set(trained["speech_only/seed0"]["realised_share"]) == {"asr"}
+    assert set(trained["joint"]["realised_share"]) == {"asr", "text"}
+    assert set(trained["speech_only"]["realised_share"]) == {"asr"}
+    assert not list(finished.out.glob("arms/*/*/last.ckpt")), "keep_checkpoints is false"
+
+
+def test_a_finished_study_is_compared(finished: SimpleNamespace):
+    report = json.loads((finished.out / "study.json").read_text())
+    scores = report["arms"]["joint"]["scores"]
+    measures = {"wer", "sqa", "mixed_text", "mixed_half", "mixed_speech", "gap", "multiturn", "multiturn_later", "text"}
+    assert set(scores) == measures | {"kl", "speech"}
+    assert set(report["untouched"]["scores"]) == {"mixed_text", "multiturn", "multiturn_later", "text"}
+    assert scores["wer"]["n"] == 2 and scores["kl"]["value"] > 0 and len(scores["kl"]["seeds"]) == 1
+    assert [claim["verdict"] for claim in report["claims"]] == ["not shown", "shown", "not testable at this size"]
+    assert report["environment"]["command"].startswith("vtb study")
+    assert (finished.out / "study.png").read_bytes().startswith(b"\x89PNG")
+    assert "| one joint stage | 1 |" in (finished.out / "study.md").read_text()
+    page = Page((finished.out / "study.html").read_text(encoding="utf-8"))
+    assert "There are no others." in page.text and len(page.all("svg")) == 2
+    assert "of 3 claims, 1 shown, 1 not shown and 1 not testable at this size" in page.text
+
+
+def test_a_folder_made_with_other_settings_or_data_is_refused(finished: SimpleNamespace, tiny_study, capsys):
+    assert main([*tiny_study, "common=['model.optimizer.lr=2e-2']"]) == 2
+    said = capsys.readouterr().err
+    assert "training.model.optimizer.lr=0.01, and now it is 0.02" in said and "out=FOLDER" in said
+    assert main([*tiny_study, "measure.eval.max_new_tokens=5"]) == 2
+    assert "measure.eval.max_new_tokens=4" in capsys.readouterr().err
+    suite = finished.out.parent / "suite.jsonl"
+    before = suite.read_text()
+    suite.write_text(before.replace("Say hi.", "Say hello."))
+    assert main(tiny_study) == 2
+    assert f"with another {suite}" in capsys.readouterr().err
+    suite.write_text(before)
+    # An arm more is no other setting of those that are there.
+    assert main([*tiny_study, "+arms.more={text_share: 0.2}", "only=[joint]"]) == 0
+    assert "2 of 3 runs" in capsys.readouterr().out
+
+
+def test_parts_share_the_runs_and_first_seeds_come_first(tiny_study):
+    seeds = "arms.joint.seeds=[0,1,2]"
+    parts = [_composed(tiny_study, f"+{seeds}", f"part={number}/2").mine for number in range(2)]
+    assert [[run.name for run in part] for part in parts] == [
+        ["joint, seed 0", "joint, seed 1"],
+        ["speech_only, seed 0", "joint, seed 2"],
+    ]
+    (only,) = _composed(tiny_study, "only=[speech_only]").mine
+    assert only.arm == "speech_only" and only.settings["training"]["seed"] == 0
+
+
+def test_a_share_of_text_leaves_the_others_in_proportion():
+    study = read_study(compose("study/quickstart", ["out=unused"]))
+    by_arm = {run.arm: run.settings["training"] for run in study.runs}
+    assert len({training["trainer"]["max_steps"] for training in by_arm.values()}) == 1
+    for arm, training in by_arm.items():
+        train_ds = training["data"]["train_ds"]
+        shares = {kind: section["share"] for kind, section in train_ds["blend"]["kinds"].items()}
+        share = shares.pop("text", 0) / (sum(shares.values()) + shares.get("text", 0) or 1)
+        wanted = study.arms[arm].text_share
+        assert share * (1 - wanted) == pytest.approx(wanted, abs=1e-6)
+        assert train_ds["batch_tokens"] == 1536 and shares == {"asr": 0.4, "ast": 0.1, "sqa": 0.1, "mixed": 0.25}
+    assert "lora" not in by_arm["frozen"]["model"] and by_arm["joint"]["model"]["lora"]["r"] == 32
+    assert by_arm["joint_gate"]["model"]["text_lora"] == "audio_gated"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+arm=1", "config.arm"),
+        ("+arms.joint.seed=1", "arms.joint.seed"),
+        ("+arms.joint.seeds=[]", "arms.joint.seeds is []"),
+        ("+arms.joint.seeds=[1,1]", "names a seed twice"),
+        ("arms.joint.text_share=1", "arms.joint.text_share is 1"),
+        ("only=[join]", "only=join"),
+        ("part=2/2", "part=2/2"),
+        ("threads=0", "threads=0"),
+        ("train=nothing", "nothing"),
+        ("~measure", "missing config key measure"),
+        ("common=['model.optimizer.rate=1']", "model.optimizer.rate"),
+    ],
+)
+def test_what_is_no_study_is_said(tiny_study, override, message):
+    with pytest.raises(VTBError, match=message.replace("[", r"\[")):
+        _composed(tiny_study, override)
+
+
+def test_a_claim_that_cannot_be_judged_is_said_before_anything_runs(tiny_study, tmp_path, capsys):
+    folder = tiny_study[2].partition("=")[2]
+    cfg = OmegaConf.load(f"{folder}/tiny_study.yaml")
+    cfg.claims[0].evidence[0].arm = "join"
+    (tmp_path / "tiny_study.yaml").write_text(OmegaConf.to_yaml(cfg))
+    (tmp_path / "tiny_train.yaml").write_text(OmegaConf.to_yaml(OmegaConf.load(f"{folder}/tiny_train.yaml")))
+    assert main(["study", "--config-name=tiny_study", f"--config-dir={tmp_path}"]) == 2
+    assert "claims.0.evidence.0 names the arm 'join'" in capsys.readouterr().err

@@ -1,0 +1,61 @@
+"""Claims as rules on the scores of a study, with a verdict that code gives.
+
+A claim is shown if every piece of its evidence holds; if one does not, it is not shown. It is not testable where the
+config says so, or where what it needs is not there: what the LLM cannot do in writing, listening cannot bring out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nemo_vtb.config import check_keys
+from nemo_vtb.errors import VTBError
+from nemo_vtb.study.evidence import Evidence, Facts, check_rule, evidence
+from nemo_vtb.study.scores import UNTOUCHED
+
+SHOWN, NOT_SHOWN, NOT_TESTABLE = "shown", "not shown", "not testable at this size"
+_CLAIM_KEYS = ("title", "evidence", "needs", "not_testable")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a claim."""
+
+    title: str
+    verdict: str
+    evidence: Sequence[Evidence]
+    why: str = ""
+
+
+def check_claims(claims: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> None:
+    """Refuses claims that could not be judged, before anything runs.
+
+    Raises:
+        VTBError: Names the key.
+    """
+    for place, claim in enumerate(claims):
+        where = f"claims.{place}"
+        check_keys(claim, _CLAIM_KEYS, where)
+        if "title" not in claim or ("evidence" in claim) == ("not_testable" in claim):
+            raise VTBError(f"{where} needs a title, and either evidence or the reason why it is not_testable")
+        for part in ("evidence", "needs"):
+            for number, rule in enumerate(claim.get(part) or []):
+                check_rule(rule, f"{where}.{part}.{number}", (*arms, UNTOUCHED))
+
+
+def judge(claim: Mapping[str, Any], facts: Facts) -> Verdict:
+    """Judges a claim.
+
+    Args:
+        claim: ``title``, and either ``not_testable`` (why) or ``evidence``, a list of rules; see
+            ``nemo_vtb.study.evidence.evidence``. ``needs`` lists rules without which the claim cannot be tested.
+        facts: What was measured.
+    """
+    if "not_testable" in claim:
+        return Verdict(claim["title"], NOT_TESTABLE, (), claim["not_testable"])
+    needs = [evidence(rule, facts) for rule in claim.get("needs") or []]
+    found = [evidence(rule, facts) for rule in claim["evidence"]]
+    if missing := [part for part in needs if not part.holds]:
+        return Verdict(claim["title"], NOT_TESTABLE, found, missing[0].said)
+    holds = all(part.holds for part in found)
+    return Verdict(claim["title"], SHOWN if holds else NOT_SHOWN, [*found, *needs])

@@ -1,0 +1,152 @@
+"""The pictures of a study: speech skill against kept text, and what the share of text changes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.evaluation.page_charts import STAND_IN, svg_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Palette = Mapping[str, str]
+
+# The light colours of page.css, for a picture that stands alone.
+_LIGHT = {
+    "--ink": "#16191d",
+    "--quiet": "#5a626b",
+    "--line": "#dfe3e7",
+    "--kind-text": "#6b7580",
+    "--kind-asr": "#2166c4",
+    "--kind-ast": "#12866a",
+    "--kind-sqa": "#c0730a",
+    "--kind-mixed": "#8a3ea8",
+}
+_COLOURS = ("--kind-mixed", "--kind-asr", "--kind-text", "--kind-ast", "--kind-sqa", "--ink", "--quiet")
+_MARKERS = "os^DvPX*"
+_DOTS_PER_INCH = 160
+
+
+def draw_skills(axes: "Axes", report: Mapping[str, Any], palette: Palette) -> None:
+    """One point per arm: how well it hears, and how much of the LLM's text is left."""
+    for place, arm in enumerate(report["arms"].values()):
+        x, y = (arm["scores"].get(name) for name in ("speech", "text"))
+        if x is None or y is None:
+            continue
+        *_, lines = axes.errorbar(
+            100 * x["value"],
+            100 * y["value"],
+            xerr=_reach(x),
+            yerr=_reach(y),
+            color=palette[_COLOURS[place % len(_COLOURS)]],
+            marker=_MARKERS[place % len(_MARKERS)],
+            markersize=5,
+            linewidth=0.9,
+            label=arm["title"],
+        )
+        for line in lines:
+            line.set_alpha(0.4)
+    if (untouched := report["untouched"]["scores"].get("text")) is not None:
+        axes.axhline(100 * untouched["value"], color=palette["--quiet"], linestyle="--", linewidth=1)
+        axes.annotate(
+            "untouched LLM",
+            (0, 100 * untouched["value"]),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 3),
+            textcoords="offset points",
+            fontsize=7.5,
+        )
+    axes.set_xlabel("speech skill (%)")
+    axes.set_ylabel("text suites right (%)")
+    axes.margins(0.08)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handlelength=1.2, columnspacing=1.0)
+
+
+def draw_shares(axes: "Axes", report: Mapping[str, Any], palette: Palette) -> None:
+    """Speech skill, kept text and divergence over the share of text, of arms that differ in nothing else."""
+    arms = share_arms(report)
+    right = axes.twinx()
+    right.patch.set_visible(False)
+    right.grid(visible=False)
+    handles = []
+    for name, title, colour, on, style in (
+        ("text", "text suites", "--kind-text", axes, "-"),
+        ("speech", "speech skill", "--kind-asr", axes, "-"),
+        ("kl", "KL to the untouched LLM (right)", "--kind-sqa", right, "--"),
+    ):
+        points = [(100 * arm["text_share"], arm["scores"][name]) for arm in arms if name in arm["scores"]]
+        if points:
+            scale = 1 if name == "kl" else 100
+            shares, scores = zip(*points, strict=True)
+            reach = [[scale * max(0.0, end(score)) for score in scores] for end in (_below, _above)]
+            values = [scale * score["value"] for score in scores]
+            drawing: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.5, "linestyle": style}
+            handles.append(on.errorbar(shares, values, yerr=reach, color=palette[colour], label=title, **drawing))
+    axes.set_xlabel("share of text in training (% of supervised tokens)")
+    axes.set_ylabel("right (%)")
+    axes.set_ylim(0, 100)
+    right.set_ylabel("KL (nats per token)")
+    right.set_ylim(bottom=0)
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handlelength=1.6)
+
+
+def share_arms(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The arms that differ in their share of text alone, by that share."""
+    plain = [arm for arm in report["arms"].values() if arm["plain"] and arm["text_share"] is not None]
+    return sorted(plain, key=lambda arm: arm["text_share"])
+
+
+def skills_chart(report: Mapping[str, Any]) -> str:
+    """``draw_skills`` as an SVG for the page."""
+    label = "Speech skill against text suites of every arm"
+    return svg_of("skills", label, lambda axes: draw_skills(axes, report, STAND_IN), (4.6, 3.9))
+
+
+def shares_chart(report: Mapping[str, Any]) -> str:
+    """``draw_shares`` as an SVG for the page."""
+    label = "Speech skill, text suites and divergence over the share of text"
+    return svg_of("shares", label, lambda axes: draw_shares(axes, report, STAND_IN), (4.6, 3.9))
+
+
+def write_picture(report: Mapping[str, Any], path: Path) -> None:
+    """Writes both side by side, for a README.
+
+    Raises:
+        VTBError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise VTBError("the study's plots need matplotlib; run: pip install 'nemo-vtb[eval]'") from error
+    style = {
+        "font.size": 9,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": _LIGHT["--line"],
+        "axes.spines.top": False,
+        "legend.frameon": False,
+    }
+    both = len(share_arms(report)) > 1
+    with rc_context(cast(Any, style)):
+        figure = Figure(figsize=(10.4 if both else 5.2, 4.4), layout="constrained", facecolor="white")
+        draw_skills(figure.add_subplot(1, 1 + both, 1), report, _LIGHT)
+        if both:
+            draw_shares(figure.add_subplot(1, 2, 2), report, _LIGHT)
+        partial = path.with_name(f".{path.name}")
+        figure.savefig(partial, format="png", dpi=_DOTS_PER_INCH)
+    partial.replace(path)
+
+
+def _below(score: Mapping[str, Any]) -> float:
+    return score["value"] - score["low"]
+
+
+def _above(score: Mapping[str, Any]) -> float:
+    return score["high"] - score["value"]
+
+
+def _reach(score: Mapping[str, Any]) -> list[list[float]]:
+    """Lengths of an error bar in percent, to both sides."""
+    return [[100 * max(0.0, _below(score))], [100 * max(0.0, _above(score))]]

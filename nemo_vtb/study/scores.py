@@ -1,0 +1,130 @@
+"""From the answers of a study's runs to the scores of its arms."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.evaluation.bootstrap import Drawing
+from nemo_vtb.evaluation.metrics import squad_normalise
+from nemo_vtb.study.sampled import Sampled, complement, less, mean, sampled
+
+# Rows of answers.jsonl.
+Answers = Sequence[Mapping[str, Any]]
+# Scores by arm and measure.
+Scores = Mapping[str, Mapping[str, Sampled]]
+# The arm that is the LLM before any training, asked in writing.
+UNTOUCHED = "untouched"
+_Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is measured.
+
+    Attributes:
+        title: In words.
+        unit: ``percent`` or ``nats``.
+        lower_is_better: Whether it is an error or a cost.
+    """
+
+    title: str
+    unit: str = "percent"
+    lower_is_better: bool = False
+
+
+MEASURES = {
+    "speech": Measure("speech skill"),
+    "wer": Measure("word error rate", lower_is_better=True),
+    "sqa": Measure("questions about speech"),
+    "mixed_text": Measure("written prompts"),
+    "mixed_half": Measure("half spoken prompts"),
+    "mixed_speech": Measure("spoken prompts"),
+    "gap": Measure("modality gap, written − spoken", lower_is_better=True),
+    "multiturn": Measure("turns of mixed conversations"),
+    "multiturn_later": Measure("later turns of mixed conversations"),
+    "text": Measure("text suites"),
+    "kl": Measure("KL to the untouched LLM", "nats", lower_is_better=True),
+}
+
+
+def scores_of(answers: Mapping[str, Sequence[Answers]], drawing: Drawing) -> dict[str, dict[str, Sampled]]:
+    """Scores by arm and measure; a set or suite that is not alone in its measure stands under ``MEASURE/SET`` too.
+
+    ``speech`` is the mean of words that are right (1 minus the word error rate), questions about speech and half spoken
+    prompts. ``multiturn_later`` leaves out the first answer of a conversation, which depends on no turn before it.
+
+    Args:
+        answers: Of each arm one list of rows for each seed.
+        drawing: How items and seeds are drawn.
+
+    Raises:
+        VTBError: If two runs were not asked the same.
+    """
+    tables = {arm: [_sums(rows) for rows in seeds] for arm, seeds in answers.items()}
+    asked: dict[str, list[_Key]] = {}
+    found: dict[str, dict[str, Sampled]] = {}
+    for place, (arm, seeds) in enumerate(tables.items()):
+        scores = found[arm] = {}
+        for name in seeds[0]:
+            keys = asked.setdefault(name, sorted(seeds[0][name]))
+            if any(sorted(table.get(name, ())) != keys for table in seeds):
+                raise VTBError(f"the runs of the arm '{arm}' were not asked the same as others in '{name}'")
+            items = [np.asarray([table[name][key] for key in keys], dtype=np.float64) for table in seeds]
+            scores[name] = sampled(items, drawing, place, share=not name.startswith("kl"))
+        if {"mixed_text", "mixed_speech"} <= scores.keys() and asked["mixed_text"] == asked["mixed_speech"]:
+            scores["gap"] = less(scores["mixed_text"], scores["mixed_speech"])
+        if {"wer", "sqa", "mixed_half"} <= scores.keys():
+            scores["speech"] = mean([complement(scores["wer"]), scores["sqa"], scores["mixed_half"]])
+    return found
+
+
+def chance_of(rows: Answers) -> dict[str, float]:
+    """What always giving the commonest answer would score, for measures whose answers are compared with a reference."""
+    references = [squad_normalise(row["reference"]) for row in rows if row["kind"] == "sqa"]
+    return {"sqa": Counter(references).most_common(1)[0][1] / len(references)} if references else {}
+
+
+def same_replies(rows: Answers, others: Answers) -> tuple[int, int]:
+    """How many prompts that are all in writing two runs answer alike to the letter, and how many there are."""
+    theirs = {_place(row): row["said"] for row in others if _written(row)}
+    ours = {_place(row): row["said"] for row in rows if _written(row)}
+    shared = ours.keys() & theirs.keys()
+    return sum(ours[key] == theirs[key] for key in shared), len(shared)
+
+
+def _sums(rows: Answers) -> dict[str, dict[_Key, list[float]]]:
+    """By measure and item: an amount and what it is out of."""
+    table: dict[str, dict[_Key, list[float]]] = {}
+    for row in rows:
+        for name, sums in _measured(row):
+            for place in (name, f"{name}/{row['set']}"):
+                table.setdefault(place, {})[row["set"], row["id"]] = sums
+    parts = Counter(name.partition("/")[0] for name in table if "/" in name)
+    return {name: items for name, items in table.items() if "/" not in name or parts[name.partition("/")[0]] > 1}
+
+
+def _measured(row: Mapping[str, Any]) -> Iterator[tuple[str, list[float]]]:
+    kind = row["kind"]
+    if kind == "likelihood":
+        yield "kl", [row["kl"], row["tokens"]]
+    elif kind == "multiturn":
+        for name, marks in (("multiturn", row["right"]), ("multiturn_later", row["right"][1:])):
+            checked = [mark for mark in marks if mark is not None]
+            yield name, [sum(checked), len(checked)]
+    else:
+        yield f"mixed_{row['form']}" if kind == "mixed" else _NAMES[kind], row["score"]
+
+
+def _written(row: Mapping[str, Any]) -> bool:
+    return row["kind"] == "text" or (row["kind"] == "mixed" and row["form"] == "text")
+
+
+def _place(row: Mapping[str, Any]) -> _Key:
+    return row["set"], row["id"]
+
+
+_NAMES = {"asr": "wer", "sqa": "sqa", "text": "text"}

@@ -1,0 +1,80 @@
+"""The scores of a study as a table, in the words of its page, its Markdown and the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nemo_vtb.evaluation.page_format import MISSING
+from nemo_vtb.study.scores import MEASURES
+
+COLUMNS = {
+    "wer": "Word errors",
+    "sqa": "Questions",
+    "mixed_text": "Prompts written",
+    "mixed_half": "half spoken",
+    "mixed_speech": "spoken",
+    "multiturn": "Mixed turns",
+    "multiturn_later": "later ones",
+    "text": "Text suites",
+    "kl": "KL",
+}
+NOTE = (
+    "Percent, but KL, which is in nats per token. Brackets are 95 % intervals over items and seeds. Word errors and "
+    "KL are better when lower."
+)
+
+
+def cells(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Returns the head and the rows, the untouched LLM last."""
+    shown = [name for name in COLUMNS if any(name in arm["scores"] for arm in report["arms"].values())]
+    head = ["Arm", "Seeds", *(COLUMNS[name] for name in shown), "Minutes"]
+    rows = [
+        [
+            arm["title"],
+            str(len(arm["seeds"])),
+            *(score_text(name, arm["scores"].get(name)) for name in shown),
+            f"{sum(arm['minutes'].values()):.1f}",
+        ]
+        for arm in report["arms"].values()
+    ]
+    untouched = report["untouched"]["scores"]
+    return head, [
+        *rows,
+        ["untouched LLM, all in writing", "", *(score_text(name, untouched.get(name)) for name in shown), ""],
+    ]
+
+
+def score_text(measure: str, score: Mapping[str, Any] | None) -> str:
+    """Writes a score with its interval."""
+    if score is None:
+        return MISSING
+    percent = MEASURES[measure].unit == "percent"
+    value, low, high = (
+        (f"{100 * score[key]:.1f}" if percent else f"{score[key]:.3f}").replace("-", "−")
+        for key in ("value", "low", "high")
+    )
+    return f"{value} [{low}, {high}]"
+
+
+def table_lines(report: Mapping[str, Any]) -> list[str]:
+    """The table and the verdicts for the terminal."""
+    head, rows = cells(report)
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
+    return [*lines, "", *(f"{claim['verdict']:26} {claim['title']}" for claim in report["claims"])]
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The table and the claims with their evidence, for a README."""
+    head, rows = cells(report)
+    table = [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
+    claims = [_line(["Claim", "Verdict", "Numbers"]), _line(["---"] * 3)]
+    for claim in report["claims"]:
+        numbers = "<br>".join(
+            [*([claim["why"]] if claim["why"] else []), *(part["said"] for part in claim["evidence"])]
+        )
+        claims.append(_line([claim["title"], f"**{claim['verdict']}**", numbers]))
+    return "\n".join([*table, "", NOTE, "", *claims, ""])
+
+
+def _line(parts: Sequence[str]) -> str:
+    return f"| {' | '.join(parts)} |"
