@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
@@ -56,6 +57,7 @@ def complete_checkpoint(model: "VoiceTextBlender", checkpoint: dict[str, Any]) -
         "trained": list(model.trainable_names),
         "frozen": model.frozen_fingerprints,
         "max_steps": trainer.max_steps if trainer is not None else -1,
+        "blend": _blend(trainer),
     }
     if "optimizer_states" not in checkpoint:
         return
@@ -112,13 +114,17 @@ def check_state_dict(model: nn.Module, state: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender":
     """Builds the model a checkpoint names and loads its trained weights.
 
-    Raises:
-        VTBError: If the file is missing or is not a VoiceTextBlender checkpoint.
-    """
-    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
-    from nemo_vtb.strategies.checkpoint_io import read_checkpoint
+    Args:
+        path: A ``.ckpt`` file, or a folder of ``vtb export --to slim``.
+        device: As PyTorch names it.
 
-    checkpoint = read_checkpoint(path)
+    Raises:
+        VTBError: If it is missing or is not a VoiceTextBlender checkpoint.
+    """
+    from nemo_vtb.models.slim import read_trained
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+    checkpoint = read_trained(path)
     try:
         cfg, state = checkpoint["hyper_parameters"]["cfg"], checkpoint["state_dict"]
     except (KeyError, TypeError) as error:
@@ -127,6 +133,13 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender"
     check_checkpoint(model, checkpoint)
     model.load_state_dict(state)
     return model.to(device).eval()
+
+
+def _blend(trainer: Any) -> dict[str, Any] | None:
+    """The data's section ``blend`` as plain values; None where there is none."""
+    data = getattr(getattr(trainer, "datamodule", None), "cfg", None)
+    blend = OmegaConf.select(data, "train_ds.blend") if OmegaConf.is_config(data) else None
+    return None if blend is None else OmegaConf.to_container(blend, resolve=True)
 
 
 def _compare_names(theirs: set[str], ours: set[str], verb: str) -> None:
