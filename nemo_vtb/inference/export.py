@@ -1,6 +1,8 @@
-"""``vtb export``: a checkpoint as safetensors, in the forms that NeMo, vLLM's NeMo plugin and PEFT read."""
+"""``vtb export``: a checkpoint as safetensors, in the forms that NeMo, vLLM's NeMo plugin, PEFT and ``vtb`` read."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,45 +10,81 @@ import torch
 from omegaconf import OmegaConf, open_dict
 from torch import nn
 
+from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.card_data import sources_without_licence, trained_on
+from nemo_vtb.inference.model_card import Facts, part_of, read_report, trained_sizes, write_model_card
+from nemo_vtb.models.slim import read_trained, steps_of, write_slim
 from nemo_vtb.parts.turn_mask import end_of_turn_id
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
 
-def export(checkpoint: str, form: str, out: str, dtype: str = "bfloat16") -> list[str]:
-    """Writes a checkpoint as a folder.
+@dataclass(frozen=True)
+class CardInputs:
+    """What a model card says that a checkpoint may not hold.
+
+    Attributes:
+        report: Path of an ``eval.json``.
+        blend: The data's section ``blend``, for checkpoints written before they held it.
+        llm: The name of the LLM for others, where the checkpoint names a folder.
+        encoder: Likewise of the speech encoder.
+    """
+
+    report: str | None = None
+    blend: Mapping[str, Any] | None = None
+    llm: str | None = None
+    encoder: str | None = None
+
+
+def export(
+    checkpoint: str, form: str, out: str, dtype: str = "bfloat16", inputs: CardInputs | None = None
+) -> list[str]:
+    """Writes a checkpoint as a folder, with a model card.
 
     Args:
-        checkpoint: A ``.ckpt`` file.
+        checkpoint: A ``.ckpt`` file, or a folder written with ``slim``.
         form: ``hf``: all weights with LoRA beside, for ``VoiceTextBlender.from_pretrained`` and NeMo's vLLM plugin,
             which merges it. ``merged``: the same with LoRA in the LLM's weights. ``adapter``: what was trained, LoRA as
-            PEFT has it.
+            PEFT has it. ``slim``: what was trained, for ``vtb``; see ``nemo_vtb.models.slim``.
         out: The folder.
         dtype: Of the stored weights.
+        inputs: For the card.
 
     Returns:
         Notes for the user.
 
     Raises:
-        VTBError: If the checkpoint is none, or its LoRA was never trained.
+        VTBError: If the checkpoint is none, its LoRA was never trained, or the report is of another model.
     """
     from nemo_vtb.models.checkpoint import load_checkpoint
 
+    inputs = inputs or CardInputs()
     model = load_checkpoint(checkpoint).float()
     _require_trained_lora(model, checkpoint)
+    read = read_trained(checkpoint)
+    facts = _facts(model, read, form, dtype, inputs)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    notes: list[str] = []
-    if form == "adapter":
-        _save_adapter(model, folder, getattr(torch, dtype))
-        return notes
-    if form == "merged":
-        if model.gated:
-            notes.append("LoRA is in the weights now and acts on text too, where model.text_lora kept it out")
-        merge_lora(model)
-    _save_whole(model, folder, dtype)
+    notes = [
+        f"no licence is stated for {name}: put a README.md with `license:` in its YAML front matter beside it"
+        for name in sources_without_licence(facts.data)
+    ]
+    if facts.data is None:
+        notes.append("the checkpoint does not say what it was trained on; --config-name NAME says it for the card")
+    if form == "slim":
+        names = {"pretrained_llm": inputs.llm, "pretrained_asr": inputs.encoder}
+        write_slim(model, read, folder, getattr(torch, dtype), names, facts.data)
+    elif form == "adapter":
+        _save_adapter(model, folder, getattr(torch, dtype), facts)
+    else:
+        if form == "merged":
+            if model.gated:
+                notes.append("LoRA is in the weights now and acts on text too, where model.text_lora kept it out")
+            merge_lora(model)
+        _save_whole(model, folder, dtype)
+    write_model_card(facts, folder)
     return notes
 
 
@@ -73,8 +111,25 @@ def _require_trained_lora(model: nn.Module, checkpoint: str) -> None:
         raise VTBError(f"{checkpoint}: every LoRA up-projection is zero, as before training; nothing was learnt")
 
 
+def _facts(model: "VoiceTextBlender", read: Mapping[str, Any], form: str, dtype: str, inputs: CardInputs) -> Facts:
+    section = read["hyper_parameters"]["cfg"]
+    blend = read["vtb"].get("blend") or inputs.blend
+    encoder = section.get("pretrained_asr") or section["perception"].get("encoder", {}).get("_target_", "")
+    return Facts(
+        form=form,
+        section=section,
+        llm=part_of(section["pretrained_llm"], inputs.llm),
+        encoder=part_of(encoder, inputs.encoder),
+        steps=steps_of(read),
+        trained=trained_sizes(model),
+        dtype=dtype,
+        data=read["vtb"].get("trained_on") if blend is None else trained_on(blend),
+        report=read_report(inputs.report, section, Path(model.cfg.pretrained_llm).name) if inputs.report else None,
+    )
+
+
 def _save_whole(model: "VoiceTextBlender", folder: Path, dtype: str) -> None:
-    config: dict[str, Any] = OmegaConf.to_container(model.cfg, resolve=True)
+    config = _named_section(model)
     config |= {"dtype": dtype, "torch_dtype": dtype}
     if "pretrained_weights" in config["perception"]["encoder"]:
         # NeMo's vLLM plugin builds this section as it stands, where the encoder's own folder may not be.
@@ -90,14 +145,26 @@ def _save_whole(model: "VoiceTextBlender", folder: Path, dtype: str) -> None:
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stops}) + "\n")
 
 
-def _save_adapter(model: "VoiceTextBlender", folder: Path, dtype: torch.dtype) -> None:
+def _named_section(model: "VoiceTextBlender") -> dict[str, Any]:
+    """The section ``model`` in full, with packaged assets by name instead of where they lie on this machine."""
+    config: dict[str, Any] = OmegaConf.to_container(model.cfg, resolve=True)
+    encoder = config["perception"]["encoder"]
+    for holder, key in ((config, "pretrained_llm"), (config, "pretrained_asr"), (encoder, "pretrained")):
+        if holder.get(key):
+            holder[key] = portable_name(holder[key]) or holder[key]
+    return config
+
+
+def _save_adapter(model: "VoiceTextBlender", folder: Path, dtype: torch.dtype, facts: Facts) -> None:
     from safetensors.torch import save_file
 
-    config: dict[str, Any] = OmegaConf.to_container(model.cfg, resolve=True)
+    config = _named_section(model)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     trained = set(model.trainable_names)
     if hasattr(model.llm, "peft_config"):
         trained -= {name for name in trained if ".lora_" in name}
+        if facts.llm.hub_id:
+            model.llm.peft_config["default"].base_model_name_or_path = facts.llm.hub_id
         # The embeddings are not in the LLM here, so PEFT cannot look whether they were trained; they are not.
         model.llm.to(dtype).save_pretrained(folder, save_embedding_layers=False)
     state = {name: tensor for name, tensor in model.state_dict().items() if name in trained}

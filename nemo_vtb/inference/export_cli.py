@@ -1,0 +1,49 @@
+"""``vtb export CHECKPOINT --to FORM --out FOLDER``."""
+
+import argparse
+import sys
+
+from nemo_vtb.errors import VTBError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``vtb export``."""
+    parser.add_argument("checkpoint", help="a .ckpt file or a folder of --to slim")
+    parser.add_argument("--to", required=True, choices=["hf", "adapter", "merged", "slim"])
+    parser.add_argument("--out", required=True, help="folder")
+    parser.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--eval", metavar="JSON", help="eval.json of `vtb eval`, for the model card")
+    parser.add_argument("--llm", metavar="NAME", help="what others get the LLM by, where it is a folder here")
+    parser.add_argument("--encoder", metavar="NAME", help="likewise the speech encoder")
+    parser.add_argument(
+        "--config-name", help="config of the run, for the card of a checkpoint that does not name its data"
+    )
+    parser.add_argument("--config-dir", help="your own folder of configs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the folder and prints its name; notes go to standard error."""
+    from nemo_vtb.inference.export import CardInputs, export
+
+    inputs = CardInputs(args.eval, _blend(args), args.llm, args.encoder)
+    for note in export(args.checkpoint, args.to, args.out, args.dtype, inputs):
+        print(f"note: {note}", file=sys.stderr)
+    print(args.out)
+    return 0
+
+
+def _blend(args: argparse.Namespace) -> dict | None:
+    if args.config_name is None:
+        if args.overrides:
+            raise VTBError(f"{' '.join(args.overrides)}: overrides need the config they change: --config-name NAME")
+        return None
+    from omegaconf import OmegaConf
+
+    from nemo_vtb.training import compose
+
+    cfg = compose(args.config_name, args.overrides, args.config_dir)
+    blend = OmegaConf.select(cfg, "data.train_ds.blend")
+    if blend is None:
+        raise VTBError(f"--config-name {args.config_name} has no section data.train_ds.blend")
+    plain: dict = OmegaConf.to_container(blend, resolve=True)
+    return plain
