@@ -67,7 +67,7 @@ class VTBLM(HFLM):
             raise VTBError(f"--model vtb knows no model_args {', '.join(unknown)}")
         if dtype not in ("float32", "bfloat16", "float16"):
             raise VTBError(f"dtype is {dtype!r}; it may be float32, bfloat16, float16")
-        model = load_checkpoint(pretrained, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model = load_checkpoint(pretrained, _present(device))
         model.backbone.lora_scale = lora_scale
         self._formatter = model.formatter
         self._audio_tag = model.audio_locator_tag
@@ -113,6 +113,13 @@ class VTBLM(HFLM):
                 raise VTBError(f"a chat without a generation prompt ends with an answer begun, not a turn of '{role}'")
         ids = encode_turns(turns, self._formatter, for_generation=True).input_ids.tolist()
         return self._formatter.tokenizer.ids_to_text(ids, remove_special_tokens=False) + begun
+
+
+def _present(device: str | None) -> str:
+    # lm-eval asks for its default on machines without a GPU too.
+    if device in (None, "cuda:0") and not torch.cuda.is_available():
+        return "cpu"
+    return device or "cuda"
 
 
 def language_model(model: "VoiceTextBlender", lora: str) -> "PreTrainedModel":

@@ -103,7 +103,7 @@ def test_chats_are_asked_in_the_format_of_training(trained: Any):
 @pytest.mark.parametrize("task", ["vtb_replies", "vtb_chats", "vtb_gsm8k"])
 def test_tasks_without_a_hub_run_from_the_command_line(task: str, trained: Any, tmp_path: Path, capsys: Any):
     line = ["lm-eval", str(trained[1]), "--tasks", task, "--include_path", str(TASKS), "--limit", "2"]
-    line += ["--device", "cpu", "--gen_kwargs", "max_gen_toks=4", "--output_path", str(tmp_path)]
+    line += ["--gen_kwargs", "max_gen_toks=4", "--output_path", str(tmp_path)]
     assert main([*line, *(["--apply_chat_template"] if task != "vtb_chats" else [])]) == 0
     assert task in capsys.readouterr().out
     (report,) = tmp_path.rglob("results_*.json")
