@@ -64,7 +64,11 @@ def results_table(report: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
     environment = report.get("environment", {})
     yield from ("", "In brackets: 95 % bootstrap intervals; rates and accuracies in percent.")
-    yield f"Measured on {str(environment.get('date', ''))[:10]} by `{environment.get('command', 'vtb eval')}`."
+    versions = environment.get("versions") or {}
+    tools = ", ".join(
+        f"{name} {versions[name]}" for name in ("nemo-vtb", "torch", "transformers") if versions.get(name)
+    )
+    yield f"Measured on {str(environment.get('date', ''))[:10]} by `vtb eval` ({tools})."
 
 
 def limits(

@@ -99,6 +99,7 @@ def test_what_vtb_eval_measured_is_in_it(
     made = card(trained[1], "slim", tmp_path / "out", "--eval", str(report))
     measured = json.loads(report.read_text())["asr"]["en"]["wer"]["value"]
     assert f"| Speech recognition: en | word error rate | {100 * measured:.1f} [" in made.text
+    assert "by `vtb eval` (nemo-vtb " in made.text and str(tmp_path) not in made.text
     other = json.loads(report.read_text())
     other["checkpoint"]["lora_rank"] = 64
     report.write_text(json.dumps(other))
