@@ -88,7 +88,7 @@ def describe(
         "job": totals["settings"]["job"],
         "items": items,
         "rows": totals["rows"],
-        "exchanges": dict(sorted(Counter(len(row["conversations"]) // 2 for row in conversations).items())),
+        "exchanges": dict(sorted(Counter(map(_exchanges, conversations)).items())),
         "hours": seconds / 3600,
         "clips": len(clips),
         "voices": _counted(clip["voice"] for clip in clips),
@@ -147,6 +147,10 @@ def _real_time_factors(amounts: Mapping[str, float]) -> dict[str, float]:
     if "asr.seconds" in amounts:
         spent["asr"] = (amounts["asr.seconds"], amounts["asr.audio_seconds"])
     return {name: took / lasts for name, (took, lasts) in spent.items() if lasts}
+
+
+def _exchanges(row: Mapping[str, Any]) -> int:
+    return sum(turn["from"] == "Assistant" for turn in row["conversations"])
 
 
 def _counted(names: Any) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""``vtb synth text | speech``: data made by models, from a config in ``conf/synth``."""
+"""``vtb synth text | qa | speech``: data made by models, from a config in ``conf/synth``."""
 
 import argparse
 import re
@@ -11,6 +11,7 @@ from nemo_vtb.errors import VTBError
 # Each module has job_of(config) and unique(rows).
 _MAKERS = {
     "text": ("nemo_vtb.synthesis.replay", "replay conversations that an LLM writes for itself"),
+    "qa": ("nemo_vtb.synthesis.spoken_qa", "questions about recordings, with answers, from their transcripts"),
     "speech": ("nemo_vtb.synthesis.spoken_turns", "chats whose words are partly spoken, and a bank of sentences"),
 }
 

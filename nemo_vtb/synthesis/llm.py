@@ -34,11 +34,13 @@ class Reply:
         text: Without the end-of-turn token.
         tokens: New tokens; a server may count the end of turn among them.
         finished: Whether it ended by itself or at a stop, rather than at the limit.
+        retries: How often a server had to be asked again.
     """
 
     text: str
     tokens: int
     finished: bool
+    retries: int = 0
 
 
 class LLM(Protocol):

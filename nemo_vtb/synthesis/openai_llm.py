@@ -50,7 +50,7 @@ class OpenAILLM:
         headers = {"Authorization": f"Bearer {_key(api_key_env)}"} if api_key_env else {}
         limits = httpx.Limits(max_connections=concurrency)
         self._client = httpx.Client(timeout=timeout, headers=headers, limits=limits)
-        listed = self._request("GET", "models", None, Event())
+        listed, _ = self._request("GET", "models", None, Event())
         names = [str(entry["id"]) for entry in listed.get("data") or []]
         if model not in names:
             raise VTBError(f"{self._url} has no model '{model}'; it has {', '.join(names)}: set llm.model")
@@ -83,13 +83,16 @@ class OpenAILLM:
             return [future.result() for future in futures]
 
     def _one(self, path: str, body: dict[str, Any], stopped: Event) -> Reply:
-        answer = self._request("POST", path, body, stopped)
+        answer, retries = self._request("POST", path, body, stopped)
         choice = answer["choices"][0]
         text = choice["message"]["content"] if "message" in choice else choice["text"]
         tokens = (answer.get("usage") or {}).get("completion_tokens", 0)
-        return Reply(text or "", tokens, choice.get("finish_reason") == "stop")
+        return Reply(text or "", tokens, choice.get("finish_reason") == "stop", retries)
 
-    def _request(self, method: str, path: str, body: dict[str, Any] | None, stopped: Event) -> dict[str, Any]:
+    def _request(
+        self, method: str, path: str, body: dict[str, Any] | None, stopped: Event
+    ) -> tuple[dict[str, Any], int]:
+        """Returns the answer, and how often the request was sent again."""
         import httpx
 
         problem = ""
@@ -98,7 +101,7 @@ class OpenAILLM:
             try:
                 response = self._client.request(method, f"{self._url}/{path}", json=body)
                 if response.status_code < 400:
-                    return _checked(response.json(), path)
+                    return _checked(response.json(), path), attempt
                 problem = f"HTTP {response.status_code}: {_message(response)}"
                 if response.status_code < 500 and response.status_code not in _PASSING:
                     raise VTBError(f"{self._url}/{path} refuses the request: {problem}{_hint(response.status_code)}")

@@ -15,12 +15,14 @@ class Reading:
     """A run of sentences as one voice has recorded them.
 
     Attributes:
+        text: As the bank has it, which may differ from the chat in case and punctuation.
         voice: Its name, or an empty string where the bank does not say.
         recordings: One per sentence.
         path: The recording's file, where it is one sentence and all of a file; otherwise None.
         seconds: Of all recordings.
     """
 
+    text: str
     voice: str
     recordings: tuple[SpokenSentence, ...]
     path: Path | None
@@ -75,7 +77,8 @@ class Recordings:
         if len(cuts) == 1 and cuts[0].duration > cuts[0].recording.duration - 0.05:
             source = cuts[0].recording.sources[0]
             path = Path(source.source) if source.type == "file" else None
-        return Reading(str(voice or ""), tuple(recordings), path, round(sum(cut.duration for cut in cuts), 4))
+        text = " ".join(str(row["text"]).strip() for row in rows)
+        return Reading(text, str(voice or ""), tuple(recordings), path, round(sum(cut.duration for cut in cuts), 4))
 
     def samples(self, recordings: Sequence[SpokenSentence], rate: int) -> list[np.ndarray]:
         """Returns the samples of each recording, float32 mono at ``rate``."""

@@ -197,6 +197,7 @@ class ReplayMaker:
         shard.count("llm_seconds", time.monotonic() - started)
         shard.count("llm_tokens", sum(reply.tokens for reply in replies))
         shard.count("requests", len(replies))
+        shard.count("llm_retries", sum(reply.retries for reply in replies))
 
     def _drop(self, draft: _Draft, reason: str, text: str, shard: Shard) -> None:
         # Later exchanges are parts of an item that stays.

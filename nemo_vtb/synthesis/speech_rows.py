@@ -71,7 +71,8 @@ class RowWriter:
                 turn: dict[str, Any] = {"from": role.capitalize(), "type": "text", "value": text}
                 if run is not None:
                     path, seconds, made = self._clip(variant, run, shard)
-                    turn |= {"type": "audio", "value": path, "duration": seconds, "text": text}
+                    said = run.reading.text if run.reading is not None else text
+                    turn |= {"type": "audio", "value": path, "duration": seconds, "text": said}
                     shard.observe("clip.seconds", seconds)
                     about.append(made)
                 turns.append(turn)
@@ -82,7 +83,8 @@ class RowWriter:
             **_one_or_all(about),
             **self._origin(variant.chat),
         }
-        shard.add({"id": variant.id, "conversations": turns, "custom": custom})
+        split = {"split": variant.chat.split} if variant.chat.split else {}
+        shard.add({"id": variant.id, **split, "conversations": turns, "custom": custom})
 
     def _clip(self, variant: Variant, run: Run, shard: Shard) -> tuple[str, float, dict[str, Any]]:
         """The clip of a run: its path and length, and how it was made."""

@@ -24,6 +24,7 @@ class Chat:
         category: As the source names it, or an empty string.
         language: ISO 639-1.
         sha256: Of the turns.
+        split: As the source calls the part that it belongs to, or an empty string.
     """
 
     id: str
@@ -31,13 +32,14 @@ class Chat:
     category: str
     language: str
     sha256: str
+    split: str
 
     @classmethod
     def of(cls, item: Item, language: str) -> "Chat":
         """The conversation of an item; ``language`` stands where its row names none."""
         row = item.row
         turns = tuple((role, text) for role, text in row["turns"])
-        return cls(item.id, turns, row["category"], row["language"] or language, row["sha256"])
+        return cls(item.id, turns, row["category"], row["language"] or language, row["sha256"], row["split"])
 
 
 def chat_items(source: Mapping[str, Any]) -> Iterator[Item]:
@@ -47,8 +49,8 @@ def chat_items(source: Mapping[str, Any]) -> Iterator[Item]:
         source: An ``input_cfg`` entry of type multimodal_conversation, share_gpt or nemo_sft_jsonl.
 
     Yields:
-        Items whose row holds ``turns``, ``category``, ``language`` and ``sha256``, or ``bad`` and ``detail`` where the
-        row is no conversation, or ``audio`` where it has audio already.
+        Items whose row holds ``turns``, ``category``, ``language``, ``split`` and ``sha256``, or ``bad`` and ``detail``
+        where the row is no conversation, or ``audio`` where it has audio already.
 
     Raises:
         VTBError: On an unknown key or type, or a file that is not there.
@@ -83,6 +85,7 @@ def chat_items(source: Mapping[str, Any]) -> Iterator[Item]:
                     "turns": turns,
                     "category": _named(about, _CATEGORY_KEYS),
                     "language": _language(_named(about, _LANGUAGE_KEYS)),
+                    "split": _named(about, ("split",)),
                     "sha256": sha256(json.dumps(turns, ensure_ascii=False).encode()).hexdigest(),
                 }
                 yield Item(conversation.id, facts, where)

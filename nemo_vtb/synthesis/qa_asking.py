@@ -1,0 +1,37 @@
+"""A recording that is being asked about, and how an LLM is asked."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from nemo_vtb.synthesis.llm import LLM, Reply, Sampling
+from nemo_vtb.synthesis.qa_prompts import QAPrompt
+from nemo_vtb.synthesis.recordings_source import Recorded
+from nemo_vtb.synthesis.shard import Shard
+
+
+@dataclass
+class Asked:
+    """A recording in the making of its questions."""
+
+    id: str
+    recorded: Recorded
+    prompt: QAPrompt
+    language: str
+    rng: Random
+
+
+def ask(
+    llm: LLM, conversations: Sequence[list[dict[str, str]]], sampling: Sequence[Sampling], shard: Shard
+) -> list[Reply]:
+    """Asks an LLM and counts what it took."""
+    if not conversations:
+        return []
+    started = time.monotonic()
+    replies = llm.chat(conversations, sampling)
+    shard.count("llm_seconds", time.monotonic() - started)
+    shard.count("llm_tokens", sum(reply.tokens for reply in replies))
+    shard.count("requests", len(replies))
+    shard.count("llm_retries", sum(reply.retries for reply in replies))
+    return replies
