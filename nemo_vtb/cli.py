@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add_eval_arguments(command)
     _overridable(command, run_eval)
 
-    command = commands.add_parser("judge", help="see how far a judge LLM agrees with answers labelled by hand")
+    command = commands.add_parser("judge", help="see how far a judge LLM agrees with labelled answers")
     add_judge_arguments(command)
     _overridable(command, run_judge)
 

@@ -63,6 +63,12 @@ def shares(right: Sequence[bool | float]) -> Sums:
     return Sums(np.stack([values, np.ones_like(values)], axis=1))
 
 
+def means(values: Sequence[float]) -> Sums:
+    """The mean of one number per item that is no share: where all are 0 or all 1, its interval is that point."""
+    sums = shares(values)
+    return Sums(sums.items, lambda drawn: ratio(drawn))
+
+
 def clustered(sums: Sums, owners: Sequence[Hashable]) -> Sums:
     """Items that belong together, as the turns of a conversation do, drawn together.
 

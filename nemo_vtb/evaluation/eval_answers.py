@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.evaluation.answers import Task, answer_tasks
 from nemo_vtb.evaluation.eval_sets import Plan
+from nemo_vtb.evaluation.judge import NoVerdict, Verdict
 from nemo_vtb.evaluation.multiturn import run_scripts
 from nemo_vtb.evaluation.retention import text_likelihoods
 
@@ -30,11 +31,13 @@ class Answers:
         questions: By side and set: one answer for each prompt.
         scripts: By side and set: one list for each conversation.
         chats: By suite ``(conversations, 4)``; see ``text_likelihoods``.
+        verdicts: As ``questions``, what a judge says of each answer; None where nobody judged. Empty without a judge.
     """
 
     questions: Mapping[str, Sequence[Sequence[str]]]
     scripts: Mapping[str, Sequence[Sequence[Sequence[str]]]]
     chats: Mapping[str, np.ndarray]
+    verdicts: Mapping[str, Sequence[Sequence[Verdict | NoVerdict | None]]] = field(default_factory=dict)
 
 
 def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: int) -> Answers:

@@ -1,13 +1,14 @@
 """Prompts with what both sides said, and the scores their kind has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nemo_vtb.evaluation.answers import Task
-from nemo_vtb.evaluation.bootstrap import Sums, shares
+from nemo_vtb.evaluation.bootstrap import Sums, means, shares
 from nemo_vtb.evaluation.eval_answers import SIDES, Answers
 from nemo_vtb.evaluation.eval_sets import Plan, Questions, check_of
 from nemo_vtb.evaluation.instructions import follows
+from nemo_vtb.evaluation.judge import NoVerdict, Verdict
 from nemo_vtb.evaluation.metrics import character_errors, normaliser_name, squad_exact, squad_f1, word_errors
 from nemo_vtb.evaluation.translation import translation_scores
 
@@ -20,11 +21,13 @@ class Item:
         asked: The set it belongs to.
         task: The prompt.
         said: The answers by side.
+        verdicts: A judge's on them by side; empty where nobody judged.
     """
 
     asked: Questions
     task: Task
     said: Mapping[str, str]
+    verdicts: Mapping[str, Verdict | NoVerdict] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -53,8 +56,13 @@ class Item:
 
 def items_of(plan: Plan, answers: Answers) -> list[Item]:
     """Every prompt of one exchange, in the order of the plan."""
+
+    def verdicts(number: int, row: int) -> dict[str, Verdict | NoVerdict]:
+        found = {side: of_sets[number][row] for side, of_sets in answers.verdicts.items()}
+        return {side: verdict for side, verdict in found.items() if verdict is not None}
+
     return [
-        Item(part, task, {side: answers.questions[side][number][row] for side in SIDES})
+        Item(part, task, {side: answers.questions[side][number][row] for side in SIDES}, verdicts(number, row))
         for number, part in enumerate(plan.questions)
         for row, task in enumerate(part.tasks)
     ]
@@ -83,10 +91,27 @@ def measures(items: Sequence[Item], side: str) -> dict[str, tuple[Sums, dict[str
         return {name: (sums, {"signature": signature}) for name, (sums, signature) in scored.items()}
     if kind == "sqa":
         right = [item.references for item in items]
-        return {"em": (squad_exact(right, said), {}), "f1": (squad_f1(right, said), {})}
+        exact: dict[str, tuple[Sums, dict[str, str]]] = {
+            "em": (squad_exact(right, said), {}),
+            "f1": (squad_f1(right, said), {}),
+        }
+        return exact | _judged(items, side)
     return {"accuracy": (passed(items, side), {})}
 
 
 def passed(items: Sequence[Item], side: str) -> Sums:
     """The share of answers that pass their check."""
     return shares([bool(item.right(side)) for item in items])
+
+
+def _judged(items: Sequence[Item], side: str) -> dict[str, tuple[Sums, dict[str, str]]]:
+    """A judge's scores, over the prompts on which it has a verdict for both sides."""
+    pairs = [item.verdicts for item in items if item.verdicts]
+    whole = [pair[side] for pair in pairs if all(isinstance(pair[other], Verdict) for other in SIDES)]
+    verdicts = [verdict for verdict in whole if isinstance(verdict, Verdict)]
+    if not verdicts:
+        return {}
+    return {
+        "correct": (shares([verdict.correct for verdict in verdicts]), {}),
+        "redundancy": (means([verdict.redundancy for verdict in verdicts]), {}),
+    }

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from nemo_vtb.evaluation.eval_rows import LOWER_IS_BETTER, Row, rows_of
-from nemo_vtb.evaluation.eval_table import TITLES, changed, scored
+from nemo_vtb.evaluation.eval_rows import LOWER_IS_BETTER, PLAIN, Row, rows_of
+from nemo_vtb.evaluation.eval_table import TITLES, changed, scored, trust
 from nemo_vtb.evaluation.page import details, document, figure
 from nemo_vtb.evaluation.page_bars import bar_chart
 from nemo_vtb.evaluation.page_format import decimal, listed, percent, section
@@ -15,11 +15,14 @@ from nemo_vtb.evaluation.page_verdict import USABLE_WER, language
 
 _TITLE = "Evaluation · nemo_vtb"
 _FEW = 30
+# Below it a judge's means say little about the answers: "substantial" begins there in Landis and Koch 1977.
+_TRUSTED_KAPPA = 0.6
 # Section, measure, what the axis says, where it ends, factor from values to the axis.
 _CHARTS = (
     ("asr", "word error rate", "word error rate (%), lower is better", 120.0, 100.0),
     ("ast", "chrF", "chrF", 100.0, 1.0),
     ("sqa", "exact match", "exact match (%)", 100.0, 100.0),
+    ("sqa", "judged correct", "judged correct (%)", 100.0, 100.0),
     ("mixed", "accuracy", "accuracy (%)", 100.0, 100.0),
     ("multiturn", "accuracy", "checked turns right (%)", 100.0, 100.0),
     ("text", "accuracy", "accuracy (%)", 100.0, 100.0),
@@ -41,8 +44,8 @@ def render_eval_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, A
     """
     rows = rows_of(report)
     body = (
-        f'{_tiles(report)}<div class="figures">{"".join(_figures(rows))}</div>{_table(rows)}{_replies(report)}'
-        f"{_samples(samples)}{details(report['environment'], raw_json, name='eval.json')}"
+        f'{_tiles(report)}<div class="figures">{"".join(_figures(rows))}</div>{_table(rows, section(report, "judge"))}'
+        f"{_replies(report)}{_samples(samples)}{details(report['environment'], raw_json, name='eval.json')}"
     )
     return document(_TITLE, headline(report), list(_cautions(report, rows)), body)
 
@@ -78,10 +81,23 @@ def _cautions(report: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
     for name, found in _accuracies(report).items():
         if found["drop"]["low"] > 0:
             yield f"Text suite {name} lost more than chance explains: {percent(found['drop']['value'])}."
+    if judge := section(report, "judge"):
+        yield from _judge_cautions(judge)
     if few := sorted({row.name for row in rows if row.tuned["n"] < _FEW}):
         yield f"Fewer than {_FEW} items stand behind {listed(few)}: mind the intervals."
     if "base" in section(report, "sqa", "em"):
         yield "Where there is speech, the untouched LLM hears it through the trained adapter, with LoRA off."
+
+
+def _judge_cautions(judge: Mapping[str, Any]) -> Iterator[str]:
+    kappa = judge["agreement"]["kappa"]
+    if not (kappa["value"] or 0) >= _TRUSTED_KAPPA:
+        yield (
+            f"The judge {judge['llm']['model']} agrees too little with labelled answers to be trusted: "
+            f"Cohen's kappa is {scored(kappa, PLAIN)}; two people who agree well have {_TRUSTED_KAPPA:g} and more."
+        )
+    if failed := judge["not_judged"]:
+        yield f"The judge gave no usable verdict on {len(failed)} answers, which are left out: see judge.not_judged."
 
 
 def _tiles(report: Mapping[str, Any]) -> str:
@@ -93,6 +109,7 @@ def _tiles(report: Mapping[str, Any]) -> str:
         shown.append(tile(f"chrF, {escape(pair)}", decimal(value), _between(found["chrf"], 1), "fine"))
     for title, keys in (
         ("Questions, exact", ("sqa", "em")),
+        (f"Judged correct{_judge_of(report)}", ("sqa", "correct")),
         ("Spoken prompts", ("mixed", "speech")),
         ("Half spoken prompts", ("mixed", "half")),
         ("Turns of conversations", ("multiturn", "accuracy")),
@@ -108,6 +125,11 @@ def _tiles(report: Mapping[str, Any]) -> str:
             )
         )
     return f'<section class="tiles" aria-label="Results">{"".join(shown)}</section>'
+
+
+def _judge_of(report: Mapping[str, Any]) -> str:
+    kappa = section(report, "judge", "agreement", "kappa")
+    return f" (judge's kappa {decimal(kappa['value'])})" if kappa else ""
 
 
 def _tile(title: str, score: Mapping[str, Any], bad: bool) -> str:
@@ -128,11 +150,19 @@ def _figures(rows: Sequence[Row]) -> Iterator[str]:
             if row.section == kind and row.measure == measure and row.base and not row.name.startswith("gap")
         ]
         if bars:
-            chart = bar_chart(kind, f"{TITLES[kind]}: {measure}", bars, axis, _COLOURS.get(kind, kind), end, scale)
+            chart = bar_chart(
+                f"{kind}-{measure.replace(' ', '-')}",
+                f"{TITLES[kind]}: {measure}",
+                bars,
+                axis,
+                _COLOURS.get(kind, kind),
+                end,
+                scale,
+            )
             yield figure(TITLES[kind], "Lines are 95% intervals.", chart)
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row], judge: Mapping[str, Any]) -> str:
     head = ("", "", "", "Checkpoint", "Untouched LLM", "Difference", "n")
     names = "".join(f'<th scope="col">{name}</th>' for name in head)
     body = "".join(
@@ -141,8 +171,10 @@ def _table(rows: Sequence[Row]) -> str:
         f'<td class="{_state(row)}">{changed(row)}</td><td>{row.tuned["n"]}</td></tr>'
         for row in rows
     )
+    judged = f'<p class="lead">{escape(trust(judge))}</p>' if judge else ""
     return (
         '<section><h2>All scores</h2><p class="lead">With 95% bootstrap intervals; rates and accuracies in percent.</p>'
+        f"{judged}"
         f'<div class="card"><table class="languages"><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>'
         "</section>"
     )

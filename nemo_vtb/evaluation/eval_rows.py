@@ -15,10 +15,13 @@ _MEASURES = {
     "chrf": ("chrF", POINTS),
     "em": ("exact match", PERCENT),
     "f1": ("token F1", PERCENT),
+    "correct": ("judged correct", PERCENT),
+    "redundancy": ("redundancy, 1 to 10", PLAIN),
     "accuracy": ("accuracy", PERCENT),
     "conversations": ("whole conversations", PERCENT),
     "perplexity": ("perplexity", PLAIN),
 }
+_SQA = ("em", "f1", "correct", "redundancy")
 _FORMS = {
     "text": "written",
     "half": "half and half",
@@ -26,7 +29,7 @@ _FORMS = {
     "gap": "gap: written − spoken",
     "gap_half": "gap: written − half",
 }
-LOWER_IS_BETTER = ("word error rate", "character error rate", "perplexity")
+LOWER_IS_BETTER = ("word error rate", "character error rate", "perplexity", "redundancy, 1 to 10")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def rows_of(report: Mapping[str, Any]) -> list[Row]:
     return [
         *_by_language(report, "asr", ("wer", "cer")),
         *_by_language(report, "ast", ("bleu", "chrf")),
-        *_with_sets("sqa", "questions about a clip", section(report, "sqa"), ("em", "f1")),
+        *_with_sets("sqa", "questions about a clip", section(report, "sqa"), _SQA),
         *_mixed(section(report, "mixed")),
         *_with_sets("multiturn", "checked turns", section(report, "multiturn"), ("accuracy", "conversations")),
         *_text(section(report, "text")),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
 _KEYS = ("out", "seed", "threads", "device", "batch_size", "eval")
-_EVAL_KEYS = ("sets", "text", "bootstrap", "max_new_tokens", "max_text_drop")
+_EVAL_KEYS = ("sets", "text", "bootstrap", "max_new_tokens", "max_text_drop", "judge")
 
 
 def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
     from nemo_vtb.evaluation.environment import environment
     from nemo_vtb.evaluation.eval_answers import ask
     from nemo_vtb.evaluation.eval_items import items_of
+    from nemo_vtb.evaluation.eval_judged import open_answer_judge
     from nemo_vtb.evaluation.eval_page import render_eval_page
     from nemo_vtb.evaluation.eval_samples import answer_rows, page_samples
     from nemo_vtb.evaluation.eval_scores import sections
@@ -53,11 +54,17 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
     model = load_checkpoint(checkpoint, settings["device"]).float()
     section = settings["eval"]
     plan = read_plan(section, Reading(model.audio_locator_tag, model.token_equivalent_duration))
+    drawing = Drawing(section["bootstrap"], settings["seed"])
+    judge = None if section.get("judge") is None else open_answer_judge(section["judge"], plan, drawing)
     dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
     answers = ask(model, dataset, plan, settings["batch_size"])
+    if judge:
+        answers = judge.judged(plan, answers)
     items = items_of(plan, answers)
     report: dict[str, Any] = {"seconds": 0.0, "checkpoint": _described(checkpoint, model)}
-    report |= sections(plan, answers, Drawing(section["bootstrap"], settings["seed"]))
+    report |= sections(plan, answers, drawing)
+    if judge:
+        report["judge"] = judge.section(items)
     if section.get("max_text_drop") is not None:
         from nemo_vtb.evaluation.gate import check
 

@@ -1,6 +1,7 @@
 """What was said, prompt by prompt: some of it for the page, all of it for ``answers.jsonl``."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -27,11 +28,15 @@ def page_samples(items: Sequence[Item], plan: Plan, answers: Answers) -> list[di
 
 
 def answer_rows(items: Sequence[Item], plan: Plan, answers: Answers) -> Iterator[dict[str, Any]]:
-    """Every answer, with the id of its prompt and whether it is right (null: not a matter of right or wrong)."""
+    """Every answer, with the id of its prompt and whether it is right (null: not a matter of right or wrong).
+
+    An answer that was judged has the verdict, or why there is none.
+    """
     for item in items:
         about = {"set": item.asked.name, "kind": item.asked.kind, "form": item.asked.form, "id": item.id}
         right = {f"{side}_right": item.right(side) for side in SIDES}
-        yield {**about, "reference": item.task.reference, **item.said, **right}
+        judged = {f"{side}_judged": asdict(verdict) for side, verdict in item.verdicts.items()}
+        yield {**about, "reference": item.task.reference, **item.said, **right, **judged}
     for number, part in enumerate(plan.scripts):
         for row, script in enumerate(part.scripts):
             about = {"set": part.name, "kind": "multiturn", "form": "", "id": script.conversation.id}

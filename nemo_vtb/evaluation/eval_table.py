@@ -32,10 +32,23 @@ def table_lines(report: Mapping[str, Any]) -> Iterator[str]:
     for row, line in zip(rows, cells, strict=True):
         if row.section != last:
             yield f"\n{TITLES[row.section]}"
+            if row.section == "sqa" and "judge" in report:
+                yield trust(report["judge"])
             last = row.section
         yield _line(line, widths)
     if gate := report.get("gate"):
         yield f"\nGate: {'passed' if gate['passed'] else 'FAILED'}"
+
+
+def trust(judge: Mapping[str, Any]) -> str:
+    """Says in a line who judged and how far to trust it."""
+    found = judge["agreement"]
+    left_out = f"; {len(judge['not_judged'])} replies of the judge not usable" if judge["not_judged"] else ""
+    return (
+        f"(judge: {judge['llm']['model']}, {judge['prompt']['version']}; of {found['kappa']['n']} labelled answers "
+        f"{scored(found['accuracy'], PERCENT)} % judged alike, Cohen's kappa {scored(found['kappa'], PLAIN)}, "
+        f"redundancy off by {scored(found['mae'], PLAIN)}{left_out})"
+    )
 
 
 def scored(score: Mapping[str, Any], unit: str) -> str:

@@ -56,10 +56,16 @@ def write_both(report: Mapping[str, Any], folder: Path, render: Callable[[str], 
         render: Makes the page; it gets the JSON as it was written.
         name: Of both files, in the place of ``report``.
     """
+    text = write_json(report, folder, name)
+    _replace(folder / f"{name}.html", render(text))
+
+
+def write_json(report: Mapping[str, Any], folder: Path, name: str) -> str:
+    """Writes ``<name>.json`` alone, and returns what it holds; see ``write_both``."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(report), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
     _replace(folder / f"{name}.json", text)
-    _replace(folder / f"{name}.html", render(text))
+    return text
 
 
 def _ordered(report: Mapping[str, Any]) -> dict[str, Any]:
