@@ -40,7 +40,7 @@ class Reply:
     text: str
     tokens: int
     finished: bool
-    retries: int = 0
+    retries: int = field(default=0, compare=False)
 
 
 class LLM(Protocol):
