@@ -122,9 +122,11 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender"
         VTBError: If it is missing or is not a VoiceTextBlender checkpoint.
     """
     from nemo_vtb.models.slim import read_trained
+
+    # Before the model's libraries are imported, which takes seconds and may print warnings.
+    checkpoint = read_trained(path)
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
-    checkpoint = read_trained(path)
     try:
         cfg, state = checkpoint["hyper_parameters"]["cfg"], checkpoint["state_dict"]
     except (KeyError, TypeError) as error:
