@@ -1,7 +1,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 AUDIO_TAG = "<|audio|>"
 FRAME_SECONDS = 0.08
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Undoes what a command did to PyTorch's threads, on whose number the rounding of sums depends."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
