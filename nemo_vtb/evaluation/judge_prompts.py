@@ -1,15 +1,11 @@
 """What a judge LLM is given about an answer to a question about a recording."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
-from nemo_vtb.paths import config_dir
+from nemo_vtb.prompt_files import read_prompts
 from nemo_vtb.synthesis.untrusted import plain
 
 # The scale of the paper's judge.
@@ -104,28 +100,9 @@ def load_judge_prompt(name: str) -> JudgePrompt:
     Raises:
         VTBError: If there is no such file, or it holds what cannot be used.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    folder = config_dir() / "eval" / "prompts"
-    shipped = folder / f"{name}.yaml"
-    path = shipped if shipped.is_file() else Path(name)
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        raise VTBError(f"prompt_file={name}: no such file; shipped are {names}")
-    given = {"name": path.stem, "sha256": sha256(path.read_bytes()).hexdigest()}
-    try:
-        read = OmegaConf.load(path)
-        if not isinstance(read, Mapping):
-            raise VTBError(f"{path}: prompts are keys and values")
-        check_keys(read, [known.name for known in fields(JudgePrompt) if known.name not in given], str(path))
-        prompt = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(JudgePrompt), read, given))
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise VTBError(f"{path}: {str(error).splitlines()[0]}") from error
-    assert isinstance(prompt, JudgePrompt)
+    prompt = read_prompts(JudgePrompt, name, "eval/prompts", "prompt_file")
     for number, example in enumerate(prompt.examples):
-        check_scores(example.correct, example.redundancy, f"{path}: examples.{number}")
+        check_scores(example.correct, example.redundancy, f"prompt_file={name}: examples.{number}")
     return prompt
 
 

@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
-from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import config_dir
+from nemo_vtb.prompt_files import read_prompts
 from nemo_vtb.synthesis.untrusted import quoted
 
 
@@ -116,19 +114,21 @@ class QAPrompt:
 
 @dataclass(frozen=True)
 class CheckPrompt:
-    """``conf/synth/prompts/qa/check.yaml``: how pairs are checked by asking the LLM once more.
+    """``conf/synth/prompts/qa_check``: how pairs are checked by asking the LLM once more.
 
     Attributes:
-        version: Goes into the job's settings.
+        version: Of the file.
         blind: Asks ``{question}`` without the recording.
         heard: Asks ``{question}`` behind the transcript.
         unknown: What is to be replied where the recording does not tell.
+        sha256: Of the file.
     """
 
     version: str
     blind: str
     heard: str
     unknown: str
+    sha256: str = ""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -142,21 +142,20 @@ def load_prompt(name: str) -> QAPrompt:
     Raises:
         VTBError: If there is no such file, or it holds what cannot be used.
     """
-    path = _path(name)
-    digest = sha256(path.read_bytes()).hexdigest()
-    prompt = _read(path, QAPrompt, {"name": path.stem, "sha256": digest})
+    prompt = read_prompts(QAPrompt, name, "synth/prompts/qa", "prompt_files")
+    where = f"prompt_files: {name}"
     if not prompt.examples or prompt.pairs < 1:
-        raise VTBError(f"{path}: a prompt has at least one example, and asks for at least one pair")
+        raise VTBError(f"{where}: a prompt has at least one example, and asks for at least one pair")
     if prompt.refusals and (prompt.pairs > 1 or not prompt.refusals.get("en")):
-        raise VTBError(f"{path}: refusals go with one pair, and have wordings in English (en)")
+        raise VTBError(f"{where}: refusals go with one pair, and have wordings in English (en)")
     if any(not 1 <= len(example.pairs) <= prompt.pairs for example in prompt.examples):
-        raise VTBError(f"{path}: every example has 1 to {prompt.pairs} pairs")
+        raise VTBError(f"{where}: every example has 1 to {prompt.pairs} pairs")
     return prompt
 
 
 def load_check() -> CheckPrompt:
     """Reads how pairs are checked."""
-    return _read(_path("check"), CheckPrompt, {})
+    return read_prompts(CheckPrompt, "default", "synth/prompts/qa_check", "filters.second_pass")
 
 
 def language_names() -> dict[str, str]:
@@ -165,31 +164,6 @@ def language_names() -> dict[str, str]:
 
     pool: Any = OmegaConf.load(config_dir() / "prompts" / "default.yaml")
     return dict(pool.languages.any)
-
-
-def _path(name: str) -> Path:
-    folder = config_dir() / "synth" / "prompts" / "qa"
-    shipped = folder / f"{name}.yaml"
-    path = shipped if shipped.is_file() else Path(name)
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml") if file.stem != "check"))
-        raise VTBError(f"prompt_files: no file {name}; shipped are {names}")
-    return path
-
-
-def _read(path: Path, kind: Any, given: Mapping[str, str]) -> Any:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        read = OmegaConf.load(path)
-        if not isinstance(read, Mapping):
-            raise VTBError(f"{path}: prompts are keys and values")
-        check_keys(read, [known.name for known in fields(kind) if known.name not in given], str(path))
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), read, given))
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise VTBError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,9 @@
 """What an LLM is given while it writes the user's side of a chat."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
-from nemo_vtb.paths import config_dir
+from nemo_vtb.prompt_files import read_prompts
 
 
 @dataclass(frozen=True)
@@ -58,25 +54,4 @@ def load_prompts(name: str) -> ReplayPrompts:
     Raises:
         VTBError: If there is no such file, or it holds what cannot be used.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    folder = config_dir() / "synth" / "prompts" / "text"
-    shipped = folder / f"{name}.yaml"
-    path = shipped if shipped.is_file() else Path(name)
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        raise VTBError(f"prompt_file={name}: no such file; shipped are {names}")
-    try:
-        read = OmegaConf.load(path)
-        if not isinstance(read, Mapping) or "version" not in read:
-            raise VTBError(f"{path}: prompts are keys and values, one of them their version")
-        check_keys(read, [known.name for known in fields(ReplayPrompts) if known.name != "sha256"], str(path))
-        structure = OmegaConf.structured(ReplayPrompts)
-        digest = {"sha256": sha256(path.read_bytes()).hexdigest()}
-        prompts = OmegaConf.to_object(OmegaConf.merge(structure, read, digest))
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise VTBError(f"{path}: {str(error).splitlines()[0]}") from error
-    assert isinstance(prompts, ReplayPrompts)
-    return prompts
+    return read_prompts(ReplayPrompts, name, "synth/prompts/text", "prompt_file")

@@ -39,7 +39,7 @@ def job_of(cfg: "DictConfig") -> Job:
     settings = {name: value for name, value in asdict(options).items() if name != "prompt_files"} | {
         **chosen.deciding(),
         "prompts": {f"{prompt.version} {prompt.sha256}": weight for prompt, weight in prompts},
-        "check": load_check().version if options.filters.second_pass else None,
+        "check": load_check().sha256 if options.filters.second_pass else None,
     }
     return Job(
         name="qa",
