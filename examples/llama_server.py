@@ -19,6 +19,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--parallel", type=int, default=4, help="requests at a time")
     parser.add_argument("--context", type=int, default=2048, help="tokens of one request, its reply included")
+    parser.add_argument(
+        "--no-cache", action="store_true", help="read every prompt from its start: slower, but replies repeat"
+    )
     args = parser.parse_args()
 
     import xllamacpp
@@ -28,6 +31,7 @@ def main() -> None:
     params.model.path = str(path / "model.gguf" if path.is_dir() else path)
     params.model_alias = {args.model}
     params.port, params.n_parallel, params.n_ctx = args.port, args.parallel, args.parallel * args.context
+    params.cache_prompt = not args.no_cache
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.n_threads = args.threads
     # By default the memory is filled with a longer context, and the log with every request.

@@ -89,7 +89,7 @@ def _tiles(card: Mapping[str, Any]) -> str:
             tile("Rows per second", f"{rate:.2f}", f"all processes together took {duration(speed['seconds'])}", "fine")
         )
     if (rate := speed["llm_tokens_per_second"]) is not None:
-        tiles.append(tile("LLM", f"{rate:.0f} tokens/s", f"{speed.get('llm_tokens', 0):,.0f} tokens", "fine"))
+        tiles.append(tile("LLM", f"{rate:.0f} tokens/s", f"{card['amounts']['llm_tokens']:,.0f} tokens", "fine"))
     return f'<section class="tiles" aria-label="Results">{"".join(tiles)}</section>'
 
 

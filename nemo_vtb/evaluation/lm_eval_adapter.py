@@ -15,7 +15,7 @@ from lm_eval.models.huggingface import HFLM
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.lora_gate import LoraGate
-from nemo_vtb.parts.turn_mask import encode_turns, end_of_turn_id
+from nemo_vtb.parts.turn_mask import encode_turns, end_of_turn_id, without_tag
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -104,8 +104,7 @@ class VTBLM(HFLM):
         Raises:
             VTBError: If the format has no such role, or an answer begun is not the assistant's.
         """
-        escaped = self._audio_tag[:1] + " " + self._audio_tag[1:]
-        turns = [(turn["role"], turn["content"].replace(self._audio_tag, escaped)) for turn in chat_history]
+        turns = [(turn["role"], without_tag(turn["content"], self._audio_tag)) for turn in chat_history]
         begun = ""
         if not add_generation_prompt:
             role, begun = turns.pop()

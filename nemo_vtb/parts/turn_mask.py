@@ -35,17 +35,19 @@ class EncodedConversation:
     loss_mask: np.ndarray
 
 
+def without_tag(text: str, audio_tag: str) -> str:
+    """Takes a tag apart that stands literally in a text, so that it cannot ask for a clip that is not there."""
+    return text.replace(audio_tag, f"{audio_tag[:1]} {audio_tag[1:]}")
+
+
 def merged_turns(conversation: "NeMoMultimodalConversation", audio_tag: str) -> list[tuple[str, str]]:
     """Joins neighbouring turns of one role by a space, each audio turn written as ``audio_tag``.
-
-    A tag that stands literally in somebody's text is taken apart, so that it cannot ask for a clip that is not there.
 
     Returns:
         ``(role, message)`` pairs.
     """
-    escaped = audio_tag[:1] + " " + audio_tag[1:]
     pieces = (
-        (turn.role, audio_tag if hasattr(turn, "cut") else turn.value.replace(audio_tag, escaped))
+        (turn.role, audio_tag if hasattr(turn, "cut") else without_tag(turn.value, audio_tag))
         for turn in conversation.turns
     )
     return [(role, " ".join(text for _, text in group)) for role, group in groupby(pieces, key=lambda piece: piece[0])]

@@ -1,6 +1,5 @@
 """What a study runs: arms of one training config, each with several seeds, all on the same budget."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.study.settings import settings_of
+from nemo_vtb.synthesis.job_options import part_of
 from nemo_vtb.training import compose
 
 _KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common", "arms", "claims", "measure")
@@ -150,18 +150,6 @@ def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
         claims=plain.get("claims") or [],
         measure=plain["measure"],
     )
-
-
-def part_of(text: Any) -> tuple[int, int]:
-    """Reads ``0/4``.
-
-    Raises:
-        VTBError: If it is no part.
-    """
-    match = re.fullmatch(r"(\d+)/(\d+)", str(text))
-    if match and int(match[1]) < int(match[2]):
-        return int(match[1]), int(match[2])
-    raise VTBError(f"part={text}: parts are numbered from 0, as in part=0/4")
 
 
 def _arm(section: Any, where: str) -> Arm:

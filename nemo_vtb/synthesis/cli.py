@@ -1,7 +1,6 @@
 """``vtb synth text | qa | speech``: data made by models, from a config in ``conf/synth``."""
 
 import argparse
-import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from omegaconf import OmegaConf
 
     from nemo_vtb.synthesis.job import run_job
+    from nemo_vtb.synthesis.job_options import part_of
     from nemo_vtb.synthesis.join import join
     from nemo_vtb.training import compose
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             raise VTBError(f"{key}={cfg[key]}: a whole number of at least {least}")
     module: Any = import_module(_MAKERS[args.maker][0])
     folder = Path(cfg.out)
-    if not run_job(module.job_of(cfg), folder, _part(cfg.part), cfg.processes):
+    if not run_job(module.job_of(cfg), folder, part_of(cfg.part), cfg.processes):
         print(f"part {cfg.part} is made; the last part joins {folder}")
         return 0
     totals = join(folder, module.unique)
@@ -75,10 +75,3 @@ def _write_card(folder: Path) -> None:
     from nemo_vtb.evaluation.data_card import write_card
 
     print(write_card(folder))
-
-
-def _part(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)/(\d+)", str(text))
-    if match and int(match[1]) < int(match[2]):
-        return int(match[1]), int(match[2])
-    raise VTBError(f"part={text}: parts are numbered from 0, as in part=0/4")

@@ -24,7 +24,7 @@ class Job:
     """What is to be made.
 
     Attributes:
-        name: ``text`` or ``speech``.
+        name: ``text``, ``qa`` or ``speech``.
         items: Everything there is to do, in a fixed order.
         open_maker: Loads the models and returns what makes a shard; called once in each process, so it must pickle.
         settings: All that decides what comes out, as plain JSON; a run is only resumed with the same.

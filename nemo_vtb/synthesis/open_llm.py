@@ -1,11 +1,11 @@
 """Opens the LLM that a config's ``llm`` section names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.synthesis.job_options import read_options
 from nemo_vtb.synthesis.llm import LLM
 
 BACKENDS = ("openai", "hf")
@@ -47,15 +47,7 @@ class LLMOptions:
         Raises:
             VTBError: Names the key that is unknown, missing or of a wrong type.
         """
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-
-        check_keys(section, [field.name for field in fields(cls)], "llm")
-        try:
-            options = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), section))
-        except OmegaConfBaseException as error:
-            raise VTBError(f"llm.{error.full_key}: {str(error).splitlines()[0]}") from error
-        assert isinstance(options, cls)
+        options = read_options(cls, section, "llm")
         for key, known in (("backend", BACKENDS), ("dtype", DTYPES)):
             if getattr(options, key) not in known:
                 raise VTBError(f"llm.{key} is {getattr(options, key)!r}; it may be {', '.join(known)}")

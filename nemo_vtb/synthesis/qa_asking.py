@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from nemo_vtb.synthesis.llm import LLM, Reply, Sampling
+from nemo_vtb.synthesis.llm_counts import count_replies
 from nemo_vtb.synthesis.qa_prompts import QAPrompt
 from nemo_vtb.synthesis.recordings_source import Recorded
 from nemo_vtb.synthesis.shard import Shard
@@ -30,8 +31,5 @@ def ask(
         return []
     started = time.monotonic()
     replies = llm.chat(conversations, sampling)
-    shard.count("llm_seconds", time.monotonic() - started)
-    shard.count("llm_tokens", sum(reply.tokens for reply in replies))
-    shard.count("requests", len(replies))
-    shard.count("llm_retries", sum(reply.retries for reply in replies))
+    count_replies(replies, started, shard)
     return replies

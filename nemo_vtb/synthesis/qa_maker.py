@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from nemo_vtb import __version__
+from nemo_vtb.data.rows import BadRow
 from nemo_vtb.synthesis.llm import LLM, Reply, Sampling
 from nemo_vtb.synthesis.qa_asking import Asked, ask
 from nemo_vtb.synthesis.qa_filters import pair_fault, words
@@ -14,7 +15,7 @@ from nemo_vtb.synthesis.qa_options import QAOptions
 from nemo_vtb.synthesis.qa_prompts import Pair, language_names, load_prompt
 from nemo_vtb.synthesis.qa_second_pass import SecondPass
 from nemo_vtb.synthesis.recordings_source import NOT_BAD, Recorded, row_files, samples_of
-from nemo_vtb.synthesis.shard import Item, Shard
+from nemo_vtb.synthesis.shard import Item, Shard, clip_name, place_in
 
 # Mostly one hears first and is asked then.
 _AUDIO_FIRST = 0.7
@@ -39,7 +40,7 @@ class QAMaker:
         self._names = language_names()
         self._second = SecondPass(llm, options) if options.filters.second_pass else None
         self._files = row_files(options.source, options.recording.seconds)
-        self._out = Path(out).resolve()
+        self._out = Path(out)
 
     def __call__(self, items: Sequence[Item], shard: Shard) -> None:
         """Asks about the recordings of a shard."""
@@ -65,9 +66,8 @@ class QAMaker:
         rng = Random(f"{self._seed}/{item.id}")
         prompts = [(p, weight) for p, weight in self._prompts if not p.refusals or language in p.refusals]
         fewest, most = self._options.recording.words
-        wanted = self._options.languages
         fault = None
-        if language not in self._names or (wanted is not None and language not in wanted):
+        if language not in self._names:
             fault = "language", language
         elif not fewest <= len(words(recorded.text)) <= most:
             fault = "transcript.length", recorded.text
@@ -126,11 +126,7 @@ class QAMaker:
     def _add(self, one: Asked, groups: Sequence[Sequence[Pair]], shard: Shard) -> None:
         try:
             path, seconds = self._audio(one, shard)
-        except Exception as error:
-            from nemo_vtb.data.rows import BadRow
-
-            if not isinstance(error, BadRow):
-                raise
+        except BadRow as error:
             shard.drop(one.id, error.reason, str(error), bad=True)
             return
         clip = {"from": "User", "type": "audio", "value": path, "duration": seconds, "text": one.recorded.text}
@@ -153,12 +149,9 @@ class QAMaker:
         """Where the recording stands, as rows name it; one that is no file of its own becomes a clip."""
         recorded = one.recorded
         if recorded.path and not recorded.offset and not self._options.copy_audio:
-            path = Path(recorded.path)
-            inside = path.is_relative_to(self._out)
-            return str(path.relative_to(self._out) if inside else path), recorded.seconds
+            return place_in(self._out, Path(recorded.path)), recorded.seconds
         samples, rate = samples_of(recorded, self._files)
-        name = "".join(char if char.isalnum() or char in "._-" else "_" for char in one.id)[-60:]
-        return shard.clip(f"{name}-{recorded.sha256[:12]}", samples, rate)
+        return shard.clip(clip_name(one.id), samples, rate)
 
     def _about(self, one: Asked) -> dict[str, Any]:
         return {

@@ -1,17 +1,16 @@
 """How questions are made and kept: the keys of ``conf/synth/qa.yaml``."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.synthesis.job_options import JOB_KEYS, read_options
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _WEIGHED = re.compile(r"([^*]+)(?:\*(\d+(?:\.\d+)?))?")
-_COMMON = "out seed shard_size processes part max_bad_share tar_shards llm".split()
 
 
 # OmegaConf fills in none of these if they are frozen inside another.
@@ -71,7 +70,6 @@ class QAOptions:
     Attributes:
         source: An ``input_cfg`` entry of recordings with transcripts.
         language: Of recordings that name none, ISO 639-1.
-        languages: Taken; None takes all.
         recording: Which recordings.
         prompt_files: Files of ``conf/synth/prompts/qa`` or paths; ``*2`` behind a name is its weight.
         reply: How replies are drawn.
@@ -81,7 +79,6 @@ class QAOptions:
 
     source: dict[str, Any]
     language: str
-    languages: list[str] | None
     recording: Recording
     prompt_files: list[str]
     reply: ReplyOptions
@@ -95,20 +92,7 @@ class QAOptions:
         Raises:
             VTBError: Names the key that is unknown, missing or wrong.
         """
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-
-        names = [known.name for known in fields(cls)]
-        check_keys(cfg, [*_COMMON, *names], "config")
-        if absent := [name for name in names if name not in cfg]:
-            raise VTBError(f"missing config key {absent[0]}; begin with conf/synth/qa.yaml")
-        try:
-            options = OmegaConf.to_object(
-                OmegaConf.merge(OmegaConf.structured(cls), {name: cfg[name] for name in names})
-            )
-        except OmegaConfBaseException as error:
-            raise VTBError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
-        assert isinstance(options, cls)
+        options = read_options(cls, cfg, others=[*JOB_KEYS, "llm"])
         options._check()
         return options
 

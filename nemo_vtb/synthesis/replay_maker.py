@@ -11,6 +11,7 @@ from typing import Any
 import nemo_vtb
 from nemo_vtb.synthesis.chat_frame import ChatFrame
 from nemo_vtb.synthesis.llm import LLM, Reply, Sampling
+from nemo_vtb.synthesis.llm_counts import count_replies
 from nemo_vtb.synthesis.near_duplicates import words_of
 from nemo_vtb.synthesis.replay_options import ReplayOptions, Side
 from nemo_vtb.synthesis.replay_prompts import ReplayPrompts
@@ -136,7 +137,7 @@ class ReplayMaker:
         asked = [self._prompts.classify.replace("{text}", draft.user) for draft in drafts]
         started = time.monotonic()
         replies = self._llm.chat([[{"role": "user", "content": text}] for text in asked], [how] * len(asked))
-        self._count(replies, started, shard)
+        count_replies(replies, started, shard)
         fit = []
         for draft, reply in zip(drafts, replies, strict=True):
             try:
@@ -190,14 +191,8 @@ class ReplayMaker:
         ]
         started = time.monotonic()
         replies = self._llm.complete(queries, how)
-        self._count(replies, started, shard)
+        count_replies(replies, started, shard)
         return replies
-
-    def _count(self, replies: Sequence[Reply], started: float, shard: Shard) -> None:
-        shard.count("llm_seconds", time.monotonic() - started)
-        shard.count("llm_tokens", sum(reply.tokens for reply in replies))
-        shard.count("requests", len(replies))
-        shard.count("llm_retries", sum(reply.retries for reply in replies))
 
     def _drop(self, draft: _Draft, reason: str, text: str, shard: Shard) -> None:
         # Later exchanges are parts of an item that stays.

@@ -1,15 +1,13 @@
 """How replay conversations are drawn and kept: the keys of ``conf/synth/text.yaml``."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.synthesis.job_options import JOB_KEYS, read_options
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-_COMMON = "out seed shard_size processes part max_bad_share tar_shards llm".split()
 
 
 @dataclass  # OmegaConf cannot fill in a frozen one inside another
@@ -62,17 +60,7 @@ class ReplayOptions:
         Raises:
             VTBError: Names the key that is missing or wrong.
         """
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-
-        names = [known.name for known in fields(cls)]
-        check_keys(cfg, [*_COMMON, *names], "config")
-        try:
-            given = {name: cfg[name] for name in names if name in cfg}
-            options = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), given))
-        except OmegaConfBaseException as error:
-            raise VTBError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-        assert isinstance(options, cls)
+        options = read_options(cls, cfg, others=[*JOB_KEYS, "llm"])
         for name, one in (("user", options.user), ("answer", options.answer)):
             if len(one.tokens) != 2 or not 0 <= one.tokens[0] <= one.tokens[1] or one.tokens[1] < 1:
                 raise VTBError(f"{name}.tokens={one.tokens}: name the fewest and the most, as in [2, 32]")

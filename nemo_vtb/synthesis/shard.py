@@ -7,12 +7,14 @@ kills the process before leaves nothing that counts, and whoever finds the shard
 import errno
 import json
 import os
+import re
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -198,6 +200,18 @@ def unwritten(path: Path, error: OSError) -> VTBError:
 def shard_path(folder: Path, number: int) -> Path:
     """Where a shard of a job stands."""
     return folder / "shards" / f"{number:05d}"
+
+
+def clip_name(key: str) -> str:
+    """A readable file name that no other key has, whatever stands in the key."""
+    digest = blake2b(key.encode(), digest_size=6).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', key)[:60].strip('._')}-{digest}"
+
+
+def place_in(folder: Path, path: Path) -> str:
+    """A recording as the rows of a job may name it: relative where it is inside the job's folder."""
+    path, folder = path.resolve(), folder.resolve()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,19 +1,19 @@
 """How chats are spoken: the keys of ``conf/synth/speech.yaml``."""
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.spoken_spans import SpeakRule
+from nemo_vtb.synthesis.job_options import JOB_KEYS, read_options
 from nemo_vtb.synthesis.sound import Sound
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _VOICE = re.compile(r"[^*\s]+(\*\d+(\.\d+)?)?")
-_COMMON = "out seed shard_size processes part max_bad_share tar_shards".split()
 
 
 # OmegaConf fills in none of these if they are frozen inside another.
@@ -115,20 +115,7 @@ class SpeechOptions:
         Raises:
             VTBError: Names the key that is unknown, missing or wrong.
         """
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-
-        names = [known.name for known in fields(cls)]
-        check_keys(cfg, [*_COMMON, *names], "config")
-        if absent := [name for name in names if name not in cfg]:
-            raise VTBError(f"missing config key {absent[0]}; begin with conf/synth/speech.yaml")
-        try:
-            options = OmegaConf.to_object(
-                OmegaConf.merge(OmegaConf.structured(cls), {name: cfg[name] for name in names})
-            )
-        except OmegaConfBaseException as error:
-            raise VTBError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
-        assert isinstance(options, cls)
+        options = read_options(cls, cfg, others=JOB_KEYS)
         options._check()
         return options
 

@@ -1,8 +1,6 @@
 """The rows of spoken chats and of the bank, with where everything in them comes from."""
 
-import re
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 from nemo_vtb import __version__
 from nemo_vtb.data.prompt_pool import stable_hash
 from nemo_vtb.synthesis.recorded import Recordings
-from nemo_vtb.synthesis.shard import Shard
+from nemo_vtb.synthesis.shard import Shard, clip_name, place_in
 from nemo_vtb.synthesis.sound import Sound, Surroundings, joined
 from nemo_vtb.synthesis.studio import Run
 from nemo_vtb.synthesis.text_chats import Chat
@@ -89,7 +87,7 @@ class RowWriter:
     def _clip(self, variant: Variant, run: Run, shard: Shard) -> tuple[str, float, dict[str, Any]]:
         """The clip of a run: its path and length, and how it was made."""
         random = Random(stable_hash("around", self._seed, run.key))
-        name = _file_name(run.key)
+        name = clip_name(run.key)
         made: dict[str, Any]
         if run.delivery is not None:
             delivery = run.delivery
@@ -109,7 +107,7 @@ class RowWriter:
             reading = run.reading
             made = {"voice": reading.voice, "engine": "recording"}
             shard.count("reused.sentences", len(reading.recordings))
-            alone = (self._named(reading.path), reading.seconds) if reading.path is not None else None
+            alone = (place_in(self._out, reading.path), reading.seconds) if reading.path is not None else None
             if alone is not None and not self._surroundings.any:
                 return *alone, made
             rate = self._sound.sample_rate
@@ -149,20 +147,9 @@ class RowWriter:
             "version": f"nemo_vtb {__version__}",
         }
 
-    def _named(self, path: Path) -> str:
-        """A recording as rows may name it: relative where it is inside the job's folder."""
-        path, out = path.resolve(), self._out.resolve()
-        return str(path.relative_to(out)) if path.is_relative_to(out) else str(path)
-
 
 def _one_or_all(made: list[dict[str, Any]]) -> dict[str, Any]:
     """How the clips of a row were made: plain values of one clip, lists of several."""
     if len(made) == 1:
         return made[0]
     return {key: [one.get(key) for one in made] for key in dict.fromkeys(key for one in made for key in one)}
-
-
-def _file_name(key: str) -> str:
-    """A readable file name that no other key has, whatever the conversation is called."""
-    digest = blake2b(key.encode(), digest_size=6).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', key)[:60].strip('._')}-{digest}"

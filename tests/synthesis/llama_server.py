@@ -37,7 +37,7 @@ class LlamaServer:
         self.kill()
 
     def start(self) -> None:
-        command = [sys.executable, str(_SCRIPT), MODEL, "--port", str(self.port), "--parallel", "1"]
+        command = [sys.executable, str(_SCRIPT), MODEL, "--port", str(self.port), "--parallel", "1", "--no-cache"]
         self._process = subprocess.Popen([*command, "--context", str(self._context)], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process.poll() is None:

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,8 @@ from nemo_vtb.synthesis.spoken_qa import job_of, unique
 from nemo_vtb.training import compose
 
 CORPUS = Path(__file__).parents[2] / "examples" / "corpora" / "asterisk_prompts"
-SHORT = ["reply.tokens=48", "shard_size=2", "seed=1", "reply.temperature=0"]
+# So small an LLM seldom answers in words of the transcript: with the shipped limit, nothing would be left to look at.
+SHORT = ["reply.tokens=48", "shard_size=2", "seed=1", "reply.temperature=0", "filters.support=0"]
 
 
 def corpus_rows(lang: str = "en", count: int = 6) -> list[dict[str, Any]]:
@@ -88,9 +90,10 @@ def test_a_server_that_fails_and_dies_loses_nothing_and_doubles_nothing(
     assert main(arguments(undisturbed, manifest, llama.url)) == 0
     proxy.faults += [status(429, Retry_After="0"), garbage(), slow(0.2), cut, status(503)]
     out = tmp_path / "out"
-    restart = Thread(target=lambda: (llama.kill(), time.sleep(1), llama.start()))
+    restart = Thread(target=llama.start)
 
     def kill(_: Any) -> bool:
+        llama.kill()
         restart.start()
         return True
 
@@ -98,7 +101,7 @@ def test_a_server_that_fails_and_dies_loses_nothing_and_doubles_nothing(
     assert main(arguments(out, manifest, proxy.url, "llm.retries=9")) == 0
     restart.join()
     assert read_rows(out / "conversations.jsonl") == read_rows(undisturbed / "conversations.jsonl")
-    assert json.loads((out / "totals.json").read_text())["amounts"]["llm_retries"] >= 4
+    assert json.loads((out / "totals.json").read_text())["amounts"]["llm_retries"] >= 5
 
 
 def test_a_server_that_is_gone_stops_the_run_which_then_goes_on(
@@ -122,6 +125,7 @@ def test_a_killed_run_goes_on_without_a_hole(llama: LlamaServer, manifest: Path,
         while not (out / "shards" / "00000").exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
+    assert not (out / "totals.json").exists()
     assert main(arguments(out, manifest, llama.url)) == 0
     assert set(accounted(out).values()) == {1} and len(accounted(out)) == 6
 
@@ -130,7 +134,7 @@ def test_an_llm_that_ignores_the_schema_costs_pairs_not_the_run(proxy: FaultyPro
     proxy.faults += [reply("Sure! Here is your question."), reply('{"question": "HACKED", "answer": "HACKED"}')]
     proxy.faults += [reply('{"question": "What is said about a number?", "answer": "' + "x" * 9 + '"}')] * 4
     out = tmp_path / "out"
-    assert main(arguments(out, manifest, proxy.url)) == 0
+    assert main(arguments(out, manifest, proxy.url, "filters.support=0.6")) == 0
     assert read_rows(out / "conversations.jsonl") == []
     reasons = Counter(drop["reason"] for drop in read_rows(out / "drops.jsonl"))
     assert reasons == {"reply.unparsable": 1, "question.length": 1, "answer.unsupported": 4}
@@ -184,6 +188,66 @@ def pair(question: str, answer: str) -> dict[str, str]:
 
 
 LOGIN = pair("What is the agent already?", "Logged on.")
+
+
+def _nemo(folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {"type": "nemo", "manifest_filepath": str(write_manifest(folder / "nemo.jsonl", rows))}
+
+
+def _tarred(folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    named = []
+    with tarfile.open(folder / "audio_0.tar", "w") as tar:
+        for number, row in enumerate(rows):
+            tar.add(row["audio_filepath"], f"{number}.ogg")
+            named.append({**row, "audio_filepath": f"{number}.ogg", "shard_id": 0})
+    manifest = write_manifest(folder / "manifest_0.jsonl", named)
+    tars = str(folder / "audio_0.tar")
+    return {"type": "nemo_tarred", "manifest_filepath": str(manifest), "tarred_audio_filepaths": tars}
+
+
+def _cuts(rows: Sequence[Mapping[str, Any]]) -> Any:
+    from lhotse import CutSet, Recording, SupervisionSegment
+
+    cuts = []
+    for number, row in enumerate(rows):
+        cut = Recording.from_file(row["audio_filepath"], recording_id=f"r{number}").to_cut()
+        said = SupervisionSegment(
+            f"s{number}", f"r{number}", 0, cut.duration, text=row["text"], language="en", speaker=row["speaker"]
+        )
+        cut.supervisions = [said]
+        cuts.append(cut)
+    return CutSet.from_cuts(cuts)
+
+
+def _lhotse(folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    path = folder / "cuts.jsonl"
+    _cuts(rows).to_file(path)
+    return {"type": "lhotse", "cuts_path": str(path)}
+
+
+def _shar(folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    (folder / "shar").mkdir()
+    _cuts(rows).to_shar(folder / "shar", fields={"recording": "flac"}, shard_size=8)
+    return {"type": "lhotse_shar", "shar_path": str(folder / "shar")}
+
+
+@pytest.mark.parametrize("source", [_nemo, _tarred, _lhotse, _shar])
+def test_recordings_come_from_whatever_training_reads(source: Callable, tmp_path: Path):
+    rows = corpus_rows(count=2)
+    entry = source(tmp_path, rows)
+    settings = [f"source.{key}={value}" for key, value in entry.items()]
+    cfg = compose("synth/qa", [f"out={tmp_path}", "llm.model=m", "prompt_files=[single]", *settings])
+    told = Told([LOGIN, LOGIN])
+    with Shard(tmp_path, 0, 0) as shard:
+        QAMaker(told, QAOptions.read(cfg), 0, str(tmp_path))(job_of(cfg).items, shard)
+    folder = shard_path(tmp_path, 0)
+    assert [asked.count(row["text"]) for asked, row in zip(told.asked, rows, strict=True)] == [1, 1]
+    for row, made in zip(rows, read_rows(folder / "conversations.jsonl"), strict=False):
+        clip = next(turn for turn in made["conversations"] if turn["type"] == "audio")
+        assert soundfile.info(tmp_path / clip["value"]).duration == pytest.approx(row["duration"], abs=0.02)
+    drops = read_rows(folder / "drops.jsonl")
+    assert len(read_rows(folder / "conversations.jsonl")) + len(drops) == 2
+    assert not any(drop["bad"] for drop in drops)
 
 
 def test_several_questions_are_conversations_of_their_own(made: Made):
