@@ -21,8 +21,8 @@ def compare(study: Study, command: str) -> dict[str, Any]:
 
     Returns:
         What ``study.json`` holds: ``arms`` by name with their ``scores`` by measure, the ``untouched`` LLM's, as
-        ``chance`` what always giving the commonest answer scores, ``claims`` with verdict and evidence, and
-        ``environment``.
+        ``chance`` what always giving the commonest answer scores, the sets that are ``apart`` from the totals,
+        ``claims`` with verdict and evidence, and ``environment``.
 
     Raises:
         VTBError: If a file of the study is missing or does not fit the others, or matplotlib is not installed.
@@ -41,7 +41,8 @@ def compare(study: Study, command: str) -> dict[str, Any]:
     answers = {arm: [_rows(run.folder / "answers.jsonl") for run in _seeds(study, arm)] for arm in study.arms}
     untouched = _rows(study.out / UNTOUCHED_FILE)
     drawing = Drawing(study.measure["eval"].get("bootstrap", 1000), study.measure.get("seed", 0))
-    scores = scores_of({**answers, UNTOUCHED: [untouched]}, drawing)
+    apart = study.measure.get("apart", [])
+    scores = scores_of({**answers, UNTOUCHED: [untouched]}, drawing, apart)
     replies = {}
     for arm, seeds in answers.items():
         found = [same_replies(rows, untouched) for rows in seeds]
@@ -53,6 +54,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
         "arms": {arm: {**_about(study, arm), "scores": written[arm]} for arm in study.arms},
         "untouched": {"scores": written[UNTOUCHED]},
         "chance": chance,
+        "apart": apart,
         "claims": [asdict(judge(claim, facts)) for claim in study.claims],
         "environment": environment(command, study.measure.get("seed", 0)),
     }

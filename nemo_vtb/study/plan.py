@@ -16,7 +16,7 @@ from nemo_vtb.training import compose
 
 _KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common", "arms", "claims", "measure")
 _ARM_KEYS = ("title", "text_share", "overrides", "seeds")
-_MEASURE_KEYS = ("seed", "device", "batch_size", "eval")
+_MEASURE_KEYS = ("seed", "device", "batch_size", "eval", "apart")
 
 
 @dataclass(frozen=True)

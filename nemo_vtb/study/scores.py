@@ -51,7 +51,9 @@ MEASURES = {
 }
 
 
-def scores_of(answers: Mapping[str, Sequence[Answers]], drawing: Drawing) -> dict[str, dict[str, Sampled]]:
+def scores_of(
+    answers: Mapping[str, Sequence[Answers]], drawing: Drawing, apart: Sequence[str] = ()
+) -> dict[str, dict[str, Sampled]]:
     """Scores by arm and measure; a set or suite that is not alone in its measure stands under ``MEASURE/SET`` too.
 
     ``speech`` is the mean of words that are right (1 minus the word error rate), questions about speech and half spoken
@@ -60,11 +62,12 @@ def scores_of(answers: Mapping[str, Sequence[Answers]], drawing: Drawing) -> dic
     Args:
         answers: Of each arm one list of rows for each seed.
         drawing: How items and seeds are drawn.
+        apart: Sets that count under ``MEASURE/SET`` only.
 
     Raises:
         VTBError: If two runs were not asked the same.
     """
-    tables = {arm: [_sums(rows) for rows in seeds] for arm, seeds in answers.items()}
+    tables = {arm: [_sums(rows, apart) for rows in seeds] for arm, seeds in answers.items()}
     asked: dict[str, list[_Key]] = {}
     found: dict[str, dict[str, Sampled]] = {}
     for place, (arm, seeds) in enumerate(tables.items()):
@@ -96,15 +99,20 @@ def same_replies(rows: Answers, others: Answers) -> tuple[int, int]:
     return sum(ours[key] == theirs[key] for key in shared), len(shared)
 
 
-def _sums(rows: Answers) -> dict[str, dict[_Key, list[float]]]:
+def _sums(rows: Answers, apart: Sequence[str]) -> dict[str, dict[_Key, list[float]]]:
     """By measure and item: an amount and what it is out of."""
     table: dict[str, dict[_Key, list[float]]] = {}
     for row in rows:
         for name, sums in _measured(row):
-            for place in (name, f"{name}/{row['set']}"):
+            own = f"{name}/{row['set']}"
+            for place in (own,) if row["set"] in apart else (name, own):
                 table.setdefault(place, {})[row["set"], row["id"]] = sums
     parts = Counter(name.partition("/")[0] for name in table if "/" in name)
-    return {name: items for name, items in table.items() if "/" not in name or parts[name.partition("/")[0]] > 1}
+    return {
+        name: items
+        for name, items in table.items()
+        if parts[name.partition("/")[0]] > 1 or name.partition("/")[2] in ("", *apart)
+    }
 
 
 def _measured(row: Mapping[str, Any]) -> Iterator[tuple[str, list[float]]]:

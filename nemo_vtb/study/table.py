@@ -1,10 +1,10 @@
 """The scores of a study as a table, in the words of its page, its Markdown and the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nemo_vtb.evaluation.page_format import MISSING
-from nemo_vtb.study.scores import MEASURES
+from nemo_vtb.study.evidence import measure_of
 
 COLUMNS = {
     "wer": "Word errors",
@@ -25,8 +25,9 @@ NOTE = (
 
 def cells(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Returns the head and the rows, the untouched LLM last."""
-    shown = [name for name in COLUMNS if any(name in arm["scores"] for arm in report["arms"].values())]
-    head = ["Arm", "Seeds", *(COLUMNS[name] for name in shown), "Minutes"]
+    titles = dict(_titles(report["apart"]))
+    shown = [name for name in titles if any(name in arm["scores"] for arm in report["arms"].values())]
+    head = ["Arm", "Seeds", *(titles[name] for name in shown), "Minutes"]
     rows = [
         [
             arm["title"],
@@ -43,11 +44,17 @@ def cells(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     ]
 
 
+def _titles(apart: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for measure, title in COLUMNS.items():
+        yield measure, title
+        yield from ((f"{measure}/{name}", f"{title}, {name}") for name in apart)
+
+
 def score_text(measure: str, score: Mapping[str, Any] | None) -> str:
     """Writes a score with its interval."""
     if score is None:
         return MISSING
-    percent = MEASURES[measure].unit == "percent"
+    percent = measure_of(measure).unit == "percent"
     value, low, high = (
         (f"{100 * score[key]:.1f}" if percent else f"{score[key]:.3f}").replace("-", "−")
         for key in ("value", "low", "high")

@@ -11,10 +11,11 @@ import pytest
 import torch
 from ranks import run_ranks
 from retention_ranks import train_until_stopped
-from tiny_training import train
+from tiny_training import CHECKPOINT, train
 
 from nemo_vtb import VoiceTextBlender
 from nemo_vtb.callbacks.progress import KindProgress
+from nemo_vtb.cli import main
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import answer_tasks
@@ -148,6 +149,23 @@ def test_a_run_that_was_stopped_stops_again_when_it_is_resumed(run):
     with pytest.raises(VTBError, match="at step 5"):
         run(_FORGETS, steps=100, resume=True)
     assert run.seen == []
+
+
+def test_the_gate_of_vtb_eval_fails_what_speech_only_tuning_forgot(run, tmp_path, capsys):
+    with pytest.raises(VTBError, match="at step 5"):
+        run(_FORGETS, steps=100)
+    suites = {"taught": {"type": "replies", "path": str(tmp_path / "suite.jsonl"), "max_new_tokens": 6}}
+    section = {"out": str(tmp_path / "out"), "eval": {"bootstrap": 50, "max_text_drop": 10, "text": suites}}
+    (tmp_path / "mine.yaml").write_text(json.dumps(section))
+    command = ["eval", str(tmp_path / CHECKPOINT), "--gate", "--config-name=mine", f"--config-dir={tmp_path}"]
+    assert main(command) == 1
+    assert "Gate: FAILED" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "eval.json").read_text())["text"]["taught"]
+    (stopped,) = run.seen
+    assert len(found["lost"]) / len(_ANSWERS) * 100 == pytest.approx(stopped["val_text_drop"], abs=1e-3)
+    assert all(row["base"] == _ANSWERS[row["prompt"]] != row["tuned"] for row in found["lost"])
+    run(_FORGETS, cfg={"text_lora": "audio_gated"})
+    assert main(command) == 0, "the same tuning with gated LoRA"
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "vtb_fsdp2"])

@@ -37,7 +37,7 @@ def tiny_study(
             {"title": "Text is kept", "evidence": [kept]},
             {"title": "It surpasses all others", "not_testable": "There are no others."},
         ],
-        "measure": {"batch_size": 4, "eval": _asked(folder, clips)},
+        "measure": {"batch_size": 4, "apart": ["people"], "eval": _asked(folder, clips)},
     }
     for name, section in (("tiny_train", _trained(folder, slim_cfg(), clips)), ("tiny_study", study)):
         (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(section))
@@ -143,6 +143,7 @@ def _asked(folder: Path, clips: list[SimpleNamespace]) -> dict[str, Any]:
         "bootstrap": 50,
         "sets": {
             "clips": {"kind": "asr", "type": "nemo", "manifest_filepath": _rows(folder, "spoken", *spoken)},
+            "people": {"kind": "asr", "type": "nemo", "manifest_filepath": _rows(folder, "people", spoken[0])},
             "asked": {"kind": "sqa", "manifest_filepath": _rows(folder, "sqa", question)},
             "each_way": {"kind": "mixed", "manifest_filepath": _rows(folder, "mixed", prompt)},
             "talks": {"kind": "multiturn", "manifest_filepath": _rows(folder, "talks", script)},

@@ -35,13 +35,15 @@ def test_a_finished_study_is_compared(finished: SimpleNamespace):
     report = json.loads((finished.out / "study.json").read_text())
     scores = report["arms"]["joint"]["scores"]
     measures = {"wer", "sqa", "mixed_text", "mixed_half", "mixed_speech", "gap", "multiturn", "multiturn_later", "text"}
-    assert set(scores) == measures | {"kl", "speech"}
+    assert set(scores) == measures | {"kl", "speech", "wer/people"}
     assert set(report["untouched"]["scores"]) == {"mixed_text", "multiturn", "multiturn_later", "text"}
-    assert scores["wer"]["n"] == 2 and scores["kl"]["value"] > 0 and len(scores["kl"]["seeds"]) == 1
+    assert scores["wer"]["n"] == 2 and scores["wer/people"]["n"] == 1, "a set apart counts in no total"
+    assert scores["kl"]["value"] > 0 and len(scores["kl"]["seeds"]) == 1
     assert [claim["verdict"] for claim in report["claims"]] == ["not shown", "shown", "not testable at this size"]
     assert report["environment"]["command"].startswith("vtb study")
     assert (finished.out / "study.png").read_bytes().startswith(b"\x89PNG")
-    assert "| one joint stage | 1 |" in (finished.out / "study.md").read_text()
+    table = (finished.out / "study.md").read_text()
+    assert "| one joint stage | 1 |" in table and "| Word errors | Word errors, people |" in table
     page = Page((finished.out / "study.html").read_text(encoding="utf-8"))
     assert "There are no others." in page.text and len(page.all("svg")) == 2
     assert "of 3 claims, 1 shown, 1 not shown and 1 not testable at this size" in page.text
