@@ -15,6 +15,7 @@ from nemo_vtb.inference.export_cli import add_arguments as add_export_arguments
 from nemo_vtb.inference.export_cli import run as run_export
 from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
 from nemo_vtb.launch.slurm import run as run_slurm
+from nemo_vtb.paths import CHECKPOINT_HELP, SHIPPED
 from nemo_vtb.study.cli import add_arguments as add_study_arguments
 from nemo_vtb.study.cli import run as run_study
 from nemo_vtb.synthesis.cli import add_arguments as add_synth_arguments
@@ -79,14 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     _overridable(command, run_study)
 
     command = commands.add_parser("lm-eval", help="run tasks of EleutherAI's lm-eval on a checkpoint's LLM")
-    command.add_argument("checkpoint")
+    command.add_argument("checkpoint", help=CHECKPOINT_HELP)
     command.add_argument("--lora", default="auto", choices=["auto", "on", "gated", "off"], help="auto: as for any text")
     command.add_argument("--lora-scale", type=float, default=1.0, help="how much of LoRA acts where it is on")
     command.epilog = "Everything else goes to lm_eval: --tasks, --apply_chat_template, --limit, --include_path, ..."
     _overridable(command, _lm_eval)
 
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
-    command.add_argument("checkpoint")
+    command.add_argument("checkpoint", nargs="?", default=SHIPPED, help=f"{CHECKPOINT_HELP} (the default)")
     command.add_argument("--device", default="cpu")
     command.add_argument("--system", help="system prompt")
     command.add_argument("--lora-scale", type=float, default=1.0, help="how much of LoRA acts; 0: the untouched LLM")

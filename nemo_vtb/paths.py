@@ -2,6 +2,12 @@
 
 from pathlib import Path
 
+from nemo_vtb.errors import VTBError
+
+# In the place of a checkpoint's path: the one in examples/checkpoint.
+SHIPPED = "shipped"
+CHECKPOINT_HELP = f"a .ckpt file, a folder of vtb export --to slim, or {SHIPPED}: the one in examples/checkpoint"
+
 _PACKAGE = Path(__file__).parent
 
 
@@ -21,3 +27,17 @@ def corpora_dir() -> Path | None:
     """Returns the folder of shipped corpora, or None in an installation that has no checkout beside it."""
     folder = _PACKAGE.parent / "examples" / "corpora"
     return folder if folder.is_dir() else None
+
+
+def checkpoint_path(path: str | Path) -> Path:
+    """Returns the path of a checkpoint, which may be called ``shipped``.
+
+    Raises:
+        VTBError: If that one is asked for in an installation without a checkout.
+    """
+    if str(path) != SHIPPED:
+        return Path(path)
+    folder = _PACKAGE.parent / "examples" / "checkpoint"
+    if not folder.is_dir():
+        raise VTBError("the shipped checkpoint is in examples/checkpoint of a checkout; name another one")
+    return folder

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import CHECKPOINT_HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``vtb eval``."""
-    parser.add_argument("checkpoint")
+    parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     parser.add_argument("--config-name", default="eval/quickstart", help="what to ask (default: eval/quickstart)")
     parser.add_argument("--config-dir", help="your own folder of configs; the shipped groups stay available")
     parser.add_argument("--gate", action="store_true", help="fail where more text was lost than eval.max_text_drop")

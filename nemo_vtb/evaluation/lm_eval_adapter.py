@@ -6,7 +6,6 @@ Importing this module registers it as ``--model vtb``; lm-eval (0.4.13) looks fo
 import inspect
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +15,7 @@ from lm_eval.models.huggingface import HFLM
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.lora_gate import LoraGate
 from nemo_vtb.parts.turn_mask import encode_turns, end_of_turn_id, without_tag
+from nemo_vtb.paths import checkpoint_path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -165,9 +165,10 @@ def run_harness(checkpoint: str, lora: str, lora_scale: float, arguments: Sequen
     """
     from lm_eval.__main__ import cli_evaluate
 
-    if not Path(checkpoint).exists():
-        raise VTBError(f"no checkpoint at {checkpoint}")
-    own = ["--model", "vtb", "--model_args", f"pretrained={checkpoint}", f"lora={lora}", f"lora_scale={lora_scale}"]
+    path = checkpoint_path(checkpoint)
+    if not path.exists():
+        raise VTBError(f"no checkpoint at {path}")
+    own = ["--model", "vtb", "--model_args", f"pretrained={path}", f"lora={lora}", f"lora_scale={lora_scale}"]
     before, sys.argv = sys.argv, ["lm_eval", "run", *own, *arguments]
     try:
         cli_evaluate()

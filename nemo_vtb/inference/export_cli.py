@@ -4,11 +4,12 @@ import argparse
 import sys
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import CHECKPOINT_HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``vtb export``."""
-    parser.add_argument("checkpoint", help="a .ckpt file or a folder of --to slim")
+    parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     parser.add_argument("--to", required=True, choices=["hf", "adapter", "merged", "slim"])
     parser.add_argument("--out", required=True, help="folder")
     parser.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16", "float16"])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import checkpoint_path
 from nemo_vtb.strategies.checkpoint_io import read_checkpoint
 
 if TYPE_CHECKING:
@@ -40,13 +41,17 @@ _NAMED = ("pretrained_llm", "pretrained_asr", "tokenizer_path")
 def read_trained(path: str | Path) -> dict[str, Any]:
     """Reads a ``.ckpt`` file or a slim folder.
 
+    Args:
+        path: Of either, or ``shipped``.
+
     Returns:
         A checkpoint with at least ``hyper_parameters``, ``state_dict`` and ``vtb``, if the file is one of ours.
 
     Raises:
         VTBError: If it is missing, damaged, or a folder of another kind.
     """
-    return _read_slim(Path(path)) if Path(path).is_dir() else read_checkpoint(path)
+    path = checkpoint_path(path)
+    return _read_slim(path) if path.is_dir() else read_checkpoint(path)
 
 
 def write_slim(
