@@ -80,4 +80,8 @@ def compose(config_name: str, overrides: list[str], config_dir: str | Path | Non
         with initialize_config_dir(str(folder), version_base=None):
             return hydra_compose(config_name, overrides=[*searched, *overrides])
     except (HydraException, OmegaConfBaseException) as error:
-        raise VTBError(f"config '{config_name}': {error}") from error
+        # Hydra takes an override of a key for one of a config group wherever a folder has that name.
+        names = [override.partition("=")[0] for override in overrides]
+        taken = next((name for name in names if config_dir and name and (folder / name).is_dir()), None)
+        hint = f" (the folder {folder / taken} makes {taken}= a config group: rename it)" if taken else ""
+        raise VTBError(f"config '{config_name}': {error}{hint}") from error

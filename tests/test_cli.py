@@ -28,3 +28,10 @@ def test_doctor_finds_what_a_launcher_lacks(tmp_path):
 def test_unknown_config_is_named(capsys):
     assert main(["train", "--config-name=nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_folder_that_hides_a_key_from_its_override_is_named(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("out: runs/mine\n")
+    (tmp_path / "out").mkdir()
+    assert main(["study", "--config-name=mine", f"--config-dir={tmp_path}", "out=runs/other"]) == 2
+    assert f"the folder {tmp_path / 'out'} makes out= a config group" in capsys.readouterr().err
