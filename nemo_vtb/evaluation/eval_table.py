@@ -71,6 +71,8 @@ def _number(value: float | None, unit: str, signed: bool = False) -> str:
         return MISSING
     sign = "+" if signed else ""
     shown = {PERCENT: f"{100 * value:{sign}.1f}", POINTS: f"{value:{sign}.1f}", PLAIN: f"{value:{sign}.3f}"}[unit]
+    if not float(shown):
+        return sign + shown.lstrip("+-")
     return shown.replace("-", "−")
 
 
