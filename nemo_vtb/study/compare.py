@@ -79,7 +79,7 @@ def _about(study: Study, arm: str) -> dict[str, Any]:
     return {
         "title": study.arms[arm].title,
         "text_share": study.arms[arm].text_share,
-        "plain": not study.arms[arm].overrides,
+        "plain": not study.arms[arm].overrides and not study.arms[arm].weights_of,
         "seeds": [run.seed for run in runs],
         "minutes": {step: mean(one[step] for one in seconds) / 60 for step in ("train", "measure")},
         "steps": trained[0]["steps"],

@@ -10,12 +10,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.study.arms import Arm, read_arms, share_overrides
 from nemo_vtb.study.settings import settings_of
 from nemo_vtb.synthesis.job_options import part_of
 from nemo_vtb.training import compose
 
 _KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common", "arms", "claims", "measure")
-_ARM_KEYS = ("title", "text_share", "overrides", "seeds")
 _MEASURE_KEYS = ("seed", "device", "batch_size", "eval", "apart")
 
 
@@ -30,6 +30,7 @@ class Run:
         overrides: Of the training config; with its name they are the command that trains it.
         settings: All that decides what comes out, as plain JSON: ``training``, ``measure``, and the SHA-256 of every
             data file by name as ``files``.
+        weights: Folder of the run whose weights are measured; None where this run trains its own.
     """
 
     arm: str
@@ -37,6 +38,7 @@ class Run:
     folder: Path
     overrides: Sequence[str]
     settings: Mapping[str, Any]
+    weights: Path | None = None
 
     @property
     def name(self) -> str:
@@ -50,23 +52,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """What is compared.
-
-    Attributes:
-        title: In words.
-        text_share: Of training, 0 to below 1; None leaves the blend as it is.
-        overrides: Of the training config.
-        seeds: One run each.
-    """
-
-    title: str
-    text_share: float | None
-    overrides: Sequence[str]
-    seeds: Sequence[int]
-
-
-@dataclass(frozen=True)
 class Study:
     """A study as its config says.
 
@@ -74,7 +59,7 @@ class Study:
         out: Its folder.
         train: Name of the training config.
         arms: By name.
-        runs: All seeds of all arms, the first seed of every arm first.
+        runs: All seeds of all arms, the first seed of every arm first, those with the weights of others last.
         part: Number and how many: of ``n`` parts, part ``i`` runs what is ``i`` modulo ``n``.
         only: Names of the arms to run now.
         threads: Of one process.
@@ -120,7 +105,8 @@ def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
         if not plain.get(key):
             raise VTBError(f"missing config key {key}: see conf/study/quickstart.yaml")
     check_keys(plain["measure"], _MEASURE_KEYS, "measure")
-    arms = {name: _arm(section, f"arms.{name}") for name, section in plain["arms"].items()}
+    keep = bool(plain.get("keep_checkpoints", True))
+    arms = read_arms(plain["arms"], keep)
     if unknown := [name for name in plain.get("only") or [] if name not in arms]:
         raise VTBError(f"only={unknown[0]}: the arms are {', '.join(arms)}")
     threads = plain.get("threads", 1)
@@ -134,10 +120,13 @@ def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
             if place < len(arm.seeds):
                 seed = arm.seeds[place]
                 overrides = [*common, *arm.overrides]
-                overrides += [*_text_share(plain["train"], overrides, arm, name, config_dir), f"seed={seed}"]
+                overrides += [*share_overrides(plain["train"], overrides, arm, name, config_dir), f"seed={seed}"]
                 training = compose(plain["train"], overrides, config_dir)
-                settings = settings_of(training, plain["measure"])
-                runs.append(Run(name, seed, out / "arms" / name / f"seed{seed}", overrides, settings))
+                scale = {} if arm.lora_scale == 1 else {"lora_scale": arm.lora_scale}
+                settings = settings_of(training, {**plain["measure"], **scale})
+                weights = out / "arms" / arm.weights_of / f"seed{seed}" if arm.weights_of else None
+                runs.append(Run(name, seed, out / "arms" / name / f"seed{seed}", overrides, settings, weights))
+    runs.sort(key=lambda run: run.weights is not None)
     return Study(
         out=out,
         train=plain["train"],
@@ -146,37 +135,7 @@ def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
         part=part_of(plain.get("part", "0/1")),
         only=plain.get("only") or [],
         threads=threads,
-        keep_checkpoints=bool(plain.get("keep_checkpoints", True)),
+        keep_checkpoints=keep,
         claims=plain.get("claims") or [],
         measure=plain["measure"],
     )
-
-
-def _arm(section: Any, where: str) -> Arm:
-    if not isinstance(section, Mapping):
-        raise VTBError(f"{where} is {section!r}; it is a section with title, text_share, overrides and seeds")
-    check_keys(section, _ARM_KEYS, where)
-    share, seeds = section.get("text_share"), section.get("seeds", [0])
-    if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1):
-        raise VTBError(f"{where}.text_share is {share!r}; it is a share of at least 0 and below 1")
-    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
-        raise VTBError(f"{where}.seeds is {seeds!r}; it is a list of whole numbers, e.g. [0, 1, 2]")
-    if len(set(seeds)) < len(seeds):
-        raise VTBError(f"{where}.seeds names a seed twice")
-    overrides = [str(override) for override in section.get("overrides") or []]
-    return Arm(str(section.get("title", where.rpartition(".")[2])), share, overrides, seeds)
-
-
-def _text_share(train: str, overrides: Sequence[str], arm: Arm, name: str, config_dir: str | None) -> list[str]:
-    """Overrides that give text its share, while the other kinds keep their proportions."""
-    if arm.text_share is None:
-        return []
-    blend = compose(train, [*overrides], config_dir).data.train_ds.get("blend")
-    kinds = blend.get("kinds") if blend is not None else None
-    if kinds is None or "text" not in kinds:
-        raise VTBError(f"arms.{name}.text_share: the config '{train}' has no data.train_ds.blend.kinds.text to change")
-    if arm.text_share == 0:
-        return ["~data.train_ds.blend.kinds.text"]
-    others = sum(float(section.share) for kind, section in kinds.items() if kind != "text")
-    share = others * arm.text_share / (1 - arm.text_share)
-    return [f"data.train_ds.blend.kinds.text.share={share:.8g}"]

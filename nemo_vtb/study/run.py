@@ -26,7 +26,9 @@ def run_study(study: Study) -> bool:
         if (run.folder / "train.json").exists() and (how := differing(run.folder / "settings.json", run.settings)):
             raise VTBError(f"{study.out} holds {run.name}, made {how}, or name another folder with out=FOLDER")
     for run in study.mine:
-        if not run.done:
+        if run.weights is not None and not (run.weights / "train.json").exists():
+            print(f"{run.name} waits for the weights of {run.weights}: start the same line again", flush=True)
+        elif not run.done:
             _run(study, run)
             done = sum(other.done for other in study.runs)
             print(f"[{done} of {len(study.runs)}] {_said(run)}", flush=True)
@@ -37,7 +39,8 @@ def _run(study: Study, run: Run) -> None:
     """Trains and measures in a process of its own, which ends when this one does."""
     run.folder.mkdir(parents=True, exist_ok=True)
     write_text(run.folder / "settings.json", json.dumps(run.settings, indent=1, ensure_ascii=False) + "\n")
-    command = [sys.executable, "-m", "nemo_vtb.study.worker", str(run.folder), str(study.threads)]
+    weights = [str(run.weights)] if run.weights else []
+    command = [sys.executable, "-m", "nemo_vtb.study.worker", str(run.folder), str(study.threads), *weights]
     environment = {**os.environ, "OMP_NUM_THREADS": str(study.threads)}
     print(f"{run.name}: {study.arms[run.arm].title}", flush=True)
     # The other end of the pipe closes when this process ends, however it ends.

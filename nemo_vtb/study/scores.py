@@ -102,17 +102,16 @@ def same_replies(rows: Answers, others: Answers) -> tuple[int, int]:
 def _sums(rows: Answers, apart: Sequence[str]) -> dict[str, dict[_Key, list[float]]]:
     """By measure and item: an amount and what it is out of."""
     table: dict[str, dict[_Key, list[float]]] = {}
+    totals: dict[str, set[str]] = {}
     for row in rows:
-        for name, sums in _measured(row):
-            own = f"{name}/{row['set']}"
-            for place in (own,) if row["set"] in apart else (name, own):
-                table.setdefault(place, {})[row["set"], row["id"]] = sums
-    parts = Counter(name.partition("/")[0] for name in table if "/" in name)
-    return {
-        name: items
-        for name, items in table.items()
-        if parts[name.partition("/")[0]] > 1 or name.partition("/")[2] in ("", *apart)
-    }
+        for measure, sums in _measured(row):
+            own = f"{measure}/{row['set']}"
+            table.setdefault(own, {})[row["set"], row["id"]] = sums
+            if row["set"] not in apart:
+                table.setdefault(measure, {})[row["set"], row["id"]] = sums
+                totals.setdefault(measure, set()).add(own)
+    alone = {name for parts in totals.values() if len(parts) == 1 for name in parts}
+    return {name: items for name, items in table.items() if name not in alone}
 
 
 def _measured(row: Mapping[str, Any]) -> Iterator[tuple[str, list[float]]]:

@@ -1,4 +1,4 @@
-"""``python -m nemo_vtb.study.worker FOLDER THREADS``: one run of a study, alone in its process."""
+"""``python -m nemo_vtb.study.worker FOLDER THREADS [WEIGHTS]``: one run of a study, alone in its process."""
 
 import json
 import os
@@ -15,18 +15,22 @@ CHECKPOINT = "last.ckpt"
 UNTOUCHED = "untouched.jsonl"
 
 
-def main(folder: Path, threads: int) -> int:
+def main(folder: Path, threads: int, weights: Path | None = None) -> int:
     """Trains unless that is done, measures, and writes ``arm.json``, which says that the run is finished.
 
-    An error a user can mend is printed without a traceback.
+    With the folder of another run as ``weights``, those are measured and nothing is trained. An error a user can
+    mend is printed without a traceback.
     """
     Thread(target=_end_with_parent, daemon=True).start()
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     try:
-        if not (folder / "train.json").exists():
+        if weights is not None:
+            about = json.loads((weights / "train.json").read_text(encoding="utf-8"))
+            write_text(folder / "train.json", json.dumps({**about, "seconds": 0.0}) + "\n")
+        elif not (folder / "train.json").exists():
             train(settings["training"], folder, threads)
         began = time.monotonic()
-        measure(settings["measure"], folder, threads)
+        measure(settings["measure"], folder, threads, (weights or folder) / CHECKPOINT)
     except VTBError as error:
         print(f"vtb: {error}", file=sys.stderr)
         return 2
@@ -62,7 +66,7 @@ def train(training: dict[str, Any], folder: Path, threads: int) -> None:
     write_text(folder / "train.json", json.dumps(about) + "\n")
 
 
-def measure(section: dict[str, Any], folder: Path, threads: int) -> None:
+def measure(section: dict[str, Any], folder: Path, threads: int, checkpoint: Path) -> None:
     """Asks everything and writes ``answers.jsonl``; the untouched LLM's own stand beside the arms, once for all."""
     import torch
 
@@ -70,7 +74,9 @@ def measure(section: dict[str, Any], folder: Path, threads: int) -> None:
     from nemo_vtb.study.measure import Asking, written_rows
 
     torch.set_num_threads(threads)
-    model = load_checkpoint(folder / CHECKPOINT, section.get("device", "cpu")).float()
+    model = load_checkpoint(checkpoint, section.get("device", "cpu")).float()
+    if "lora_scale" in section:
+        model.backbone.lora_scale = section["lora_scale"]
     asking = Asking(model, section)
     untouched = folder.parents[2] / UNTOUCHED
     if not untouched.exists():
@@ -85,4 +91,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:])))

@@ -17,11 +17,11 @@ from omegaconf import OmegaConf
 def tiny_study(
     tmp_path_factory: pytest.TempPathFactory, slim_cfg: Callable[..., dict[str, Any]], clips: list[SimpleNamespace]
 ) -> list[str]:
-    """The arguments of ``vtb study`` for two arms of one step each; it makes ``out`` beside its config."""
+    """The arguments of ``vtb study`` for two arms of one step each; it makes ``made`` beside its config."""
     folder = tmp_path_factory.mktemp("study")
     kept = {"arm": "joint", "measure": "text", "loses_at_most": 1, "of": "untouched"}
     study = {
-        "out": str(folder / "out"),
+        "out": str(folder / "made"),
         "part": "0/1",
         "only": [],
         "threads": 1,
@@ -47,7 +47,7 @@ def tiny_study(
 @pytest.fixture(scope="package")
 def finished(tiny_study: list[str]) -> SimpleNamespace:
     """A study that was killed in its second arm and started again: ``out``, and the times of the first arm's files."""
-    out = Path(tiny_study[2].partition("=")[2]) / "out"
+    out = Path(tiny_study[2].partition("=")[2]) / "made"
     command = [sys.executable, "-m", "nemo_vtb.cli", *tiny_study]
     first, second = (out / "arms" / arm / "seed0" for arm in ("joint", "speech_only"))
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

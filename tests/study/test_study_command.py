@@ -77,6 +77,25 @@ def test_parts_share_the_runs_and_first_seeds_come_first(tiny_study):
     assert only.arm == "speech_only" and only.settings["training"]["seed"] == 0
 
 
+def test_weights_of_another_arm_are_measured_with_lora_scaled(tiny_study, tmp_path, capfd):
+    line = [
+        *(*tiny_study, f"out={tmp_path}", "keep_checkpoints=true", "~arms.speech_only"),
+        "+arms.silent={title: LoRA silent, weights_of: joint, lora_scale: 0}",
+        "claims=[{title: It is the LLM, evidence: [{arm: silent, says_as: untouched}]}]",
+    ]
+    assert main([*line, "part=1/2"]) == 0
+    assert (
+        "silent, seed 0 waits for the weights of" in capfd.readouterr().out and not (tmp_path / "study.json").exists()
+    )
+    assert main(line) == 0
+    report = json.loads((tmp_path / "study.json").read_text())
+    scores = {arm: about["scores"] for arm, about in report["arms"].items()}
+    assert report["claims"][0]["verdict"] == "shown", report["claims"]
+    assert scores["silent"]["kl"]["value"] == pytest.approx(0, abs=1e-8) and scores["joint"]["kl"]["value"] > 1e-5
+    assert report["arms"]["silent"]["minutes"]["train"] == 0 < report["arms"]["joint"]["minutes"]["train"]
+    assert not (tmp_path / "arms" / "silent" / "seed0" / "last.ckpt").exists()
+
+
 def test_a_share_of_text_leaves_the_others_in_proportion():
     study = read_study(compose("study/quickstart", ["out=unused"]))
     by_arm = {run.arm: run.settings["training"] for run in study.runs}
@@ -100,6 +119,11 @@ def test_a_share_of_text_leaves_the_others_in_proportion():
         ("+arms.joint.seeds=[]", "arms.joint.seeds is []"),
         ("+arms.joint.seeds=[1,1]", "names a seed twice"),
         ("arms.joint.text_share=1", "arms.joint.text_share is 1"),
+        ("+arms.joint.lora_scale=-1", "arms.joint.lora_scale is -1"),
+        ("+arms.half={weights_of: join}", "arms.half.weights_of is 'join'"),
+        ("+arms.half={weights_of: joint}", "set keep_checkpoints=true"),
+        ("+arms.half={weights_of: joint, seeds: [3]}", "has no seed 3"),
+        ("+arms.half={weights_of: joint, text_share: 0.2}", "text_share and overrides have no effect"),
         ("only=[join]", "only=join"),
         ("part=2/2", "part=2/2"),
         ("threads=0", "threads=0"),
