@@ -1,14 +1,16 @@
 """The arms of a study: what differs from one to the next."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.training import compose
 
-_KEYS = ("title", "text_share", "overrides", "seeds", "weights_of", "lora_scale")
+_KEYS = ("title", "text_share", "overrides", "seeds", "weights_of", "asked_with")
+_ASKED_WITH = ("lora_scale", "text_lora")
+_TEXT_LORA = ("always", "audio_gated")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Arm:
         overrides: Of the training config.
         seeds: One run each.
         weights_of: Name of the arm whose weights are measured; then ``text_share`` and ``overrides`` are that arm's.
-        lora_scale: How much of LoRA acts when it is measured.
+        asked_with: What is changed before the arm is measured: ``lora_scale`` and ``text_lora``.
     """
 
     title: str
@@ -29,7 +31,7 @@ class Arm:
     overrides: Sequence[str]
     seeds: Sequence[int]
     weights_of: str | None = None
-    lora_scale: float = 1.0
+    asked_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_arms(sections: Mapping[str, Any], keep_checkpoints: bool) -> dict[str, Arm]:
@@ -77,11 +79,15 @@ def _arm(section: Any, where: str) -> Arm:
     if len(set(seeds)) < len(seeds):
         raise VTBError(f"{where}.seeds names a seed twice")
     overrides = [str(override) for override in section.get("overrides") or []]
-    scale, weights_of = section.get("lora_scale", 1.0), section.get("weights_of")
+    asked_with = section.get("asked_with") or {}
+    check_keys(asked_with, _ASKED_WITH, f"{where}.asked_with")
+    scale, text_lora = asked_with.get("lora_scale", 1), asked_with.get("text_lora", "always")
     if isinstance(scale, bool) or not isinstance(scale, int | float) or scale < 0:
-        raise VTBError(f"{where}.lora_scale is {scale!r}; it is 0 for the untouched LLM, 1 as trained, or between")
+        raise VTBError(f"{where}.asked_with.lora_scale is {scale!r}; it is 0 for the untouched LLM, 1 as trained")
+    if text_lora not in _TEXT_LORA:
+        raise VTBError(f"{where}.asked_with.text_lora is {text_lora!r}; it may be {', '.join(_TEXT_LORA)}")
     title = str(section.get("title", where.rpartition(".")[2]))
-    return Arm(title, share, overrides, seeds, weights_of, float(scale))
+    return Arm(title, share, overrides, seeds, section.get("weights_of"), asked_with)
 
 
 def _with_weights(arms: Mapping[str, Arm], name: str, keep_checkpoints: bool) -> Arm:

@@ -122,8 +122,7 @@ def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
                 overrides = [*common, *arm.overrides]
                 overrides += [*share_overrides(plain["train"], overrides, arm, name, config_dir), f"seed={seed}"]
                 training = compose(plain["train"], overrides, config_dir)
-                scale = {} if arm.lora_scale == 1 else {"lora_scale": arm.lora_scale}
-                settings = settings_of(training, {**plain["measure"], **scale})
+                settings = settings_of(training, {**plain["measure"], **arm.asked_with})
                 weights = out / "arms" / arm.weights_of / f"seed{seed}" if arm.weights_of else None
                 runs.append(Run(name, seed, out / "arms" / name / f"seed{seed}", overrides, settings, weights))
     runs.sort(key=lambda run: run.weights is not None)

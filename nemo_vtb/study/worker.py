@@ -77,6 +77,10 @@ def measure(section: dict[str, Any], folder: Path, threads: int, checkpoint: Pat
     model = load_checkpoint(checkpoint, section.get("device", "cpu")).float()
     if "lora_scale" in section:
         model.backbone.lora_scale = section["lora_scale"]
+    if "text_lora" in section:
+        model.gated = section["text_lora"] == "audio_gated"
+        if model.gated:
+            model.backbone.install_gate()
     asking = Asking(model, section)
     untouched = folder.parents[2] / UNTOUCHED
     if not untouched.exists():

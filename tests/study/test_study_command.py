@@ -77,16 +77,16 @@ def test_parts_share_the_runs_and_first_seeds_come_first(tiny_study):
     assert only.arm == "speech_only" and only.settings["training"]["seed"] == 0
 
 
-def test_weights_of_another_arm_are_measured_with_lora_scaled(tiny_study, tmp_path, capfd):
+def test_weights_of_another_arm_are_asked_with_lora_scaled_or_gated(tiny_study, tmp_path, capfd):
     line = [
         *(*tiny_study, f"out={tmp_path}", "keep_checkpoints=true", "~arms.speech_only"),
-        "+arms.silent={title: LoRA silent, weights_of: joint, lora_scale: 0}",
-        "claims=[{title: It is the LLM, evidence: [{arm: silent, says_as: untouched}]}]",
+        "+arms.silent={title: LoRA silent, weights_of: joint, asked_with: {lora_scale: 0}}",
+        "+arms.gate={title: gated, weights_of: joint, asked_with: {text_lora: audio_gated}}",
+        "claims=[{title: As before, evidence: [{arm: silent, says_as: untouched}, {arm: gate, says_as: untouched}]}]",
     ]
     assert main([*line, "part=1/2"]) == 0
-    assert (
-        "silent, seed 0 waits for the weights of" in capfd.readouterr().out and not (tmp_path / "study.json").exists()
-    )
+    assert "silent, seed 0 waits for the weights of" in capfd.readouterr().out
+    assert not (tmp_path / "study.json").exists()
     assert main(line) == 0
     report = json.loads((tmp_path / "study.json").read_text())
     scores = {arm: about["scores"] for arm, about in report["arms"].items()}
@@ -108,7 +108,6 @@ def test_a_share_of_text_leaves_the_others_in_proportion():
         assert share * (1 - wanted) == pytest.approx(wanted, abs=1e-6)
         assert train_ds["batch_tokens"] == 1536 and shares == {"asr": 0.4, "ast": 0.1, "sqa": 0.1, "mixed": 0.25}
     assert "lora" not in by_arm["frozen"]["model"] and by_arm["joint"]["model"]["lora"]["r"] == 32
-    assert by_arm["joint_gate"]["model"]["text_lora"] == "audio_gated"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +118,8 @@ def test_a_share_of_text_leaves_the_others_in_proportion():
         ("+arms.joint.seeds=[]", "arms.joint.seeds is []"),
         ("+arms.joint.seeds=[1,1]", "names a seed twice"),
         ("arms.joint.text_share=1", "arms.joint.text_share is 1"),
-        ("+arms.joint.lora_scale=-1", "arms.joint.lora_scale is -1"),
+        ("+arms.joint.asked_with={lora_scale: -1}", "asked_with.lora_scale is -1"),
+        ("+arms.joint.asked_with={text_lora: never}", "asked_with.text_lora is 'never'"),
         ("+arms.half={weights_of: join}", "arms.half.weights_of is 'join'"),
         ("+arms.half={weights_of: joint}", "set keep_checkpoints=true"),
         ("+arms.half={weights_of: joint, seeds: [3]}", "has no seed 3"),
