@@ -148,8 +148,12 @@ def _lm_eval(args: argparse.Namespace) -> int:
 
 
 def _chat(args: argparse.Namespace) -> int:
+    from nemo.utils import logging
+
     from nemo_vtb.inference.chat import ChatSession, run_console
 
+    # What is registered with NeMo would stand between the turns.
+    logging.setLevel(logging.WARNING)
     run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system, args.lora_scale))
     return 0
 
