@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_arguments(command)
     _overridable(command, run_data)
 
-    command = commands.add_parser("synth", help="make data with models: vtb synth text | speech | card")
+    command = commands.add_parser("synth", help="make data with models: vtb synth text | qa | speech | card")
     add_synth_arguments(command)
     _overridable(command, run_synth)
 
@@ -97,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     add_export_arguments(command)
     _overridable(command, run_export)
 
-    command = commands.add_parser("doctor", help="check versions, the Hydra plugin and, optionally, a launcher file")
+    command = commands.add_parser(
+        "doctor", help="check versions, the Hydra plugin and, where asked, launcher and cluster"
+    )
     command.add_argument("--launcher", help="a NeMo launcher script to check")
     command.add_argument("--slurm", metavar="FOLDER", help="check the cluster and a folder that its nodes share")
     command.set_defaults(run=_doctor)

@@ -52,11 +52,22 @@ def build(cfg: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "tuple[Train
 
 
 def train(cfg: DictConfig) -> "VoiceTextBlender":
-    """Builds, shows progress and fits; see ``build``."""
+    """Builds, shows progress and fits; see ``build``.
+
+    Where the config keeps no checkpoints, the trained weights are saved at the end, as ``last.ckpt`` in
+    ``trainer.default_root_dir`` (``runs/train`` by default).
+    """
+    from nemo.utils import logging
+
+    from nemo_vtb.callbacks.last_checkpoint import LAST
     from nemo_vtb.callbacks.progress import KindProgress
 
     trainer, model, datamodule = build(cfg, [KindProgress()])
     trainer.fit(model, datamodule)
+    if not trainer.checkpoint_callbacks:
+        path = Path(cfg.trainer.get("default_root_dir") or "runs/train") / LAST
+        trainer.save_checkpoint(path, weights_only=True)
+        logging.info(f"nemo_vtb: the trained weights are in {path}")
     return model
 
 

@@ -1,0 +1,53 @@
+"""``vtb train``: a config is built, trained, and what it learnt is kept."""
+
+import json
+
+import pytest
+from omegaconf import OmegaConf
+
+from nemo_vtb.cli import main
+from nemo_vtb.models.checkpoint import load_checkpoint
+
+
+@pytest.fixture
+def tiny_training(slim_cfg, clips, tmp_path):
+    """The arguments of ``vtb train`` for one step on clips."""
+    rows = [
+        {"audio_filepath": str(clip.path), "duration": clip.duration, "text": clip.text, "lang": "en"} for clip in clips
+    ]
+    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = slim_cfg()
+    entry = {"type": "nemo", "manifest_filepath": str(tmp_path / "clips.jsonl")}
+    data = {
+        "prompt_format": "chatml",
+        "audio_locator_tag": model["audio_locator_tag"],
+        "token_equivalent_duration": 0.08,
+        "batch_tokens": 128,
+        "blend": {"kinds": {"asr": {"share": 1.0, "input_cfg": [entry]}}},
+    }
+    switched_off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    trainer = {
+        "accelerator": "cpu",
+        "max_steps": 1,
+        "use_distributed_sampler": False,
+        **dict.fromkeys(switched_off, False),
+    }
+    config = {"model": model, "data": {"train_ds": data}, "trainer": trainer}
+    (tmp_path / "mine.yaml").write_text(OmegaConf.to_yaml(config))
+    return ["train", "--config-name=mine", f"--config-dir={tmp_path}"]
+
+
+def test_trained_weights_are_kept_where_the_config_keeps_none(tiny_training, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(tiny_training) == 0
+    model = load_checkpoint(tmp_path / "runs" / "train" / "last.ckpt")
+    assert any(p.any() for name, p in model.named_parameters() if "lora_B" in name)
+    assert main([*tiny_training, f"+trainer.default_root_dir={tmp_path / 'elsewhere'}"]) == 0
+    assert (tmp_path / "elsewhere" / "last.ckpt").is_file()
+
+
+def test_a_config_that_keeps_checkpoints_does_so_itself(tiny_training, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keeper = f"_target_: nemo_vtb.callbacks.last_checkpoint.LastCheckpoint, dirpath: {tmp_path / 'kept'}"
+    assert main([*tiny_training, f"+trainer.callbacks=[{{{keeper}}}]", "trainer.enable_checkpointing=true"]) == 0
+    assert (tmp_path / "kept" / "last.ckpt").is_file() and not (tmp_path / "runs").exists()
