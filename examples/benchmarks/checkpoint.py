@@ -1,12 +1,11 @@
 """Size and times of a checkpoint: ours, of what was trained, beside one with everything, as stock SALM's are.
 
-python examples/benchmarks/checkpoint.py --json examples/benchmarks/checkpoint.json
+python examples/benchmarks/checkpoint.py --json examples/benchmarks/results/checkpoint.json
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -48,8 +47,10 @@ def main() -> None:
             report[name] = measure(io, checkpoint, path, model, args.repeats)
     report["ratio"] = {key: report["full"][key] / report["slim"][key] for key in report["slim"]}
     report["environment"] = {
-        "host": platform.node(),
-        "cpu": next((row for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row), ""),
+        "cpu": next(
+            (row.partition(": ")[2] for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row),
+            "",
+        ),
         "load_average": os.getloadavg()[0],
         "torch": torch.__version__,
         "repeats": args.repeats,

@@ -1,6 +1,6 @@
 """How long `import nemo_vtb` and `vtb --help` take in a fresh process, with and without the files in the page cache.
 
-python examples/benchmarks/startup.py --json examples/benchmarks/startup.json
+python examples/benchmarks/startup.py --json examples/benchmarks/results/startup.json
 """
 
 import argparse
@@ -35,7 +35,6 @@ def main() -> None:
             times = [seconds(command, files if state == "cold" else []) for _ in range(args.repeats)]
             report[f"{name}, {state}"] = {"median_s": statistics.median(times), "worst_s": max(times)}
     report["environment"] = {
-        "host": platform.node(),
         "python": platform.python_version(),
         "load_average": os.getloadavg()[0],
         "repeats": args.repeats,
