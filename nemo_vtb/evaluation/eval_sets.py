@@ -8,7 +8,7 @@ from nemo_vtb.data.sources import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.eval_suites import read_suite
-from nemo_vtb.evaluation.held_out import HeldOutSet, check_usable, held_out_set
+from nemo_vtb.evaluation.held_out import HeldOutSet, answer_limit, check_usable, held_out_set
 from nemo_vtb.evaluation.instructions import Check
 from nemo_vtb.evaluation.mixed_forms import FORMS, prompt_forms
 from nemo_vtb.evaluation.multiturn import Script, script
@@ -152,10 +152,7 @@ def ids_of(part: Questions) -> set[str]:
 def _limit(entry: Any, section: Mapping[str, Any], where: str) -> int:
     if not isinstance(entry, Mapping):
         raise VTBError(f"{where} is {entry!r}; it is a section with the keys of an input_cfg entry")
-    limit = entry.get("max_new_tokens", section.get("max_new_tokens", 32))
-    if type(limit) is not int or limit < 1:
-        raise VTBError(f"{where}.max_new_tokens is {limit!r}; it is a number of tokens of at least 1")
-    return limit
+    return answer_limit(entry, section.get("max_new_tokens", 32), where)
 
 
 def _at(where: str, read: Callable[[Any], Any], value: Any) -> Any:

@@ -35,7 +35,7 @@ def read_suite(entry: Mapping[str, Any], where: str, reading: Reading) -> tuple[
         What is asked, and the conversations whose likelihood is measured; one of the two is empty.
 
     Raises:
-        VTBError: On an unknown key or type, or a file that is missing or holds something else.
+        VTBError: On an unknown key or type, or a file that is missing, empty or holds something else.
     """
     check_keys(entry, _KEYS, where)
     kind = entry.get("type")
@@ -46,6 +46,8 @@ def read_suite(entry: Mapping[str, Any], where: str, reading: Reading) -> tuple[
     try:
         path = _path(entry["path"])
         rows = text_conversations(path, reading) if kind == "likelihood" else _READERS[kind](path)
+        if not rows:
+            raise VTBError(f"{path} has no rows, so there is nothing to ask")
     except VTBError as error:
         raise VTBError(f"{where}: {error}") from error
     chosen = drawn_at_most(rows, entry.get("at_most"), where)

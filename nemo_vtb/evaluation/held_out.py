@@ -44,7 +44,7 @@ def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options
         options: Keys that it may have beside these.
 
     Raises:
-        VTBError: If it has no kind, has unknown keys, or on what the source cannot give.
+        VTBError: If it has no kind, has unknown keys, no row that can be checked, or on what the source cannot give.
     """
     own = {key: entry[key] for key in (*_OWN_KEYS, *options) if key in entry}
     if "kind" not in own:
@@ -58,6 +58,8 @@ def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options
         raise VTBError(f"{where}: {error}") from error
     drawn = [source.draw(index, 0) for index in range(len(source))]
     checkable = [conversation for conversation in drawn if conversation.custom.get("checkable", True)]
+    if not checkable:
+        raise VTBError(f"{where}: none of its {len(drawn)} rows is checkable, so there is nothing to ask")
     chosen = drawn_at_most(checkable, own.pop("at_most", None), where)
     return HeldOutSet(kind, group, [Task(kind, conversation, group) for conversation in chosen], own)
 
@@ -71,6 +73,18 @@ def drawn_at_most(rows: Sequence[Any], at_most: Any, where: str) -> list[Any]:
     if at_most is not None and (type(at_most) is not int or at_most < 1):
         raise VTBError(f"{where}.at_most is {at_most!r}; it is a number of at least 1")
     return Random(0).sample(list(rows), len(rows) if at_most is None else min(at_most, len(rows)))
+
+
+def answer_limit(entry: Mapping[str, Any], default: Any, where: str) -> int:
+    """The longest answer to what an entry asks: its ``max_new_tokens``, or a default.
+
+    Raises:
+        VTBError: If it is no number of at least 1.
+    """
+    limit = entry.get("max_new_tokens", default)
+    if type(limit) is not int or limit < 1:
+        raise VTBError(f"{where}.max_new_tokens is {limit!r}; it is a number of tokens of at least 1")
+    return limit
 
 
 def text_conversations(path: str, reading: Reading) -> list[Any]:

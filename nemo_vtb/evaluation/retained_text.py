@@ -14,6 +14,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.bootstrap import Drawing, difference, shares
 from nemo_vtb.evaluation.eval_suites import read_suite
+from nemo_vtb.evaluation.held_out import answer_limit
 from nemo_vtb.evaluation.instructions import follows
 from nemo_vtb.evaluation.retention import text_likelihoods
 from nemo_vtb.inference.generate import default_generation_config, prompt_embeddings
@@ -63,7 +64,7 @@ class RetainedText:
         ranks: Of the run. Each asks its share of the prompts.
 
     Raises:
-        VTBError: If a suite cannot be read, or none has replies that are checked.
+        VTBError: If a suite cannot be read or has an impossible limit, or none has replies that are checked.
     """
 
     def __init__(self, model: "VoiceTextBlender", text: Mapping[str, Any], rank: int = 0, ranks: int = 1) -> None:
@@ -73,9 +74,10 @@ class RetainedText:
         self._suites: dict[str, _Suite] = {}
         self._chats: list[Any] = []
         for name, entry in text.items():
-            tasks, conversations = read_suite(entry, f"model.retention.text.{name}", reading)
+            where = f"model.retention.text.{name}"
+            tasks, conversations = read_suite(entry, where, reading)
             if tasks:
-                self._suites[name] = _Suite(tasks, entry.get("max_new_tokens", 32))
+                self._suites[name] = _Suite(tasks, answer_limit(entry, 32, where))
             self._chats += conversations
         if not self._suites:
             raise VTBError("model.retention.text has no suite of type replies or word_problems: nothing has a score")

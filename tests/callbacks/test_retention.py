@@ -206,11 +206,22 @@ def test_replies_are_those_of_generate(run, taught_llm, slim_cfg, tmp_path):
         ({"text": {"a": "suite.jsonl"}}, "model.retention.text is"),
         ({"text": {"a": {"type": "replies", "path": "nowhere.jsonl"}}}, "nowhere.jsonl"),
         ({"text": {}}, "nothing has a score"),
+        ({"text": {"a": {"type": "replies", "path": "{folder}/empty.jsonl"}}}, "text.a: .*/empty.jsonl has no rows"),
+        *(
+            ({"text": {"a": {"type": "replies", "path": "{folder}/suite.jsonl", "max_new_tokens": limit}}}, message)
+            for limit, message in (
+                (0, "text.a.max_new_tokens is 0"),
+                (None, "text.a.max_new_tokens is None"),
+                ("24", "text.a.max_new_tokens is '24'"),
+            )
+        ),
     ],
 )
-def test_settings_that_cannot_work_are_named_before_training(run, retention, problem):
-    with pytest.raises(VTBError, match=problem.replace(".", r"\.")):
-        run(_LEARNS, retention=retention)
+def test_settings_that_cannot_work_are_named_before_training(run, retention, problem, tmp_path):
+    (tmp_path / "empty.jsonl").write_text("\n")
+    settings = json.loads(json.dumps(retention).replace("{folder}", str(tmp_path)))
+    with pytest.raises(VTBError, match=problem):
+        run(_LEARNS, retention=settings)
 
 
 def test_a_gate_without_validation_or_untouched_llm_is_refused(run):

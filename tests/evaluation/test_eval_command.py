@@ -128,3 +128,15 @@ def test_rows_that_cannot_be_checked_name_their_place(evaluated, tmp_path, tiny_
     suite.write_text("{broken\n")
     assert evaluated()[0] == 2
     assert f"{suite}:1: broken JSON" in capsys.readouterr().err
+
+
+def test_a_suite_or_set_without_rows_is_named(evaluated, tmp_path, tiny_sets, capsys):
+    (tmp_path / "suite.jsonl").write_text("\n")
+    code, out = evaluated("--gate", "+eval.max_text_drop=1")
+    assert code == 2 and not out.exists()
+    assert f"eval.text.short: {tmp_path / 'suite.jsonl'} has no rows" in capsys.readouterr().err
+    path = tmp_path / "sqa.jsonl"
+    row = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(row | {"custom": {"checkable": False}}) + "\n", encoding="utf-8")
+    assert evaluated()[0] == 2
+    assert "eval.sets.asked: none of its 1 rows is checkable" in capsys.readouterr().err
