@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.evaluation.eval_mode import evaluating
 from nemo_vtb.inference.generate import default_generation_config, prompt_embeddings, row_gate
 from nemo_vtb.parts.turn_mask import encode_turns, merged_turns
 
@@ -62,12 +63,10 @@ def answer_tasks(
         label: Name on the progress bar.
         bar: A progress bar of a longer piece of work, to be moved on instead of one of its own.
     """
-    training = model.training
-    model.eval()
     answers = [""] * len(tasks)
     order = sorted(range(len(tasks)), key=lambda i: tasks[i].seconds)
     own = tqdm(total=len(tasks), desc=label, unit="prompt") if bar is None else nullcontext(bar)
-    with own as shown:
+    with evaluating(model), own as shown:
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
             batch = dataset[[tasks[i].conversation for i in part]]
@@ -78,7 +77,6 @@ def answer_tasks(
             for i, row in zip(part, ids.tolist(), strict=True):
                 answers[i] = model.tokenizer.ids_to_text(row).strip()
             shown.update(len(part))
-    model.train(training)
     return answers
 
 

@@ -13,6 +13,7 @@ from nemo_vtb.data.sources import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.bootstrap import Drawing, difference, shares
+from nemo_vtb.evaluation.eval_mode import evaluating
 from nemo_vtb.evaluation.eval_suites import read_suite
 from nemo_vtb.evaluation.held_out import answer_limit
 from nemo_vtb.evaluation.instructions import follows
@@ -84,7 +85,11 @@ class RetainedText:
         self._base: dict[str, list[str]] = {}
 
     def measure(self) -> Retained:
-        """Asks everything; every rank takes part and gets the same."""
+        """Asks everything, without dropout; every rank takes part and gets the same."""
+        with evaluating(self._model):
+            return self._measured()
+
+    def _measured(self) -> Retained:
         if not self._base:
             self._base = self._replies(tuned=False)
         tuned = self._replies(tuned=True)

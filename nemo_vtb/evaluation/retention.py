@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.evaluation.eval_mode import evaluating
 from nemo_vtb.parts.pack import PackedLayout
 
 if TYPE_CHECKING:
@@ -39,21 +40,23 @@ def text_likelihoods(
         float64 ``(conversations, 4)``: supervised tokens, their negative log-likelihood in nats under the tuned and
         under the untouched LLM, and the sum of KL(untouched || tuned) over them.
     """
-    training = model.training
-    model.eval()
     rows: np.ndarray = np.zeros((len(conversations), 4))
-    for start in range(0, len(conversations), at_once):
-        batch = dataset[list(conversations[start : start + at_once])]
-        tuned, layout = _log_probabilities(model, batch)
-        with model.backbone.without_lora():
-            base, _ = _log_probabilities(model, batch)
-        targets = torch.from_numpy(layout.targets).to(model.device)[:, None]
-        nats = [-tuned.gather(1, targets)[:, 0], -base.gather(1, targets)[:, 0], (base.exp() * (base - tuned)).sum(-1)]
-        columns = torch.stack([torch.ones_like(nats[0]), *nats], dim=1).double().cpu().numpy()
-        np.add.at(rows, start + layout.target_owner, columns)
-        if bar is not None:
-            bar.update(len(batch["kinds"]))
-    model.train(training)
+    with evaluating(model):
+        for start in range(0, len(conversations), at_once):
+            batch = dataset[list(conversations[start : start + at_once])]
+            tuned, layout = _log_probabilities(model, batch)
+            with model.backbone.without_lora():
+                base, _ = _log_probabilities(model, batch)
+            targets = torch.from_numpy(layout.targets).to(model.device)[:, None]
+            nats = [
+                -tuned.gather(1, targets)[:, 0],
+                -base.gather(1, targets)[:, 0],
+                (base.exp() * (base - tuned)).sum(-1),
+            ]
+            columns = torch.stack([torch.ones_like(nats[0]), *nats], dim=1).double().cpu().numpy()
+            np.add.at(rows, start + layout.target_owner, columns)
+            if bar is not None:
+                bar.update(len(batch["kinds"]))
     return rows
 
 

@@ -195,6 +195,26 @@ def test_replies_are_those_of_generate(run, taught_llm, slim_cfg, tmp_path):
     assert found["tuned"] == pytest.approx(100 * right / len(said)) and found["base"] == 100.0
 
 
+def test_a_model_in_training_is_asked_without_dropout_and_left_as_it_was(run, taught_llm, slim_cfg, tmp_path):
+    section = slim_cfg(pretrained_llm=str(taught_llm))
+    section["lora"]["lora_dropout"] = 0.9
+    model = VoiceTextBlender(section)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    text = {
+        "taught": {"type": "replies", "path": str(tmp_path / "suite.jsonl"), "max_new_tokens": 6},
+        "chats": {"type": "likelihood", "path": str(tmp_path / "chats.jsonl")},
+    }
+    expected = RetainedText(model.eval(), text).measure()
+    model.train()
+    model.perception.encoder.eval()
+    modes = [module.training for module in model.modules()]
+    found = RetainedText(model, text).measure()
+    assert (found.suites, found.kl) == (expected.suites, expected.kl)
+    assert [module.training for module in model.modules()] == modes
+
+
 @pytest.mark.parametrize(
     ("retention", "problem"),
     [
