@@ -22,6 +22,11 @@ def ratio(sums: np.ndarray) -> np.ndarray:
         return np.where(sums[..., 1] > 0, sums[..., 0] / sums[..., 1], np.nan)
 
 
+def rate(sums: np.ndarray) -> np.ndarray:
+    """As ``ratio``, of what is no share: 0 or 1 is a value like any other, and certain where all items agree on it."""
+    return ratio(sums)
+
+
 @dataclass(frozen=True)
 class Sums:
     """A score as sums over items.
@@ -65,8 +70,7 @@ def shares(right: Sequence[bool | float]) -> Sums:
 
 def means(values: Sequence[float]) -> Sums:
     """The mean of one number per item that is no share: where all are 0 or all 1, its interval is that point."""
-    sums = shares(values)
-    return Sums(sums.items, lambda drawn: ratio(drawn))
+    return Sums(shares(values).items, rate)
 
 
 def clustered(sums: Sums, owners: Sequence[Hashable]) -> Sums:
@@ -125,12 +129,14 @@ def _interval(scores: np.ndarray) -> tuple[float, float]:
 
 
 def _wilson(sums: Sums) -> tuple[float, float] | None:
-    """The interval of a share that is exactly 0 or 1, None for any other score."""
+    """The interval of a share that is exactly 0 or 1, None for any other score.
+
+    Rows are counted and not what they are out of: the turns of a conversation are not drawn on their own.
+    """
     if sums.score is not ratio or not (sums.items[:, 1] >= 1).all():
         return None
-    right, count = sums.items.sum(axis=0)
     whole = (sums.items[:, 0] == sums.items[:, 1]).all()
-    if not whole and right:
+    if not whole and sums.items[:, 0].any():
         return None
-    edge = _Z**2 / (count + _Z**2)
+    edge = _Z**2 / (len(sums.items) + _Z**2)
     return (float(1 - edge), 1.0) if whole else (0.0, float(edge))

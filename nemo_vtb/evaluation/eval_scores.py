@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nemo_vtb.evaluation.bootstrap import Drawing, Sums, clustered, difference, estimate, ratio, shares
+from nemo_vtb.evaluation.bootstrap import Drawing, Sums, clustered, difference, estimate, rate, ratio, shares
 from nemo_vtb.evaluation.eval_answers import SIDES, Answers
 from nemo_vtb.evaluation.eval_items import Item, items_of, measures, passed
 from nemo_vtb.evaluation.eval_sets import Plan
@@ -127,7 +127,7 @@ def _chats(rows: np.ndarray, drawing: Drawing) -> dict[str, Any]:
         "tuned": estimate(Sums(nats["tuned"], _perplexity), drawing),
         "base": estimate(Sums(nats["base"], _perplexity), drawing),
         "drop": difference(Sums(nats["tuned"]), Sums(nats["base"]), drawing) | {"unit": "nats a token"},
-        "kl": estimate(Sums(np.stack([divergence, tokens], axis=1)), drawing),
+        "kl": estimate(Sums(np.stack([divergence, tokens], axis=1), rate), drawing),
     }
 
 

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from nemo_vtb.evaluation.bootstrap import Drawing, Sums, clustered, difference, estimate, shares
+from nemo_vtb.evaluation.bootstrap import Drawing, Sums, clustered, difference, estimate, means, shares
+from nemo_vtb.evaluation.eval_answers import SIDES, Answers
+from nemo_vtb.evaluation.eval_scores import sections
+from nemo_vtb.evaluation.eval_sets import Plan
 
 RUNS = 300
 
@@ -61,7 +64,26 @@ def test_all_right_or_all_wrong_is_not_certain(right, low, high):
     assert (found["low"], found["high"]) == pytest.approx((low, high), abs=1e-3)
 
 
+def test_turns_that_are_all_right_are_as_sure_as_their_conversations():
+    turns = clustered(shares([1] * 60), [number // 3 for number in range(60)])
+    found, alone = estimate(turns, Drawing()), estimate(shares([1] * 20), Drawing())
+    assert (found["low"], found["high"]) == (alone["low"], alone["high"])
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_what_is_no_share_is_certain_where_all_items_agree(value):
+    found = estimate(means([value] * 20), Drawing())
+    assert (found["low"], found["high"]) == (value, value)
+
+
 def test_no_items_and_unequal_items():
     assert estimate(shares([]), Drawing())["n"] == 0
     with pytest.raises(ValueError, match="same items, not 1 and 2"):
         difference(shares([1]), shares([1, 0]), Drawing())
+
+
+def test_a_divergence_of_nothing_is_no_share():
+    rows = np.asarray([[12.0, 30.0, 30.0, 0.0]] * 5)
+    answers = Answers({side: [] for side in SIDES}, {side: [] for side in SIDES}, {"chat": rows})
+    found = sections(Plan([], [], {"chat": []}), answers, Drawing(20))["text"]["chat"]["kl"]
+    assert (found["value"], found["low"], found["high"]) == (0.0, 0.0, 0.0)
