@@ -32,6 +32,8 @@ _WHOLE = (
     'model = VoiceTextBlender.from_pretrained("FOLDER").eval()',
     'print(ChatSession(model).say("What is said here? @question.wav"))',
 )
+# Of mixed prompts: what is asked in writing alone, and what is compared with it.
+_WRITTEN = ("text", "gap", "gap_half")
 _WHISPER = "nemo_vtb.modules.whisper.WhisperEncoder"
 
 
@@ -41,6 +43,21 @@ def how_to_load(form: str) -> Iterator[str]:
     yield from ("```python", *_PYTHON.get(form, _WHOLE), "```")
     if form == "slim":
         yield from ("", "The frozen LLM and encoder are fetched by name on first use.")
+
+
+def loses_gate(form: str, section: Mapping[str, Any]) -> bool:
+    """Whether LoRA acts on text in a form of ``vtb export``, though in the checkpoint it does not."""
+    return form in ("merged", "adapter") and section.get("text_lora") == "audio_gated"
+
+
+def without_text(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report less its answers to what is all in writing."""
+    kept = {name: part for name, part in report.items() if name != "text"}
+    if "mixed" in kept:
+        forms = _spoken_forms(kept["mixed"])
+        forms["sets"] = {name: _spoken_forms(part) for name, part in forms.get("sets", {}).items()}
+        kept["mixed"] = forms
+    return kept
 
 
 def results_table(report: Mapping[str, Any] | None) -> Iterator[str]:
@@ -83,8 +100,13 @@ def limits(
     if form == "merged":
         yield "- LoRA is in the LLM's weights, so answers to text are not those of the untouched LLM."
     if not report or not report.get("text"):
-        yield "- Whether it still answers text as the untouched LLM does was not measured."
+        of_form = " of this form, whose LoRA acts on text too" if loses_gate(form, section) else ""
+        yield f"- Whether it still answers text as the untouched LLM does was not measured{of_form}."
     if not report or not report.get("asr"):
         yield "- How well it recognises speech was not measured."
     yield "- It writes, it does not speak. It knows what its base LLM knows and errs where that errs."
     yield "- Nothing was added for safety."
+
+
+def _spoken_forms(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in found.items() if name not in _WRITTEN}

@@ -13,6 +13,7 @@ from torch import nn
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.card_data import sources_without_licence, trained_on
+from nemo_vtb.inference.card_text import loses_gate, without_text
 from nemo_vtb.inference.model_card import Facts, part_of, read_report, trained_sizes, write_model_card
 from nemo_vtb.models.slim import read_trained, steps_of, write_slim
 from nemo_vtb.parts.turn_mask import end_of_turn_id
@@ -115,6 +116,9 @@ def _facts(model: "VoiceTextBlender", read: Mapping[str, Any], form: str, dtype:
     section = read["hyper_parameters"]["cfg"]
     blend = read["vtb"].get("blend") or inputs.blend
     encoder = section.get("pretrained_asr") or section["perception"].get("encoder", {}).get("_target_", "")
+    report = read_report(inputs.report, section, Path(model.cfg.pretrained_llm).name) if inputs.report else None
+    if report and loses_gate(form, section):
+        report = without_text(report)
     return Facts(
         form=form,
         section=section,
@@ -124,7 +128,7 @@ def _facts(model: "VoiceTextBlender", read: Mapping[str, Any], form: str, dtype:
         trained=trained_sizes(model),
         dtype=dtype,
         data=read["vtb"].get("trained_on") if blend is None else trained_on(blend),
-        report=read_report(inputs.report, section, Path(model.cfg.pretrained_llm).name) if inputs.report else None,
+        report=report,
     )
 
 

@@ -10,7 +10,7 @@ from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.card_data import NOT_STATED, languages, licence_of, licences
-from nemo_vtb.inference.card_text import how_to_load, limits, results_table
+from nemo_vtb.inference.card_text import how_to_load, limits, loses_gate, results_table
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -172,6 +172,8 @@ def _lora_words(facts: Facts) -> str:
     words = f"LoRA: rank {rank}, scale {scale:g}, on {_targets(lora.get('target_modules'))}"
     if facts.form == "merged":
         return f"{words}, merged into the LLM, so that it acts on text too."
+    if loses_gate(facts.form, facts.section):
+        return f"{words}; trained with `text_lora: audio_gated`, but as PEFT loads it, it acts on text too."
     if facts.section.get("text_lora") == "audio_gated":
         return f"{words}; `text_lora: audio_gated`: conversations without audio are answered by the untouched LLM."
     return f"{words}; `text_lora: always`: it acts on conversations without audio too."

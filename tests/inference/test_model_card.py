@@ -108,6 +108,29 @@ def test_what_vtb_eval_measured_is_in_it(
     assert "lora_rank 64, here 4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("form", "has_gate"), [("hf", True), ("slim", True), ("merged", False), ("adapter", False)])
+def test_a_form_without_the_gate_does_not_claim_its_text(form: str, has_gate: bool, trained: Any, tmp_path: Path):
+    checkpoint = read_checkpoint(trained[1])
+    section = checkpoint["hyper_parameters"]["cfg"]
+    section["text_lora"] = "audio_gated"
+    torch.save(checkpoint, tmp_path / "gated.ckpt")
+    score = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 8}
+    beside = {**score, "base": score, "change": score}
+    forms = {"text": beside, "speech": beside, "gap": beside}
+    about = {"llm": Path(section["pretrained_llm"]).name, "lora_rank": 4, "text_lora": "audio_gated"}
+    report = {
+        "checkpoint": about,
+        "mixed": {**forms, "sets": {"one": forms, "other": forms}},
+        "text": {"short": {"measure": "accuracy", "tuned": score, "base": score, "drop": score}},
+    }
+    (tmp_path / "eval.json").write_text(json.dumps(report))
+    made = card(tmp_path / "gated.ckpt", form, tmp_path / "out", "--eval", str(tmp_path / "eval.json")).text
+    assert "spoken, one | accuracy" in made and ": spoken | accuracy" in made
+    for claim in (": short |", ": written |", ": written, one |", ": gap", "answered by the untouched LLM"):
+        assert (claim in made) == has_gate, claim
+    assert ("not measured of this form, whose LoRA acts on text too" in made) != has_gate
+
+
 @pytest.mark.parametrize(
     ("names", "licence"),
     [
