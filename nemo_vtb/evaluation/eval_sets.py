@@ -82,7 +82,10 @@ def read_plan(section: Mapping[str, Any], reading: Reading) -> Plan:
     """
     questions: list[Questions] = []
     scripts: list[Scripts] = []
-    for name, entry in (section.get("sets") or {}).items():
+    sets = section.get("sets") or {}
+    # Answers are matched by id, save those of a probe that is compared with none.
+    against = {entry.get("against") for entry in sets.values() if isinstance(entry, Mapping)}
+    for name, entry in sets.items():
         where = f"eval.sets.{name}"
         limit = _limit(entry, section, where)
         if entry.get("kind", KINDS[0]) not in KINDS:
@@ -90,6 +93,9 @@ def read_plan(section: Mapping[str, Any], reading: Reading) -> Plan:
         if entry.get("kind") == "multiturn" and {"probe", "against"} & entry.keys():
             raise VTBError(f"{where}: a set of several turns cannot be a probe")
         found = held_out_set({**entry, "group": name}, where, reading, _OPTIONS)
+        compared = not entry.get("probe") or "against" in entry or name in against
+        if found.repeated and compared:
+            raise VTBError(f"{where}: {found.repeated}")
         if found.kind == "multiturn":
             scripts.append(Scripts(name, [_at(where, script, task) for task in found.tasks], limit))
         else:

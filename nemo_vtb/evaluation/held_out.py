@@ -1,8 +1,7 @@
 """Held-out sets as a config lists them: what ``vtb quickstart`` asks before and after, and what ``vtb eval`` asks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -25,12 +24,14 @@ class HeldOutSet:
         group: What its results are averaged over, e.g. a language or a test set.
         tasks: The questions.
         options: What else its entry says.
+        repeated: Where two of its rows have the same id; empty where all have their own.
     """
 
     kind: str
     group: str
     tasks: Sequence[Task]
     options: Mapping[str, Any]
+    repeated: str = ""
 
 
 def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options: Sequence[str] = ()) -> HeldOutSet:
@@ -57,11 +58,13 @@ def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options
     except VTBError as error:
         raise VTBError(f"{where}: {error}") from error
     drawn = [source.draw(index, 0) for index in range(len(source))]
-    checkable = [conversation for conversation in drawn if conversation.custom.get("checkable", True)]
+    places = [index for index, conversation in enumerate(drawn) if conversation.custom.get("checkable", True)]
+    checkable = [drawn[index] for index in places]
     if not checkable:
         raise VTBError(f"{where}: none of its {len(drawn)} rows is checkable, so there is nothing to ask")
     chosen = drawn_at_most(checkable, own.pop("at_most", None), where)
-    return HeldOutSet(kind, group, [Task(kind, conversation, group) for conversation in chosen], own)
+    repeated = _repeated((conversation.id for conversation in checkable), map(source.where, places))
+    return HeldOutSet(kind, group, [Task(kind, conversation, group) for conversation in chosen], own, repeated)
 
 
 def drawn_at_most(rows: Sequence[Any], at_most: Any, where: str) -> list[Any]:
@@ -91,21 +94,29 @@ def text_conversations(path: str, reading: Reading) -> list[Any]:
     """Held-out text conversations, for their likelihood and the divergence from the untouched LLM.
 
     Raises:
-        VTBError: If the file is missing or holds what is no conversation.
+        VTBError: If the file is missing, holds what is no conversation, or two of the same id.
     """
     source = open_source({"type": "multimodal_conversation", "manifest_filepath": path}, "text", reading)
-    return [source.draw(index, 0) for index in range(len(source))]
+    drawn = [source.draw(index, 0) for index in range(len(source))]
+    if repeated := _repeated((conversation.id for conversation in drawn), map(source.where, range(len(source)))):
+        raise VTBError(repeated)
+    return drawn
 
 
 def suite_rows(path: str) -> list[dict[str, Any]]:
     """Rows of a verifiable text suite: ``id``, ``prompt`` and ``check``, perhaps more.
 
     Raises:
-        VTBError: If the file is missing, or with file and line on a row that cannot be asked or checked.
+        VTBError: If the file is missing, or with file and line on a row that cannot be asked or checked, or whose id
+            is that of another.
     """
     file = locate(path)
     with open_lines(file) as lines:
-        return [_suite_row(line, file, number) for number, line in enumerate(lines, 1) if line.strip()]
+        rows = {f"{file}:{number}": line for number, line in enumerate(lines, 1) if line.strip()}
+    read = [_suite_row(line, where) for where, line in rows.items()]
+    if repeated := _repeated((row["id"] for row in read), rows):
+        raise VTBError(repeated)
+    return read
 
 
 def text_task(item: Mapping[str, Any]) -> Task:
@@ -133,8 +144,16 @@ def check_usable(check: Any, where: str) -> None:
             raise VTBError(f"{where}: the check {part} cannot be used: {error}") from error
 
 
-def _suite_row(line: bytes, file: Path, number: int) -> dict[str, Any]:
-    where = f"{file}:{number}"
+def _repeated(ids: Iterable[str], places: Iterable[str]) -> str:
+    first: dict[str, str] = {}
+    for name, place in zip(ids, places, strict=True):
+        if name in first:
+            return f"the id '{name}' stands at {first[name]} and at {place}; give each row its own, or leave one out"
+        first[name] = place
+    return ""
+
+
+def _suite_row(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = parse_line(line)
     except BadRow as error:

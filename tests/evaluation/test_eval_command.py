@@ -7,6 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
+from nemo_vtb.data.sources import Reading
+from nemo_vtb.evaluation.eval_sets import read_plan
 
 
 @pytest.fixture
@@ -128,6 +130,26 @@ def test_rows_that_cannot_be_checked_name_their_place(evaluated, tmp_path, tiny_
     suite.write_text("{broken\n")
     assert evaluated()[0] == 2
     assert f"{suite}:1: broken JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("suite", "text.short"), ("chats", "text.chat"), ("mixed", "sets.each_way"), ("spoken", "known")]
+)
+def test_rows_of_one_id_are_refused_where_answers_are_matched_by_it(evaluated, tmp_path, tiny_sets, capsys, name, key):
+    tiny_sets["sets"] = {part: tiny_sets["sets"][part] for part in ("each_way", "known", "unseen")}
+    path = tmp_path / f"{name}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[0]]), encoding="utf-8")
+    assert evaluated()[0] == 2
+    said = capsys.readouterr().err
+    assert key in said and f"stands at {path}:1 and at {path}:{len(lines) + 1}" in said
+
+
+def test_a_probe_alone_may_ask_the_same_row_twice(tmp_path, tiny_sets):
+    path = tmp_path / "spoken.jsonl"
+    path.write_text(2 * path.read_text(encoding="utf-8"), encoding="utf-8")
+    section = {"sets": {"known": tiny_sets["sets"]["known"]}}
+    assert read_plan(section, Reading("<|audio|>", 0.08)).answers == 4
 
 
 def test_a_suite_or_set_without_rows_is_named(evaluated, tmp_path, tiny_sets, capsys):
