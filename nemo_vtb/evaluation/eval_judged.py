@@ -121,7 +121,7 @@ def case_of(part: Questions, row: int, answer: str) -> Case:
             asked = []
     references = conversation.custom.get("answers") or [part.tasks[row].reference]
     transcript = " ".join(heard) if all(heard) else ""
-    return Case(conversation.id, transcript, " ".join(asked), " or ".join(references), answer)
+    return Case(conversation.id, transcript, " ".join(asked), " or ".join(references), answer, tuple(references))
 
 
 def _options(section: Any) -> JudgeOptions:

@@ -119,13 +119,8 @@ def check_of(task: Task) -> Check:
 
 def _questions(found: HeldOutSet, name: str, where: str, limit: int) -> list[Questions]:
     probe, against = bool(found.options.get("probe")), found.options.get("against", "")
-    needed = {"asr": ("lang",), "ast": ("lang", "target_lang")}.get(found.kind, ())
     for task in found.tasks:
-        custom = task.conversation.custom
-        if missing := [key for key in needed if not custom.get(key)]:
-            raise VTBError(f"{where}: {task.conversation.id} has no {missing[0]}; name it in the row or under tags")
-        if found.kind == "mixed":
-            check_usable(check_of(task), f"{where}: {task.conversation.id}")
+        _check_row(task, f"{where}: {task.conversation.id}")
     if found.kind != "mixed" or probe:
         return [Questions(name, found.kind, found.tasks, limit, probe=probe, against=against)]
     forms: dict[str, list[Task]] = {form: [] for form in FORMS}
@@ -133,6 +128,18 @@ def _questions(found: HeldOutSet, name: str, where: str, limit: int) -> list[Que
         for form, conversation in _at(where, prompt_forms, task.conversation).items():
             forms[form].append(Task("mixed", conversation, name))
     return [Questions(name, "mixed", tasks, limit, form) for form, tasks in forms.items() if tasks]
+
+
+def _check_row(task: Task, where: str) -> None:
+    custom = task.conversation.custom
+    needed = {"asr": ("lang",), "ast": ("lang", "target_lang")}.get(task.kind, ())
+    if missing := [key for key in needed if not custom.get(key)]:
+        raise VTBError(f"{where} has no {missing[0]}; name it in the row or under tags")
+    answers = custom.get("answers") or []
+    if task.kind == "sqa" and not (isinstance(answers, list) and all(isinstance(one, str) for one in answers)):
+        raise VTBError(f"{where}: custom.answers is {answers!r}; it is a list of the answers that count as right")
+    if task.kind == "mixed":
+        check_usable(check_of(task), where)
 
 
 def _check_pairs(questions: Sequence[Questions]) -> None:

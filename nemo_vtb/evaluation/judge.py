@@ -103,7 +103,8 @@ def ruled(case: Case) -> Verdict | None:
     """Returns the verdict where none is needed: on empty answers, and on copies of the recording; else None."""
     if not normalise(case.answer):
         return Verdict(0, LEAST, "rule")
-    if copies(case.answer, case.transcript) and not copies(case.reference, case.transcript):
+    right = case.alternatives or (case.reference,)
+    if copies(case.answer, case.transcript) and not any(copies(one, case.transcript) for one in right):
         return Verdict(0, MOST, "rule")
     return None
 

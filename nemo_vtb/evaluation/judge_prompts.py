@@ -32,8 +32,9 @@ class Case:
         id: Names it in messages.
         transcript: What is said in the recording.
         question: What was asked about it.
-        reference: The right answer.
+        reference: The right answer, or several as the judge reads them.
         answer: The one that is judged.
+        alternatives: Several right answers one by one; empty where the reference is one.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Case:
     question: str
     reference: str
     answer: str
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass

@@ -11,8 +11,11 @@ from scipy import stats
 from sklearn import metrics
 
 from nemo_vtb.cli import main
+from nemo_vtb.data.sources import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.bootstrap import Drawing
+from nemo_vtb.evaluation.eval_judged import case_of
+from nemo_vtb.evaluation.eval_sets import read_plan
 from nemo_vtb.evaluation.judge import Judge, NoVerdict, Verdict, read_verdict, ruled
 from nemo_vtb.evaluation.judge_prompts import Case, load_judge_prompt
 from nemo_vtb.evaluation.judge_trust import LABELS, Label, agreement, read_labels
@@ -85,6 +88,28 @@ def test_a_reply_that_breaks_the_schema_is_no_verdict(reply, fault):
 def test_only_what_is_the_recording_and_nothing_else_is_a_copy(answer, reference, ruled_out):
     found = ruled(replace(CASE, answer=answer, reference=reference))
     assert found == (Verdict(0, 10, "rule") if ruled_out else None)
+
+
+def test_a_copy_that_is_one_of_several_right_answers_is_no_copy():
+    case = replace(CASE, answer=CASE.transcript, reference=f"{CASE.transcript} or Until noon.")
+    assert ruled(replace(case, alternatives=("Until noon.", CASE.transcript))) is None
+    assert ruled(replace(case, alternatives=("Until noon.", "Noon."))) == Verdict(0, 10, "rule")
+
+
+def test_right_answers_reach_the_judge_one_by_one_and_are_a_list(tmp_path, tiny_sets):
+    path = tmp_path / "sqa.jsonl"
+    row = json.loads(path.read_text(encoding="utf-8"))
+
+    def plan(answers):
+        path.write_text(json.dumps(row | {"custom": {"answers": answers}}) + "\n", encoding="utf-8")
+        return read_plan({"sets": {"asked": tiny_sets["sets"]["asked"]}}, Reading("<|audio|>", 0.08))
+
+    (part,) = plan(["noon", "at noon"]).questions
+    case = case_of(part, 0, "noon")
+    assert (case.reference, case.alternatives) == ("noon or at noon", ("noon", "at noon"))
+    for answers in ("noon", ["noon", 12], {"noon": 1}):
+        with pytest.raises(VTBError, match=r"eval.sets.asked: q: custom.answers is .*; it is a list"):
+            plan(answers)
 
 
 def test_an_answer_cannot_leave_its_tags():
