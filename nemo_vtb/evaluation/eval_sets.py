@@ -8,10 +8,11 @@ from nemo_vtb.data.sources import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.eval_suites import read_suite
-from nemo_vtb.evaluation.held_out import HeldOutSet, answer_limit, check_usable, held_out_set
+from nemo_vtb.evaluation.held_out import HeldOutSet, answer_limit, held_out_set
 from nemo_vtb.evaluation.instructions import Check
 from nemo_vtb.evaluation.mixed_forms import FORMS, prompt_forms
 from nemo_vtb.evaluation.multiturn import Script, script
+from nemo_vtb.evaluation.usable_checks import check_usable
 
 KINDS = ("asr", "ast", "sqa", "mixed", "multiturn")
 _OPTIONS = ("max_new_tokens", "probe", "against")

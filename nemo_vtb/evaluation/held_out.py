@@ -10,7 +10,7 @@ from nemo_vtb.data.rows import BadRow, open_lines, parse_line
 from nemo_vtb.data.sources import Reading, open_source
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
-from nemo_vtb.evaluation.instructions import follows
+from nemo_vtb.evaluation.usable_checks import check_usable
 
 _OWN_KEYS = ("kind", "group", "at_most")
 
@@ -127,21 +127,6 @@ def text_task(item: Mapping[str, Any]) -> Task:
     turns = [TextTurn(value=item["prompt"], role="user"), TextTurn(value="", role="assistant")]
     custom = {"kind": "text", "check": item["check"]}
     return Task("text", NeMoMultimodalConversation(id=item["id"], turns=turns, custom=custom))
-
-
-def check_usable(check: Any, where: str) -> None:
-    """Refuses a check that could not be applied, before anything is asked.
-
-    Raises:
-        VTBError: Names the place.
-    """
-    for part in check if isinstance(check, list) else [check]:
-        try:
-            follows("", part)
-        except VTBError as error:
-            raise VTBError(f"{where}: {error}") from error
-        except (AttributeError, TypeError, ValueError) as error:
-            raise VTBError(f"{where}: the check {part} cannot be used: {error}") from error
 
 
 def _repeated(ids: Iterable[str], places: Iterable[str]) -> str:

@@ -9,8 +9,8 @@ from nemo.collections.common.data.lhotse.text_adapters import TextTurn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
-from nemo_vtb.evaluation.held_out import check_usable
 from nemo_vtb.evaluation.instructions import Check, follows
+from nemo_vtb.evaluation.usable_checks import check_usable
 
 # Answers questions in their order.
 Answerer = Callable[[Sequence[Task]], list[str]]
@@ -50,10 +50,11 @@ def script(task: Task) -> Script:
     conversation = task.conversation
     where = f"{conversation.id}: custom.checks"
     checks = conversation.custom.get("checks")
-    if not isinstance(checks, list) or not any(checks):
+    if not isinstance(checks, list) or not any(check is not None for check in checks):
         raise VTBError(f"{where} must list a check, or null, for each answer")
-    for check in filter(None, checks):
-        check_usable(check, where)
+    for number, check in enumerate(checks):
+        if check is not None:
+            check_usable(check, f"{where}[{number}]")
     made = Script(conversation, checks, task.group)
     if len(made.answers) != len(checks):
         raise VTBError(f"{where} lists {len(checks)} checks for {len(made.answers)} answers")

@@ -32,7 +32,8 @@ def score_reply(reply: str, check: dict) -> bool:
         if kind == "choice":
             places = {option: phrase_place(reply, option) for option in check["options"]}
             named = [option for option in places if places[option] >= 0]
-            return bool(named) and min(named, key=places.__getitem__) == check["answer"]
+            answer = check["answer"]
+            return bool(named) and min(named, key=places.__getitem__) == answer
         if kind == "regex":
             return re.search(check["pattern"], reply.strip()) is not None
     except KeyError as missing:

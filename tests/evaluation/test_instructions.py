@@ -1,9 +1,12 @@
 """Verifiable instructions are checked as they are meant."""
 
+import re
+
 import pytest
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.instructions import follows
+from nemo_vtb.evaluation.usable_checks import check_usable
 
 
 @pytest.mark.parametrize(
@@ -57,3 +60,39 @@ def test_replies_are_checked(check, reply, right):
 def test_checks_that_cannot_be_applied_are_named(check):
     with pytest.raises(VTBError, match="check"):
         follows("a reply", check)
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        ("yes", "the check 'yes' is no mapping with a type"),
+        (["yes"], "the check 'yes' is no mapping"),
+        ({}, "is no mapping with a type"),
+        ({"type": ["exact"], "answer": "a"}, "is no mapping with a type"),
+        ([], "the list of checks is empty"),
+        ({"type": "rhymes"}, "unknown text suite check 'rhymes'"),
+        ({"type": "regex", "pattern": "(a"}, "has pattern='(a', which is none: missing )"),
+        ({"type": "regex", "pattern": 3}, "has pattern=3; it is a text"),
+        ({"type": "choice", "options": ["yes", "no"]}, "lacks its key 'answer'"),
+        ({"type": "choice", "answer": "yes"}, "lacks its key 'options'"),
+        ({"type": "choice", "answer": "maybe", "options": ["yes", "no"]}, "answer='maybe', which is none of its"),
+        ({"type": "choice", "answer": "y", "options": "yes"}, "options='yes'; it is a list of at least one text"),
+        ({"type": "contains", "any": "red"}, "any='red'; it is a list"),
+        ({"type": "contains", "all": "red"}, "all='red'; it is a list"),
+        ({"type": "contains", "any": []}, "any=[]; it is a list"),
+        ({"type": "lacks", "any": ["red", 3]}, "any=['red', 3]; it is a list"),
+        ({"type": "json", "keys": "name"}, "keys='name'; it is a list of texts"),
+        ({"type": "words", "exactly": "3"}, "exactly='3'; it is a whole number"),
+        ({"type": "exact", "answer": None}, "answer=None; it is a text"),
+        ({"type": "number", "answer": "many"}, "answer='many'; it is a number"),
+    ],
+)
+def test_checks_are_looked_at_before_anything_is_asked(check, message):
+    with pytest.raises(VTBError, match=re.escape("suite.jsonl:3: ")) as refused:
+        check_usable(check, "suite.jsonl:3")
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("check", [{"type": "json", "keys": []}, {"type": "number", "answer": "1.5"}])
+def test_checks_that_can_be_applied_are_let_through(check):
+    check_usable([check], "suite.jsonl:3")

@@ -66,7 +66,8 @@ def test_a_tiny_model_answers_each_turn_as_in_a_chat(talk, slim_cfg, clips):
     ("checks", "message"),
     [(None, "talk: custom.checks must list"), ([None, None], "must list"),
      ([{"type": "exact", "answer": "a"}], "1 checks for 2"),
-     ([{"type": "exact"}, None], "talk: custom.checks: .*lacks its key 'answer'")],
+     ([{"type": "exact"}, None], r"talk: custom.checks\[0\]: .*lacks its key 'answer'"),
+     ([{"type": "no_comma"}, {}], r"talk: custom.checks\[1\]: the check \{\} is no mapping with a type")],
 )  # fmt: skip
 def test_scripts_that_cannot_be_checked_are_named(talk, checks, message):
     with pytest.raises(VTBError, match=message):
