@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.card_data import lora_rank
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -46,6 +47,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
     from nemo_vtb.evaluation.eval_samples import answer_rows, page_samples
     from nemo_vtb.evaluation.eval_scores import sections
     from nemo_vtb.evaluation.eval_sets import read_plan
+    from nemo_vtb.evaluation.gate import check
     from nemo_vtb.evaluation.report import write_both
     from nemo_vtb.models.checkpoint import load_checkpoint
 
@@ -54,6 +56,11 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
     model = load_checkpoint(checkpoint, settings["device"]).float()
     section = settings["eval"]
     plan = read_plan(section, Reading(model.audio_locator_tag, model.token_equivalent_duration))
+    gated = section.get("max_text_drop") is not None
+    if gated and not any(part.kind == "text" for part in plan.questions):
+        raise VTBError(
+            "eval.max_text_drop has nothing to judge: name a suite of type replies or word_problems under eval.text"
+        )
     drawing = Drawing(section["bootstrap"], settings["seed"])
     judge = None if section.get("judge") is None else open_answer_judge(section["judge"], plan, drawing)
     dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
@@ -65,9 +72,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
     report |= sections(plan, answers, drawing)
     if judge:
         report["judge"] = judge.section(items)
-    if section.get("max_text_drop") is not None:
-        from nemo_vtb.evaluation.gate import check
-
+    if gated:
         report["gate"] = check(_text_points(report), section["max_text_drop"]).to_dict()
     report["environment"] = environment(command, settings["seed"])
     report["seconds"] = round(time.monotonic() - began, 1)
@@ -119,11 +124,10 @@ def _text_points(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _described(path: str, model: "VoiceTextBlender") -> dict[str, Any]:
     """What was measured, in words that hold on another machine."""
-    lora = model.cfg.get("lora")
     return {
         "path": path,
         "llm": Path(model.cfg.pretrained_llm).name,
         "encoder": Path(model.cfg.get("pretrained_asr") or "").name,
-        "lora_rank": lora.r if lora is not None else None,
+        "lora_rank": lora_rank(model.cfg),
         "text_lora": model.cfg.get("text_lora", "always"),
     }

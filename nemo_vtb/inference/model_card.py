@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
-from nemo_vtb.inference.card_data import NOT_STATED, languages, licence_of, licences
+from nemo_vtb.inference.card_data import NOT_STATED, languages, licence_of, licences, lora_rank, lora_scale
 from nemo_vtb.inference.card_text import how_to_load, limits, loses_gate, results_table
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ def read_report(path: str, section: Mapping[str, Any], llm: str) -> dict[str, An
         found = {key: measured[key] for key in ("llm", "lora_rank", "text_lora")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VTBError(f"--eval {path} is no eval.json of `vtb eval`: {type(error).__name__} {error}") from error
-    lora = section.get("lora") or {}
-    own = {"llm": llm, "lora_rank": lora.get("r"), "text_lora": section.get("text_lora") or "always"}
+    own = {"llm": llm, "lora_rank": lora_rank(section), "text_lora": section.get("text_lora") or "always"}
     if differs := [f"{key} {found[key]}, here {own[key]}" for key in own if found[key] != own[key]]:
         raise VTBError(f"--eval {path} measured another model: {'; '.join(differs)}")
     return report
@@ -167,8 +166,7 @@ def _lora_words(facts: Facts) -> str:
     lora = facts.section.get("lora")
     if lora is None:
         return "There is no LoRA: the LLM is untouched."
-    rank = lora.get("r", 8)
-    scale = lora.get("lora_alpha", 8) / (rank**0.5 if lora.get("use_rslora") else rank)
+    rank, scale = lora_rank(facts.section), lora_scale(facts.section)
     words = f"LoRA: rank {rank}, scale {scale:g}, on {_targets(lora.get('target_modules'))}"
     if facts.form == "merged":
         return f"{words}, merged into the LLM, so that it acts on text too."

@@ -84,12 +84,15 @@ def test_answers_are_kept_and_repeat(evaluated):
         (["eval.sets=5"], "eval.sets is 5"),
         (["--gate"], "eval.max_text_drop"),
         (["+eval.max_text_drop=much"], "eval.max_text_drop is 'much'"),
+        (["+eval.max_text_drop=1", "~eval.text.short", "~eval.text.sums"], "eval.max_text_drop has nothing to judge"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_one_line(evaluated, capsys, arguments, message):
     code, out = evaluated(*arguments)
     assert code == 2 and not out.exists()
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vtb:")]
+    told = capsys.readouterr().err
+    assert "tuned:" not in told, "nothing was asked"
+    lines = [line for line in told.splitlines() if line.startswith("vtb:")]
     assert len(lines) == 1 and message in lines[0]
 
 

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
-from nemo_vtb.inference.card_data import licence_of
+from nemo_vtb.inference.card_data import licence_of, lora_rank, lora_scale
 from nemo_vtb.strategies.checkpoint_io import read_checkpoint
 
 NAMES = ("--llm", "HuggingFaceTB/SmolLM2-135M-Instruct", "--encoder", "openai/whisper-base")
@@ -106,6 +106,17 @@ def test_what_vtb_eval_measured_is_in_it(
     line = ["export", str(trained[1]), "--to", "slim", "--out", str(tmp_path / "out"), *NAMES, "--eval", str(report)]
     assert main(line) == 2
     assert "lora_rank 64, here 4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("own", [{}, {"r": 16}, {"lora_alpha": 64}, {"r": 4, "use_rslora": True}])
+def test_rank_and_scale_are_those_that_are_trained(own: dict[str, Any], slim_cfg: Any):
+    from nemo_vtb import VoiceTextBlender
+
+    model = VoiceTextBlender(slim_cfg(lora={"target_modules": ["q_proj"], **own}))
+    layer = model.llm.base_model.model.model.layers[0].self_attn.q_proj
+    assert lora_rank(model.cfg) == layer.r["default"]
+    assert lora_scale(model.cfg) == pytest.approx(layer.scaling["default"])
+    assert lora_rank({"lora": None}) is None
 
 
 @pytest.mark.parametrize(("form", "has_gate"), [("hf", True), ("slim", True), ("merged", False), ("adapter", False)])
