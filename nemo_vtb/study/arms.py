@@ -9,7 +9,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.training import compose
 
 _KEYS = ("title", "text_share", "overrides", "seeds", "weights_of", "asked_with")
-_ASKED_WITH = ("lora_scale", "text_lora")
+ASKED_WITH = ("lora_scale", "text_lora")
 _TEXT_LORA = ("always", "audio_gated")
 
 
@@ -62,7 +62,12 @@ def share_overrides(train: str, overrides: Sequence[str], arm: Arm, name: str, c
         raise VTBError(f"arms.{name}.text_share: the config '{train}' has no data.train_ds.blend.kinds.text to change")
     if arm.text_share == 0:
         return ["~data.train_ds.blend.kinds.text"]
-    others = sum(float(section.share) for kind, section in kinds.items() if kind != "text")
+    shares = {kind: section.get("share") for kind, section in kinds.items() if kind != "text"}
+    if moving := [kind for kind, share in shares.items() if not isinstance(share, int | float)]:
+        raise VTBError(
+            f"arms.{name}.text_share: the share of '{moving[0]}' in the config '{train}' moves; give a number"
+        )
+    others = float(sum(shares.values()))
     share = others * arm.text_share / (1 - arm.text_share)
     return [f"data.train_ds.blend.kinds.text.share={share:.8g}"]
 
@@ -80,7 +85,7 @@ def _arm(section: Any, where: str) -> Arm:
         raise VTBError(f"{where}.seeds names a seed twice")
     overrides = [str(override) for override in section.get("overrides") or []]
     asked_with = section.get("asked_with") or {}
-    check_keys(asked_with, _ASKED_WITH, f"{where}.asked_with")
+    check_keys(asked_with, ASKED_WITH, f"{where}.asked_with")
     scale, text_lora = asked_with.get("lora_scale", 1), asked_with.get("text_lora", "always")
     if isinstance(scale, bool) or not isinstance(scale, int | float) or scale < 0:
         raise VTBError(f"{where}.asked_with.lora_scale is {scale!r}; it is 0 for the untouched LLM, 1 as trained")

@@ -42,7 +42,9 @@ def compare(study: Study, command: str) -> dict[str, Any]:
     untouched = _rows(study.out / UNTOUCHED_FILE)
     drawing = Drawing(study.measure["eval"].get("bootstrap", 1000), study.measure.get("seed", 0))
     apart = study.measure.get("apart", [])
-    scores = scores_of({**answers, UNTOUCHED: [untouched]}, drawing, apart)
+    # Arms that ask the same seeds of the same weights are compared seed by seed.
+    weights = {name: f"{arm.weights_of or name}: {list(arm.seeds)}" for name, arm in study.arms.items()}
+    scores = scores_of({**answers, UNTOUCHED: [untouched]}, drawing, apart, weights)
     replies = {}
     for arm, seeds in answers.items():
         found = [same_replies(rows, untouched) for rows in seeds]
@@ -79,7 +81,7 @@ def _about(study: Study, arm: str) -> dict[str, Any]:
     return {
         "title": study.arms[arm].title,
         "text_share": study.arms[arm].text_share,
-        "plain": not study.arms[arm].overrides and not study.arms[arm].weights_of,
+        "plain": not (study.arms[arm].overrides or study.arms[arm].weights_of or study.arms[arm].asked_with),
         "seeds": [run.seed for run in runs],
         "minutes": {step: mean(one[step] for one in seconds) / 60 for step in ("train", "measure")},
         "steps": trained[0]["steps"],
@@ -93,6 +95,6 @@ def _about(study: Study, arm: str) -> dict[str, Any]:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
-        raise VTBError(f"{path} is missing: remove the arm.json beside it and start the study again")
+        raise VTBError(f"{path} is missing: remove an arm.json (the one beside it) and start the study again")
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]

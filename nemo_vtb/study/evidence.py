@@ -53,6 +53,8 @@ def check_rule(rule: Mapping[str, Any], where: str, arms: Sequence[str]) -> None
         raise VTBError(f"{where} names no arm")
     if given[0] != "says_as" and str(rule.get("measure")).partition("/")[0] not in MEASURES:
         raise VTBError(f"{where}.measure is {rule.get('measure')!r}; it may be {', '.join(MEASURES)}")
+    if given[0] == "says_as" and (rule["says_as"] != UNTOUCHED or rule["arm"] == UNTOUCHED):
+        raise VTBError(f"{where}.says_as: the replies of a trained arm are compared with {UNTOUCHED}'s")
     for arm in [*([rule["arm"]] if "arm" in rule else []), *_named_arms(rule)]:
         if arm not in arms:
             raise VTBError(f"{where} names the arm {arm!r}; the arms are {', '.join(arms)}")
@@ -71,7 +73,7 @@ def evidence(rule: Mapping[str, Any], facts: Facts) -> Evidence:
     * ``above``, ``below``: a number or ``chance``; the whole interval is there.
     * ``better_than``, ``worse_than``: an arm; see ``compared``.
     * ``loses_at_most``: a number, and an arm as ``of``; the whole interval of the loss is at most that.
-    * ``says_as``: an arm, whose replies to written prompts are its own, to the letter (needs no ``measure``).
+    * ``says_as``: ``untouched``, whose replies to written prompts are its own, to the letter (needs no ``measure``).
     * ``better_along``: arms from worst to best (needs no ``arm``); every step is one up, and the ends differ.
     """
     (name,) = [key for key in _RULES if key in rule]
@@ -155,7 +157,10 @@ def _with_ends(measure: str, found: Difference) -> str:
 def _seeds(found: Difference) -> str:
     if max(found.seeds) == 1:
         return "one seed each: the interval is over items alone"
-    said = f"{found.seeds[0]} seed{'s' * (found.seeds[0] > 1)} against {found.seeds[1]}"
+    if found.paired:
+        said = f"{found.seeds[0]} seeds, each against itself"
+    else:
+        said = f"{found.seeds[0]} seed{'s' * (found.seeds[0] > 1)} against {found.seeds[1]}"
     return f"{said}, {'apart' if found.apart else 'overlapping'}"
 
 
@@ -168,10 +173,10 @@ def compared(one: Sampled, other: Sampled, lower_is_better: bool) -> tuple[Diffe
 
     Returns:
         Their difference, and 1 where the first is better beyond chance, -1 where it is worse, 0 where neither is shown:
-        the interval holds 0, or both have several seeds and these overlap.
+        the interval holds 0 or is unknown, or both have several seeds and these overlap.
     """
     found = difference(one, other)
-    if found.low <= 0 <= found.high or (min(found.seeds) > 1 and not found.apart):
+    if not (found.low > 0 or found.high < 0) or (min(found.seeds) > 1 and not found.apart):
         return found, 0
     return found, 1 if (found.value < 0) == lower_is_better else -1
 

@@ -27,6 +27,36 @@ if TYPE_CHECKING:
 SCORES = {"asr": "wer", "sqa": "em", "mixed": "accuracy", "text": "accuracy"}
 
 
+def read_questions(section: Mapping[str, Any], reading: Reading) -> Plan:
+    """Reads what a study asks.
+
+    Args:
+        section: As in ``conf/study/measure.yaml``.
+        reading: Of rows.
+
+    Raises:
+        VTBError: If a set cannot be read, or has a kind that a study does not measure.
+    """
+    plan = read_plan(section["eval"], reading)
+    for part in plan.questions:
+        if part.kind not in SCORES or part.probe:
+            raise VTBError(f"measure.eval.sets.{part.name}: a study measures {', '.join(SCORES)} and multiturn")
+    if section["eval"].get("bootstrap", 1) < 1:
+        raise VTBError("measure.eval.bootstrap is 0; it is the number of test sets that are drawn for an interval")
+    return plan
+
+
+def check_questions(training: Mapping[str, Any], section: Mapping[str, Any]) -> None:
+    """Refuses, before training, what could not be asked after it; see ``read_questions``.
+
+    Args:
+        training: The training config, whose model will be asked.
+        section: See ``read_questions``.
+    """
+    model, data = training["model"], training["data"]["train_ds"]
+    read_questions(section, Reading(model["audio_locator_tag"], data.get("token_equivalent_duration", 0.08)))
+
+
 class Asking:
     """A model and what it is asked.
 
@@ -35,17 +65,14 @@ class Asking:
         section: As in ``conf/study/measure.yaml``.
 
     Raises:
-        VTBError: If a set cannot be read, or has a kind that a study does not measure.
+        VTBError: See ``read_questions``.
     """
 
     def __init__(self, model: "VoiceTextBlender", section: Mapping[str, Any]) -> None:
         self.model = model
-        self.plan = read_plan(section["eval"], Reading(model.audio_locator_tag, model.token_equivalent_duration))
+        self.plan = read_questions(section, Reading(model.audio_locator_tag, model.token_equivalent_duration))
         self._dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
         self._batch_size = section.get("batch_size", 32)
-        for part in self.plan.questions:
-            if part.kind not in SCORES or part.probe:
-                raise VTBError(f"measure.eval.sets.{part.name}: a study measures {', '.join(SCORES)} and multiturn")
 
     def rows(self) -> list[dict[str, Any]]:
         """All answers of the model as it is."""

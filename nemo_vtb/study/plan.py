@@ -107,6 +107,8 @@ def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
     check_keys(plain["measure"], _MEASURE_KEYS, "measure")
     keep = bool(plain.get("keep_checkpoints", True))
     arms = read_arms(plain["arms"], keep)
+    if not isinstance(plain.get("only") or [], list):
+        raise VTBError(f"only={plain['only']}: it is a list of arms, e.g. only=[{plain['only']}]")
     if unknown := [name for name in plain.get("only") or [] if name not in arms]:
         raise VTBError(f"only={unknown[0]}: the arms are {', '.join(arms)}")
     threads = plain.get("threads", 1)

@@ -7,8 +7,8 @@ import sys
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.study.plan import Run, Study
-from nemo_vtb.study.settings import differing
-from nemo_vtb.study.worker import CHECKPOINT
+from nemo_vtb.study.settings import differing, untouched_settings
+from nemo_vtb.study.worker import CHECKPOINT, UNTOUCHED, UNTOUCHED_SETTINGS
 from nemo_vtb.synthesis.shard import write_text
 
 
@@ -19,12 +19,14 @@ def run_study(study: Study) -> bool:
         Whether all runs of all parts are there now.
 
     Raises:
-        VTBError: If the folder holds runs of other settings, or a run failed; finished runs stay.
+        VTBError: If the folder holds runs of other settings or answers of another LLM, a set cannot be read, or a run
+            failed; finished runs stay.
     """
     for run in study.runs:
         # Before it is trained, a run may still become another.
         if (run.folder / "train.json").exists() and (how := differing(run.folder / "settings.json", run.settings)):
             raise VTBError(f"{study.out} holds {run.name}, made {how}, or name another folder with out=FOLDER")
+    _check_untouched(study)
     for run in study.mine:
         if run.weights is not None and not (run.weights / "train.json").exists():
             print(f"{run.name} waits for the weights of {run.weights}: start the same line again", flush=True)
@@ -33,6 +35,19 @@ def run_study(study: Study) -> bool:
             done = sum(other.done for other in study.runs)
             print(f"[{done} of {len(study.runs)}] {_said(run)}", flush=True)
     return all(run.done for run in study.runs)
+
+
+def _check_untouched(study: Study) -> None:
+    """Refuses answers of another LLM, or to other questions, before any arm is compared with them."""
+    answers, settings = study.out / UNTOUCHED, study.out / UNTOUCHED_SETTINGS
+    if not answers.exists():
+        return
+    first = study.runs[0].settings
+    made = (
+        differing(settings, untouched_settings(first["training"], first["measure"])) if settings.exists() else "before"
+    )
+    if made:
+        raise VTBError(f"{answers} was made {made}, or remove it: the untouched LLM is asked again")
 
 
 def _run(study: Study, run: Run) -> None:

@@ -1,11 +1,13 @@
 """Scores of arms with intervals: the seeds of an arm and the items of a set are both drawn again.
 
-Items are drawn alike for all arms, so that a difference of two arms is paired; seeds are drawn for each arm on its own.
+Items are drawn alike for all arms, so that a difference of two arms is paired. Seeds are drawn for each arm on its own,
+but alike for arms that ask the same weights another way.
 With one seed there is nothing to draw from, and the interval is over items alone.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,12 +25,14 @@ class Sampled:
         seeds: The score of each seed on all items.
         draws: Of the mean over drawn seeds on drawn items, ``(samples,)``.
         n: Items.
+        weights: Number of the weights that were asked; arms with the same one are compared seed by seed.
         edge: The interval of a share that no draw can move, because all answers are right or none is.
     """
 
     seeds: tuple[float, ...]
     draws: np.ndarray
     n: int
+    weights: int
     edge: tuple[float, float] | None = None
 
     @property
@@ -56,24 +60,26 @@ class Difference:
         low: End of the 95 % interval.
         high: The other end.
         seeds: How many each arm has.
-        apart: Whether every seed of one arm is above every seed of the other. Of three seeds each, one ordering in
-            twenty has the first arm above by chance.
+        paired: Whether both arms ask the same weights.
+        apart: Whether every seed of one arm is above every seed of the other; where they are paired, above its own
+            counterpart. Of three seeds each, one ordering in twenty has the first arm above by chance.
     """
 
     value: float
     low: float
     high: float
     seeds: tuple[int, int]
+    paired: bool
     apart: bool
 
 
-def sampled(items: Sequence[np.ndarray], drawing: Drawing, arm: int, share: bool = True) -> Sampled:
+def sampled(items: Sequence[np.ndarray], drawing: Drawing, weights: int, share: bool = True) -> Sampled:
     """Draws.
 
     Args:
         items: For each seed ``(n, 2)``: an amount and what it is out of, row by row the same items.
         drawing: Of the study; equal numbers of items are drawn alike.
-        arm: Its number, which decides how seeds are drawn.
+        weights: See ``Sampled``; decides how seeds are drawn.
         share: Whether the score is a share of its items, so that 0 and 1 have an interval too.
 
     Raises:
@@ -82,40 +88,45 @@ def sampled(items: Sequence[np.ndarray], drawing: Drawing, arm: int, share: bool
     if len({len(rows) for rows in items}) != 1:
         raise ValueError("the seeds of an arm were not asked the same")
     n = len(items[0])
-    weights = drawing.weights(n)
-    by_seed = np.stack([ratio(weights @ rows) for rows in items], axis=1)
-    picks = np.random.default_rng([drawing.seed, arm]).integers(len(items), size=(drawing.samples, len(items)))
+    drawn = drawing.weights(n)
+    by_seed = np.stack([ratio(drawn @ rows) for rows in items], axis=1)
+    picks = np.random.default_rng([drawing.seed, weights]).integers(len(items), size=(drawing.samples, len(items)))
     draws = np.take_along_axis(by_seed, picks, axis=1).mean(axis=1)
     seeds = tuple(float(ratio(rows.sum(axis=0))) for rows in items)
     edge = None
     if share and draws.max() == draws.min() and draws[0] in (0.0, 1.0):
         found = estimate(Sums(items[0]), drawing)
         edge = (found["low"], found["high"])
-    return Sampled(seeds, draws, n, edge)
+    return Sampled(seeds, draws, n, weights, edge)
 
 
 def mean(parts: Sequence[Sampled]) -> Sampled:
     """The mean of several scores of one arm."""
     seeds = np.mean([part.seeds for part in parts], axis=0)
-    return Sampled(tuple(seeds.tolist()), np.mean([part.draws for part in parts], axis=0), sum(p.n for p in parts))
+    draws = np.mean([part.draws for part in parts], axis=0)
+    return Sampled(tuple(seeds.tolist()), draws, sum(part.n for part in parts), parts[0].weights)
 
 
 def less(one: Sampled, other: Sampled) -> Sampled:
     """One score of an arm minus another score of the same arm on as many items, seed by seed."""
     seeds = tuple(a - b for a, b in zip(one.seeds, other.seeds, strict=True))
-    return Sampled(seeds, one.draws - other.draws, one.n)
+    return Sampled(seeds, one.draws - other.draws, one.n, one.weights)
 
 
 def complement(one: Sampled) -> Sampled:
     """1 minus a rate, at least 0: a word error rate as a share of words that are right."""
-    return Sampled(tuple(max(0.0, 1 - seed) for seed in one.seeds), np.maximum(0.0, 1 - one.draws), one.n)
+    seeds = tuple(max(0.0, 1 - seed) for seed in one.seeds)
+    return Sampled(seeds, np.maximum(0.0, 1 - one.draws), one.n, one.weights)
 
 
 def difference(one: Sampled, other: Sampled) -> Difference:
     """One arm minus another on the same items."""
     low, high = _percentiles(one.draws - other.draws)
-    apart = min(one.seeds) > max(other.seeds) or max(one.seeds) < min(other.seeds)
-    return Difference(one.value - other.value, low, high, (len(one.seeds), len(other.seeds)), apart)
+    counts = len(one.seeds), len(other.seeds)
+    paired = one.weights == other.weights and counts[0] == counts[1]
+    every = zip(one.seeds, other.seeds, strict=True) if paired else product(one.seeds, other.seeds)
+    gaps = [a - b for a, b in every]
+    return Difference(one.value - other.value, low, high, counts, paired, min(gaps) > 0 or max(gaps) < 0)
 
 
 def _percentiles(draws: np.ndarray) -> tuple[float, float]:

@@ -52,7 +52,10 @@ MEASURES = {
 
 
 def scores_of(
-    answers: Mapping[str, Sequence[Answers]], drawing: Drawing, apart: Sequence[str] = ()
+    answers: Mapping[str, Sequence[Answers]],
+    drawing: Drawing,
+    apart: Sequence[str] = (),
+    weights: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Sampled]]:
     """Scores by arm and measure; a set or suite that is not alone in its measure stands under ``MEASURE/SET`` too.
 
@@ -63,6 +66,7 @@ def scores_of(
         answers: Of each arm one list of rows for each seed.
         drawing: How items and seeds are drawn.
         apart: Sets that count under ``MEASURE/SET`` only.
+        weights: By arm the name of its weights, where another arm has the same.
 
     Raises:
         VTBError: If two runs were not asked the same.
@@ -70,14 +74,16 @@ def scores_of(
     tables = {arm: [_sums(rows, apart) for rows in seeds] for arm, seeds in answers.items()}
     asked: dict[str, list[_Key]] = {}
     found: dict[str, dict[str, Sampled]] = {}
-    for place, (arm, seeds) in enumerate(tables.items()):
+    names = {arm: (weights or {}).get(arm, arm) for arm in tables}
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
+    for arm, seeds in tables.items():
         scores = found[arm] = {}
         for name in seeds[0]:
             keys = asked.setdefault(name, sorted(seeds[0][name]))
             if any(sorted(table.get(name, ())) != keys for table in seeds):
                 raise VTBError(f"the runs of the arm '{arm}' were not asked the same as others in '{name}'")
             items = [np.asarray([table[name][key] for key in keys], dtype=np.float64) for table in seeds]
-            scores[name] = sampled(items, drawing, place, share=not name.startswith("kl"))
+            scores[name] = sampled(items, drawing, numbers[names[arm]], share=not name.startswith("kl"))
         if {"mixed_text", "mixed_speech"} <= scores.keys() and asked["mixed_text"] == asked["mixed_speech"]:
             scores["gap"] = less(scores["mixed_text"], scores["mixed_speech"])
         if {"wer", "sqa", "mixed_half"} <= scores.keys():

@@ -1,4 +1,4 @@
-"""What decides the outcome of a run: its training config, what it is asked, and the hashes of the data files."""
+"""What decides the outcome of a run: its training config, what it is asked, and the hashes of the files these name."""
 
 import json
 from collections.abc import Mapping
@@ -11,11 +11,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nemo_vtb.data.formats import locate
 from nemo_vtb.errors import VTBError
+from nemo_vtb.study.arms import ASKED_WITH
 
-# Keys of a config that name files.
-_FILE_KEYS = ("manifest_filepath", "path")
-# Keys that decide where things are kept, not what is learnt.
-_PLACES = ("training.model.encoder_cache",)
+# Keys that decide where things are kept and how answers are compared, not what is learnt and answered.
+_OF_NO_EFFECT = ("training.model.encoder_cache", "measure.eval.bootstrap", "measure.seed", "measure.apart")
+# A name that is longer is a text.
+_LONGEST_NAME = 1024
 
 
 def settings_of(training: DictConfig, measure: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def differing(path: Path, settings: Mapping[str, Any]) -> str:
     """Says how the settings in a file differ from these, in words that follow "made"; empty where they do not."""
     there, now = _flat(json.loads(path.read_text(encoding="utf-8"))), _flat(json.loads(json.dumps(settings)))
     for key in {**there, **now}:
-        if there.get(key) == now.get(key) or key.startswith(_PLACES):
+        if there.get(key) == now.get(key) or key.startswith(_OF_NO_EFFECT):
             continue
         if key.startswith("files."):
             return f"with another {key.removeprefix('files.')} than is there now: restore the file"
@@ -45,19 +46,24 @@ def differing(path: Path, settings: Mapping[str, Any]) -> str:
     return ""
 
 
+def untouched_settings(training: Mapping[str, Any], measure: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the answers of the untouched LLM, as plain JSON, from the parts of a run's settings.
+
+    What an arm is ``asked_with`` has no effect on an LLM without LoRA.
+    """
+    asked = {key: value for key, value in measure.items() if key not in ASKED_WITH}
+    model = {key: training["model"].get(key) for key in ("pretrained_llm", "prompt_format")}
+    return {"training": {"model": model}, "measure": asked, "files": _files(asked)}
+
+
 def _files(value: Any) -> dict[str, str]:
-    """SHA-256 of the data files a config names, by what they are called there."""
-    found: dict[str, str] = {}
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key in _FILE_KEYS and isinstance(item, str) and locate(item).is_file():
-                found[item] = sha256(locate(item).read_bytes()).hexdigest()
-            else:
-                found |= _files(item)
-    elif isinstance(value, list):
-        for item in value:
-            found |= _files(item)
-    return found
+    """SHA-256 of the files a config names, by what they are called there."""
+    if isinstance(value, Mapping | list):
+        items = value.values() if isinstance(value, Mapping) else value
+        return {name: digest for item in items for name, digest in _files(item).items()}
+    if isinstance(value, str) and len(value) < _LONGEST_NAME and locate(value).is_file():
+        return {value: sha256(locate(value).read_bytes()).hexdigest()}
+    return {}
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from nemo_vtb.synthesis.shard import write_rows, write_text
 
 CHECKPOINT = "last.ckpt"
 UNTOUCHED = "untouched.jsonl"
+UNTOUCHED_SETTINGS = "untouched.settings.json"
 
 
 def main(folder: Path, threads: int, weights: Path | None = None) -> int:
@@ -22,15 +23,18 @@ def main(folder: Path, threads: int, weights: Path | None = None) -> int:
     mend is printed without a traceback.
     """
     Thread(target=_end_with_parent, daemon=True).start()
+    from nemo_vtb.study.measure import check_questions
+
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     try:
+        check_questions(settings["training"], settings["measure"])
         if weights is not None:
             about = json.loads((weights / "train.json").read_text(encoding="utf-8"))
             write_text(folder / "train.json", json.dumps({**about, "seconds": 0.0}) + "\n")
         elif not (folder / "train.json").exists():
             train(settings["training"], folder, threads)
         began = time.monotonic()
-        measure(settings["measure"], folder, threads, (weights or folder) / CHECKPOINT)
+        measure(settings, folder, threads, (weights or folder) / CHECKPOINT)
     except VTBError as error:
         print(f"vtb: {error}", file=sys.stderr)
         return 2
@@ -66,13 +70,15 @@ def train(training: dict[str, Any], folder: Path, threads: int) -> None:
     write_text(folder / "train.json", json.dumps(about) + "\n")
 
 
-def measure(section: dict[str, Any], folder: Path, threads: int, checkpoint: Path) -> None:
+def measure(settings: dict[str, Any], folder: Path, threads: int, checkpoint: Path) -> None:
     """Asks everything and writes ``answers.jsonl``; the untouched LLM's own stand beside the arms, once for all."""
     import torch
 
     from nemo_vtb.models.checkpoint import load_checkpoint
     from nemo_vtb.study.measure import Asking, written_rows
+    from nemo_vtb.study.settings import untouched_settings
 
+    section = settings["measure"]
     torch.set_num_threads(threads)
     model = load_checkpoint(checkpoint, section.get("device", "cpu")).float()
     if "lora_scale" in section:
@@ -84,6 +90,8 @@ def measure(section: dict[str, Any], folder: Path, threads: int, checkpoint: Pat
     asking = Asking(model, section)
     untouched = folder.parents[2] / UNTOUCHED
     if not untouched.exists():
+        about = untouched_settings(settings["training"], section)
+        write_text(untouched.with_name(UNTOUCHED_SETTINGS), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
         write_rows(untouched, written_rows(asking))
     write_rows(folder / "answers.jsonl", asking.rows())
 

@@ -12,10 +12,10 @@ from nemo_vtb.study.sampled import Sampled, sampled
 DRAWING = Drawing(400, 0)
 
 
-def share(*right_of_100: int, arm: int = 0) -> Sampled:
+def share(*right_of_100: int, weights: int = 0) -> Sampled:
     """A score with the first so many of a hundred items right, one number per seed."""
     rows = [np.stack([np.arange(100) < right, np.ones(100)], axis=1).astype(float) for right in right_of_100]
-    return sampled(rows, DRAWING, arm)
+    return sampled(rows, DRAWING, weights)
 
 
 def verdict(evidence, needs=(), replies=None, **arms):
@@ -39,9 +39,24 @@ def verdict(evidence, needs=(), replies=None, **arms):
     ],
 )
 def test_a_difference_counts_beyond_its_interval_and_with_all_seeds(one, other, side):
-    found, said = compared(share(*one), share(*other, arm=1), lower_is_better=False)
+    found, said = compared(share(*one), share(*other, weights=1), lower_is_better=False)
     assert said == side and found.low <= found.value <= found.high
-    assert compared(share(*one), share(*other, arm=1), lower_is_better=True)[1] == -side
+    assert compared(share(*one), share(*other, weights=1), lower_is_better=True)[1] == -side
+
+
+def test_the_same_weights_asked_another_way_are_compared_seed_by_seed():
+    one, other = share(48, 75, 73), share(58, 85, 83)
+    found, side = compared(other, one, lower_is_better=False)
+    assert side == 1 and found.paired and found.apart and found.low > 0
+    assert compared(share(58, 85, 83, weights=1), one, lower_is_better=False)[1] == 0, "other weights may differ so far"
+    alike, side = compared(one, share(48, 75, 73), lower_is_better=False)
+    assert side == 0 and (alike.low, alike.high) == (0.0, 0.0)
+    assert compared(share(58, 85, 72), one, lower_is_better=False)[1] == 0, "one seed is worse"
+
+
+def test_what_has_no_items_is_neither_better_nor_worse():
+    nothing = sampled([np.zeros((4, 2))], DRAWING, 0)
+    assert compared(nothing, sampled([np.zeros((4, 2))], DRAWING, 1), lower_is_better=False)[1] == 0
 
 
 def test_items_are_paired_and_seeds_widen_the_interval():
@@ -63,7 +78,7 @@ def test_a_score_at_its_end_still_has_an_interval():
 def test_every_piece_of_evidence_must_hold():
     better = {"arm": "a", "measure": "text", "better_than": "b"}
     above = {"arm": "a", "measure": "sqa", "above": "chance"}
-    arms = {"a": share(80, 81, 82), "b": share(50, 51, 52, arm=1)}
+    arms = {"a": share(80, 81, 82), "b": share(50, 51, 52, weights=1)}
     found = verdict([better, above], **arms)
     assert found.verdict == "shown" and all(part.holds for part in found.evidence)
     assert "difference +30.0" in found.evidence[0].said and "3 seeds against 3, apart" in found.evidence[0].said
@@ -74,7 +89,7 @@ def test_every_piece_of_evidence_must_hold():
 
 
 def test_less_is_better_in_errors():
-    arms = {"a": share(80), "b": share(50, arm=1)}
+    arms = {"a": share(80), "b": share(50, weights=1)}
     assert verdict([{"arm": "b", "measure": "wer", "better_than": "a"}], **arms).verdict == "shown"
     assert verdict([{"arm": "a", "measure": "wer", "worse_than": "b"}], **arms).verdict == "shown"
     assert verdict([{"arm": "b", "measure": "wer", "below": 0.7}], **arms).verdict == "shown"
@@ -83,10 +98,10 @@ def test_less_is_better_in_errors():
 
 def test_a_loss_is_bounded_by_its_interval():
     loses = {"arm": "a", "measure": "text", "of": "b"}
-    arms = {"a": share(70), "b": share(72, arm=1)}
+    arms = {"a": share(70), "b": share(72, weights=1)}
     assert verdict([{**loses, "loses_at_most": 0.06}], **arms).verdict == "shown"
     assert verdict([{**loses, "loses_at_most": 0.02}], **arms).verdict == "not shown"
-    wins = {"a": share(90), "b": share(72, arm=1)}
+    wins = {"a": share(90), "b": share(72, weights=1)}
     assert verdict([{**loses, "loses_at_most": 0}], **wins).verdict == "shown"
 
 
@@ -99,7 +114,7 @@ def test_replies_are_compared_to_the_letter():
 
 def test_every_step_along_arms_is_one_up():
     rule = {"measure": "text", "better_along": ["a", "b", "c"]}
-    rising = {"a": share(40), "b": share(50, arm=1), "c": share(70, arm=2)}
+    rising = {"a": share(40), "b": share(50, weights=1), "c": share(70, weights=2)}
     assert verdict([rule], **rising).verdict == "shown"
     assert verdict([rule], **{**rising, "b": share(39)}).verdict == "not shown"
     # Rising, but the ends are two items apart, which is chance.
@@ -133,6 +148,8 @@ def test_what_was_not_measured_shows_nothing():
         ({"arm": "a", "measure": "wer", "loses_at_most": 1}, "compared with"),
         ({"measure": "wer", "better_along": ["a", "z"]}, "names the arm 'z'"),
         ({"arm": "a", "measure": "wer", "over": 1}, "claims.0.evidence.0.over"),
+        ({"arm": "a", "says_as": "b"}, "compared with untouched's"),
+        ({"arm": "untouched", "says_as": "untouched"}, "compared with untouched's"),
     ],
 )
 def test_a_rule_that_is_none_is_refused(rule, message):

@@ -55,6 +55,15 @@ def test_a_folder_made_with_other_settings_or_data_is_refused(finished: SimpleNa
     assert "training.model.optimizer.lr=0.01, and now it is 0.02" in said and "out=FOLDER" in said
     assert main([*tiny_study, "measure.eval.max_new_tokens=5"]) == 2
     assert "measure.eval.max_new_tokens=4" in capsys.readouterr().err
+    # How answers are compared may change.
+    assert main([*tiny_study, "measure.eval.bootstrap=60"]) == 0
+    assert json.loads((finished.out / "study.json").read_text())["arms"]["joint"]["scores"]["wer"]["n"] == 2
+    settings = finished.out / "untouched.settings.json"
+    before = settings.read_text()
+    settings.write_text(before.replace('"pretrained_llm": "', '"pretrained_llm": "another '))
+    assert main(tiny_study) == 2
+    assert "pretrained_llm='another" in (said := capsys.readouterr().err) and "untouched.jsonl" in said
+    settings.write_text(before)
     suite = finished.out.parent / "suite.jsonl"
     before = suite.read_text()
     suite.write_text(before.replace("Say hi.", "Say hello."))
@@ -125,6 +134,7 @@ def test_a_share_of_text_leaves_the_others_in_proportion():
         ("+arms.half={weights_of: joint, seeds: [3]}", "has no seed 3"),
         ("+arms.half={weights_of: joint, text_share: 0.2}", "text_share and overrides have no effect"),
         ("only=[join]", "only=join"),
+        ("only=joint", r"only=[joint]"),
         ("part=2/2", "part=2/2"),
         ("threads=0", "threads=0"),
         ("train=nothing", "nothing"),
@@ -145,3 +155,10 @@ def test_a_claim_that_cannot_be_judged_is_said_before_anything_runs(tiny_study, 
     (tmp_path / "tiny_train.yaml").write_text(OmegaConf.to_yaml(OmegaConf.load(f"{folder}/tiny_train.yaml")))
     assert main(["study", "--config-name=tiny_study", f"--config-dir={tmp_path}"]) == 2
     assert "claims.0.evidence.0 names the arm 'join'" in capsys.readouterr().err
+
+
+def test_what_cannot_be_asked_is_said_before_training(tiny_study, tmp_path, capfd):
+    missing = "measure.eval.sets.clips.manifest_filepath=nowhere.jsonl"
+    assert main([*tiny_study, f"out={tmp_path}", missing, "only=[joint]"]) == 2
+    assert "nowhere.jsonl" in capfd.readouterr().err
+    assert not (tmp_path / "arms" / "joint" / "seed0" / "train.json").exists()
