@@ -43,11 +43,9 @@ def _check_untouched(study: Study) -> None:
     if not answers.exists():
         return
     first = study.runs[0].settings
-    made = (
-        differing(settings, untouched_settings(first["training"], first["measure"])) if settings.exists() else "before"
-    )
-    if made:
-        raise VTBError(f"{answers} was made {made}, or remove it: the untouched LLM is asked again")
+    asked = untouched_settings(first["training"], first["measure"])
+    if how := differing(settings, asked) if settings.exists() else f"without {settings.name}: restore that file":
+        raise VTBError(f"{answers} was made {how}, or remove it, and the untouched LLM is asked again")
 
 
 def _run(study: Study, run: Run) -> None:
