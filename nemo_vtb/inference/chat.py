@@ -10,7 +10,8 @@ from nemo_vtb.errors import VTBError
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
-_CLIP = re.compile(r"@(\S+)")
+# A name, and what ends a sentence or closes a bracket behind it.
+_CLIP = re.compile(r"""@(\S+?)([.,;:?!)"']*)(?=\s|$)""")
 _HELP = "Type a message; @file.wav puts a recording in its place. /reset starts over, /quit leaves."
 
 
@@ -57,16 +58,20 @@ class ChatSession:
         """Takes a user turn, in which ``@path`` stands for a recording, and returns the answer.
 
         Raises:
-            VTBError: If a recording is missing or cannot be read; the conversation is then as it was.
+            VTBError: If a recording, of this turn or an earlier one, is missing or cannot be read; the conversation is
+                then as it was.
         """
+        heard = [path for turn in self.turns for path in turn.get("audio", ())]
+        if gone := [path for path in heard if not Path(path).is_file()]:
+            raise VTBError(f"the recording {gone[0]} of an earlier turn is gone: put it back, or start over")
         turn = parse_message(message, self.model.audio_locator_tag)
         try:
             answer = self.model.generate([[*self.turns, turn]], max_new_tokens=max_new_tokens)
         except VTBError:
             raise
         except Exception as error:
-            if turn.get("audio"):
-                raise VTBError(f"cannot answer with {', '.join(turn['audio'])}: {error}") from error
+            if heard := [*heard, *turn.get("audio", ())]:
+                raise VTBError(f"cannot answer with {', '.join(heard)}: {error}") from error
             raise
         text = self.model.tokenizer.ids_to_text(answer[0].tolist()).strip()
         self.turns += [turn, {"role": "assistant", "content": text}]
@@ -83,7 +88,9 @@ def parse_message(message: str, audio_tag: str) -> dict:
     for path in paths:
         if not Path(path).is_file():
             raise VTBError(f"no recording at {path}")
-    text = _CLIP.sub(lambda match: audio_tag if _looks_like_file(match.group(1)) else match.group(0), message)
+    text = _CLIP.sub(
+        lambda match: audio_tag + match.group(2) if _looks_like_file(match.group(1)) else match.group(0), message
+    )
     turn: dict = {"role": "user", "content": text}
     if paths:
         turn["audio"] = paths

@@ -1,5 +1,7 @@
 """A conversation of text and recordings, on a tiny random model."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -29,6 +31,27 @@ def test_a_missing_recording_leaves_the_conversation_as_it_was(model):
     with pytest.raises(VTBError, match=r"no recording at gone\.wav"):
         session.say("Listen: @gone.wav")
     assert session.turns == []
+
+
+def test_a_recording_of_an_earlier_turn_that_is_gone_is_named(model, clip, tmp_path):
+    mine = tmp_path / "mine.wav"
+    shutil.copy(clip.path, mine)
+    session = ChatSession(model)
+    session.say(f"@{mine}", max_new_tokens=3)
+    before = list(session.turns)
+    mine.write_bytes(b"no sound")
+    with pytest.raises(VTBError, match=rf"cannot answer with {mine}: "):
+        session.say("And now?", max_new_tokens=3)
+    mine.unlink()
+    with pytest.raises(VTBError, match=rf"the recording {mine} of an earlier turn is gone"):
+        session.say("And now?", max_new_tokens=3)
+    assert session.turns == before
+
+
+@pytest.mark.parametrize("behind", ["?", ".", ",", ";", ":", "!", ")", '"', "'", '?!")', ", please."])
+def test_punctuation_behind_a_recording_stays_behind_its_placeholder(clip, behind):
+    found = parse_message(f"What is in (@{clip.path}{behind}", "<|audio|>")
+    assert found == {"role": "user", "content": f"What is in (<|audio|>{behind}", "audio": [str(clip.path)]}
 
 
 def test_an_at_sign_that_names_no_recording_is_text():
