@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
-from nemo_vtb.inference.card_data import lora_rank
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -124,6 +123,8 @@ def _text_points(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _described(path: str, model: "VoiceTextBlender") -> dict[str, Any]:
     """What was measured, in words that hold on another machine."""
+    from nemo_vtb.inference.card_data import lora_rank
+
     return {
         "path": path,
         "llm": Path(model.cfg.pretrained_llm).name,

@@ -15,6 +15,8 @@ from nemo_vtb.evaluation.multiturn import Script, script
 from nemo_vtb.evaluation.usable_checks import check_usable
 
 KINDS = ("asr", "ast", "sqa", "mixed", "multiturn")
+# What decides how a transcript or translation is normalised.
+_NORMALISED_BY = {"asr": "lang", "ast": "target_lang"}
 _OPTIONS = ("max_new_tokens", "probe", "against")
 
 
@@ -122,6 +124,10 @@ def _questions(found: HeldOutSet, name: str, where: str, limit: int) -> list[Que
     probe, against = bool(found.options.get("probe")), found.options.get("against", "")
     for task in found.tasks:
         _check_row(task, f"{where}: {task.conversation.id}")
+    if probe and (key := _NORMALISED_BY.get(found.kind)):
+        several = sorted({task.conversation.custom[key] for task in found.tasks})
+        if len(several) > 1:
+            raise VTBError(f"{where}: a probe has one score, so one {key}, not {', '.join(several)}; choose with only")
     if found.kind != "mixed" or probe:
         return [Questions(name, found.kind, found.tasks, limit, probe=probe, against=against)]
     forms: dict[str, list[Task]] = {form: [] for form in FORMS}

@@ -45,7 +45,8 @@ def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options
         options: Keys that it may have beside these.
 
     Raises:
-        VTBError: If it has no kind, has unknown keys, no row that can be checked, or on what the source cannot give.
+        VTBError: If it has no kind, has unknown keys, no row that can be checked, a conversation that ends without
+            an answer (kind ``multiturn`` excepted), or on what the source cannot give.
     """
     own = {key: entry[key] for key in (*_OWN_KEYS, *options) if key in entry}
     if "kind" not in own:
@@ -63,6 +64,13 @@ def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options
     if not checkable:
         raise VTBError(f"{where}: none of its {len(drawn)} rows is checkable, so there is nothing to ask")
     chosen = drawn_at_most(checkable, own.pop("at_most", None), where)
+    if kind != "multiturn":
+        for index, conversation in zip(places, checkable, strict=True):
+            if (role := conversation.turns[-1].role) != "assistant":
+                raise VTBError(
+                    f"{where}: {source.where(index)}: the last turn is the {role}'s; it is the reference answer, so "
+                    "end the conversation with the assistant's"
+                )
     repeated = _repeated((conversation.id for conversation in checkable), map(source.where, places))
     return HeldOutSet(kind, group, [Task(kind, conversation, group) for conversation in chosen], own, repeated)
 

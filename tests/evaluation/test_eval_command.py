@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
 from nemo_vtb.data.sources import Reading
+from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.eval_sets import read_plan
 
 
@@ -146,6 +147,33 @@ def test_rows_of_one_id_are_refused_where_answers_are_matched_by_it(evaluated, t
     assert evaluated()[0] == 2
     said = capsys.readouterr().err
     assert key in said and f"stands at {path}:1 and at {path}:{len(lines) + 1}" in said
+
+
+@pytest.mark.parametrize(("kind", "key"), [("asr", "lang"), ("ast", "target_lang")])
+def test_a_probe_of_several_languages_is_refused(tmp_path, tiny_sets, kind, key):
+    path = tmp_path / "spoken.jsonl"
+    one, other = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    path.write_text(json.dumps(one | {key: "it"}) + "\n" + json.dumps(other | {key: "fr"}), encoding="utf-8")
+    entry = {"kind": kind, "probe": True, "type": "nemo", "manifest_filepath": str(path)}
+    with pytest.raises(VTBError, match=f"eval.sets.known: a probe has one score, so one {key}, not fr, it"):
+        read_plan({"sets": {"known": entry}}, Reading("<|audio|>", 0.08))
+    plan = read_plan({"sets": {"known": entry | {"probe": False}}}, Reading("<|audio|>", 0.08))
+    assert plan.answers == 2
+
+
+def test_a_conversation_that_ends_without_an_answer_is_refused_unless_it_is_a_script(tmp_path, tiny_sets):
+    def plan(name):
+        path = tmp_path / f"{name}.jsonl"
+        row = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
+        row["conversations"].append({"from": "User", "type": "text", "value": "Thanks."})
+        path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+        sets = {part: entry for part, entry in tiny_sets["sets"].items() if entry["manifest_filepath"] == str(path)}
+        return read_plan({"sets": sets}, Reading("<|audio|>", 0.08))
+
+    for name in ("sqa", "mixed"):
+        with pytest.raises(VTBError, match=rf"eval.sets.*{name}.jsonl:1: the last turn is the user's"):
+            plan(name)
+    assert plan("talks").answers == 2
 
 
 def test_a_probe_alone_may_ask_the_same_row_twice(tmp_path, tiny_sets):
