@@ -100,19 +100,21 @@ def two_speakers(rows: list[dict]) -> list[dict]:
     commands = [row for row in rows if row["form"] == "command"]
     women = [row for row in commands if row["speaker"] in WOMEN]
     men = [row for row in commands if row["speaker"] not in WOMEN]
-    made = []
-    while len(made) < 24:
+    made: dict[str, dict] = {}
+    drawn = 0
+    while drawn < 24:
         said = {"woman": rng.choice(women), "man": rng.choice(men)}
         objects = {who: row["slots"]["object"] for who, row in said.items()}
         if objects["woman"] == objects["man"]:
             continue
-        order = ["woman", "man"] if len(made) % 4 < 2 else ["man", "woman"]
+        order = ["woman", "man"] if drawn % 4 < 2 else ["man", "woman"]
         for who, other in (("woman", "man"), ("man", "woman")):
             check = [{"type": "contains", "any": [objects[who]]}, {"type": "lacks", "any": [objects[other]]}]
             turns = [*(clip(said[one]) for one in order), f"Which object does the {who} name?"]
             name = f"two_speakers/{'/'.join(stem(said[one]) for one in order)}/{who}"
-            made.append(conversation(name, turns, objects[who], check, probe="two_speakers"))
-    return made
+            made[name] = conversation(name, turns, objects[who], check, probe="two_speakers")
+            drawn += 1
+    return list(made.values())
 
 
 def biasing() -> list[dict]:

@@ -86,8 +86,6 @@ def read_plan(section: Mapping[str, Any], reading: Reading) -> Plan:
     questions: list[Questions] = []
     scripts: list[Scripts] = []
     sets = section.get("sets") or {}
-    # Answers are matched by id, save those of a probe that is compared with none.
-    against = {entry.get("against") for entry in sets.values() if isinstance(entry, Mapping)}
     for name, entry in sets.items():
         where = f"eval.sets.{name}"
         limit = _limit(entry, section, where)
@@ -96,9 +94,6 @@ def read_plan(section: Mapping[str, Any], reading: Reading) -> Plan:
         if entry.get("kind") == "multiturn" and {"probe", "against"} & entry.keys():
             raise VTBError(f"{where}: a set of several turns cannot be a probe")
         found = held_out_set({**entry, "group": name}, where, reading, _OPTIONS)
-        compared = not entry.get("probe") or "against" in entry or name in against
-        if found.repeated and compared:
-            raise VTBError(f"{where}: {found.repeated}")
         if found.kind == "multiturn":
             scripts.append(Scripts(name, [_at(where, script, task) for task in found.tasks], limit))
         else:

@@ -24,14 +24,12 @@ class HeldOutSet:
         group: What its results are averaged over, e.g. a language or a test set.
         tasks: The questions.
         options: What else its entry says.
-        repeated: Where two of its rows have the same id; empty where all have their own.
     """
 
     kind: str
     group: str
     tasks: Sequence[Task]
     options: Mapping[str, Any]
-    repeated: str = ""
 
 
 def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options: Sequence[str] = ()) -> HeldOutSet:
@@ -45,8 +43,8 @@ def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options
         options: Keys that it may have beside these.
 
     Raises:
-        VTBError: If it has no kind, has unknown keys, no row that can be checked, a conversation that ends without
-            an answer (kind ``multiturn`` excepted), or on what the source cannot give.
+        VTBError: If it has no kind, has unknown keys, no row that can be checked, two rows of one id, a
+            conversation that ends without an answer (kind ``multiturn`` excepted), or on what the source cannot give.
     """
     own = {key: entry[key] for key in (*_OWN_KEYS, *options) if key in entry}
     if "kind" not in own:
@@ -71,8 +69,9 @@ def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options
                     f"{where}: {source.where(index)}: the last turn is the {role}'s; it is the reference answer, so "
                     "end the conversation with the assistant's"
                 )
-    repeated = _repeated((conversation.id for conversation in checkable), map(source.where, places))
-    return HeldOutSet(kind, group, [Task(kind, conversation, group) for conversation in chosen], own, repeated)
+    if repeated := _repeated((conversation.id for conversation in checkable), map(source.where, places)):
+        raise VTBError(f"{where}: {repeated}")
+    return HeldOutSet(kind, group, [Task(kind, conversation, group) for conversation in chosen], own)
 
 
 def drawn_at_most(rows: Sequence[Any], at_most: Any, where: str) -> list[Any]:

@@ -176,13 +176,6 @@ def test_a_conversation_that_ends_without_an_answer_is_refused_unless_it_is_a_sc
     assert plan("talks").answers == 2
 
 
-def test_a_probe_alone_may_ask_the_same_row_twice(tmp_path, tiny_sets):
-    path = tmp_path / "spoken.jsonl"
-    path.write_text(2 * path.read_text(encoding="utf-8"), encoding="utf-8")
-    section = {"sets": {"known": tiny_sets["sets"]["known"]}}
-    assert read_plan(section, Reading("<|audio|>", 0.08)).answers == 4
-
-
 def test_a_suite_or_set_without_rows_is_named(evaluated, tmp_path, tiny_sets, capsys):
     (tmp_path / "suite.jsonl").write_text("\n")
     code, out = evaluated("--gate", "+eval.max_text_drop=1")
