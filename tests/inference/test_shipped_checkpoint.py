@@ -1,0 +1,59 @@
+"""The checkpoint in examples/checkpoint, with the real LLM and encoder it names."""
+
+import json
+from io import StringIO
+
+import pytest
+
+from nemo_vtb.cli import main
+from nemo_vtb.inference.chat import ChatSession
+from nemo_vtb.inference.export import CardInputs, export
+from nemo_vtb.models.slim import WEIGHTS
+from nemo_vtb.paths import SHIPPED, checkpoint_path, corpora_dir
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture(scope="module")
+def session():
+    return ChatSession.from_checkpoint(SHIPPED)
+
+
+@pytest.fixture
+def commands():
+    """Clips in voices that training did not have."""
+    folder = corpora_dir() / "spoken_commands"
+    rows = map(json.loads, (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
+    return [(folder / row["audio_filepath"], row["text"]) for row in rows if row["split"] == "test_new_voice"][:8]
+
+
+def test_it_writes_what_voices_say_that_it_never_heard(session, commands):
+    right = 0
+    for clip, text in commands:
+        session.reset()
+        right += session.say(f"Transcribe the audio. @{clip}", max_new_tokens=24) == text
+    assert right > len(commands) / 2
+
+
+def test_it_answers_in_writing_as_the_untouched_llm(session):
+    session.reset()
+    told = session.say("What is the capital of France?", max_new_tokens=16)
+    session.reset()
+    with session.model.backbone.without_lora():
+        assert told == session.say("What is the capital of France?", max_new_tokens=16)
+    assert "Paris" in told
+
+
+def test_vtb_chat_talks_with_it(commands, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", StringIO(f"Transcribe the audio. @{commands[0][0]}\n/quit\n"))
+    assert main(["chat"]) == 0
+    assert "vtb> " in capsys.readouterr().out
+
+
+def test_card_and_weights_are_what_vtb_export_writes(tmp_path):
+    folder = checkpoint_path(SHIPPED)
+    measured = corpora_dir().parent / "benchmarks" / "results" / "checkpoint_eval.json"
+    export(SHIPPED, "slim", tmp_path, "bfloat16", CardInputs(str(measured)))
+    for name in ("README.md", "config.json", WEIGHTS):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+    assert (folder / WEIGHTS).stat().st_size < 60e6

@@ -1,0 +1,37 @@
+"""The study in examples/benchmarks/results: its answers still give its scores, and the README shows these."""
+
+import json
+import shutil
+
+import pytest
+
+from nemo_vtb.cli import main
+from nemo_vtb.paths import corpora_dir
+from nemo_vtb.study.table import markdown
+
+_EXAMPLES = corpora_dir().parent
+_STUDIES = sorted(path.parent for path in (_EXAMPLES / "benchmarks" / "results").glob("study*/study.json"))
+
+
+@pytest.mark.parametrize("study", _STUDIES, ids=lambda path: path.name)
+def test_scores_and_verdicts_follow_from_the_committed_answers(study, tmp_path):
+    config = {"study": "quickstart", "study_qwen": "qwen"}[study.name]
+    shutil.copytree(study / "arms", tmp_path / "arms")
+    shutil.copy(study / "untouched.jsonl", tmp_path)
+    assert main(["study", f"--config-name=study/{config}", f"out={tmp_path}"]) == 0
+    ours, theirs = (
+        # Sums of another processor's library differ in their last bits.
+        json.loads((folder / "study.json").read_text(), parse_float=lambda number: round(float(number), 9))
+        for folder in (tmp_path, study)
+    )
+    for report in (ours, theirs):
+        del report["environment"]
+    assert ours == theirs
+
+
+def test_the_readme_shows_the_table_and_every_verdict():
+    report = json.loads((_EXAMPLES / "benchmarks" / "results" / "study" / "study.json").read_text())
+    readme = (_EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert markdown(report).partition("\n\n")[0] in readme
+    for claim in report["claims"]:
+        assert f"| {claim['title']} | {claim['verdict']} |" in readme
