@@ -26,8 +26,12 @@ def test_scores_and_verdicts_follow_from_the_committed_answers(study, tmp_path):
         for folder in (tmp_path, study)
     )
     for report in (ours, theirs):
+        # Both hold the name of the folder.
         del report["environment"]
-    assert ours == theirs
+        for arm in report["arms"].values():
+            del arm["command"]
+    differing = [part for part in theirs if ours[part] != theirs[part]]
+    assert not differing
 
 
 def test_the_readme_shows_the_table_and_every_verdict():
