@@ -85,8 +85,7 @@ def read_plan(section: Mapping[str, Any], reading: Reading) -> Plan:
     """
     questions: list[Questions] = []
     scripts: list[Scripts] = []
-    sets = section.get("sets") or {}
-    for name, entry in sets.items():
+    for name, entry in (section.get("sets") or {}).items():
         where = f"eval.sets.{name}"
         limit = _limit(entry, section, where)
         if entry.get("kind", KINDS[0]) not in KINDS:

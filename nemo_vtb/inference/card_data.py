@@ -6,12 +6,13 @@ from typing import Any
 
 from nemo_vtb.data.formats import expand, locate
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.lora import DEFAULT_RANK
 from nemo_vtb.paths import corpora_dir
 
 NOT_STATED = "not stated"
 _FILES = ("manifest_filepath", "paths", "cuts_path", "shar_path")
-# What is trained where a section `lora` leaves it open.
-_RANK, _ALPHA = 32, 8
+# PEFT's, where a section `lora` names none.
+_ALPHA = 8
 # Those that let a model be passed on under any terms, as long as credit is given.
 _PERMISSIVE = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cdla-permissive-2.0", "cc-by-")
 
@@ -19,12 +20,12 @@ _PERMISSIVE = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "
 def lora_rank(section: Mapping[str, Any]) -> int | None:
     """The rank of a section ``model``, as ``nemo_vtb.parts.lora.lora_settings`` trains it; None without LoRA."""
     lora = section.get("lora")
-    return None if lora is None else lora.get("r", _RANK)
+    return None if lora is None else lora.get("r", DEFAULT_RANK)
 
 
 def lora_scale(section: Mapping[str, Any]) -> float:
     """By what LoRA's product is multiplied; PEFT's own defaults, where the section leaves them open."""
-    lora, rank = section["lora"], lora_rank(section) or _RANK
+    lora, rank = section["lora"], lora_rank(section) or DEFAULT_RANK
     return lora.get("lora_alpha", _ALPHA) / (rank**0.5 if lora.get("use_rslora") else rank)
 
 

@@ -20,6 +20,10 @@ TARGETS_BY_FAMILY = {
 }
 
 
+# What is trained where a section ``lora`` names no rank.
+DEFAULT_RANK = 32
+
+
 def lora_settings(settings: Mapping[str, Any], model_type: str, module_names: list[str]) -> dict[str, Any]:
     """Checks a ``lora`` section and fills in what follows from the LLM.
 
@@ -40,7 +44,7 @@ def lora_settings(settings: Mapping[str, Any], model_type: str, module_names: li
     known = {field.name for field in fields(LoraConfig)}
     if unknown := sorted(set(settings) - known):
         raise VTBError(f"model.lora has unknown keys {', '.join(unknown)}; they are fields of peft.LoraConfig")
-    rank = settings.get("r", 32)
+    rank = settings.get("r", DEFAULT_RANK)
     if not isinstance(rank, int) or rank < 1:
         raise VTBError(f"model.lora.r must be a positive integer, not {rank!r}")
     targets = settings.get("target_modules", "auto")

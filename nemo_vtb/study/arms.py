@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nemo_vtb.config import check_keys
+from nemo_vtb.config import TEXT_LORA, check_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.training import compose
 
 _KEYS = ("title", "text_share", "overrides", "seeds", "weights_of", "asked_with")
 ASKED_WITH = ("lora_scale", "text_lora")
-_TEXT_LORA = ("always", "audio_gated")
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,8 @@ def _arm(section: Any, where: str) -> Arm:
     scale, text_lora = asked_with.get("lora_scale", 1), asked_with.get("text_lora", "always")
     if isinstance(scale, bool) or not isinstance(scale, int | float) or scale < 0:
         raise VTBError(f"{where}.asked_with.lora_scale is {scale!r}; it is 0 for the untouched LLM, 1 as trained")
-    if text_lora not in _TEXT_LORA:
-        raise VTBError(f"{where}.asked_with.text_lora is {text_lora!r}; it may be {', '.join(_TEXT_LORA)}")
+    if text_lora not in TEXT_LORA:
+        raise VTBError(f"{where}.asked_with.text_lora is {text_lora!r}; it may be {', '.join(TEXT_LORA)}")
     title = str(section.get("title", where.rpartition(".")[2]))
     return Arm(title, share, overrides, seeds, section.get("weights_of"), asked_with)
 

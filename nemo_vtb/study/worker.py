@@ -84,9 +84,10 @@ def measure(settings: dict[str, Any], folder: Path, threads: int, checkpoint: Pa
     if "lora_scale" in section:
         model.backbone.lora_scale = section["lora_scale"]
     if "text_lora" in section:
-        model.gated = section["text_lora"] == "audio_gated"
-        if model.gated:
+        gated = section["text_lora"] == "audio_gated"
+        if gated and not model.gated:
             model.backbone.install_gate()
+        model.gated = gated
     asking = Asking(model, section)
     untouched = folder.parents[2] / UNTOUCHED
     if not untouched.exists():

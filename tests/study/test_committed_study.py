@@ -13,6 +13,10 @@ _EXAMPLES = corpora_dir().parent
 _STUDIES = sorted(path.parent for path in (_EXAMPLES / "benchmarks" / "results").glob("study*/study.json"))
 
 
+def test_both_studies_are_there():
+    assert [path.name for path in _STUDIES] == ["study", "study_qwen"]
+
+
 @pytest.mark.parametrize("study", _STUDIES, ids=lambda path: path.name)
 def test_scores_and_verdicts_follow_from_the_committed_answers(study, tmp_path):
     config = {"study": "quickstart", "study_qwen": "qwen"}[study.name]

@@ -19,9 +19,7 @@ PRINTED = {
 
 @pytest.mark.network
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.ipynb")))
-def test_notebook_runs(name, monkeypatch):
-    # Threads of a kernel wait for each other by spinning, which beside other tests takes many times as long.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_notebook_runs(name):
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
