@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from nemo_vtb.evaluation.page_charts import curves, smooth
+from nemo_vtb.pages.charts import curves, smooth
 
 NOT_SHOWN = ("alignment",)
 

@@ -46,7 +46,8 @@ def register() -> None:
     _allow_targets()
     _register_strategies()
     # Importing registers: both use NeMo's own decorators and subclass hooks.
-    from nemo_vtb.data import chatml, data_types  # noqa: F401
+    from nemo_vtb.data import data_types  # noqa: F401
+    from nemo_vtb.data.conversations import chatml  # noqa: F401
 
 
 def rebind_launcher(task_function: Callable[..., Any], wanted: Iterable[str] = tuple(LAUNCHER_NAMES)) -> None:
@@ -87,7 +88,7 @@ def use_atomic_checkpoints(strategy: Any) -> None:
     from lightning.pytorch.strategies import ModelParallelStrategy
     from nemo.utils import logging
 
-    from nemo_vtb.strategies.checkpoint_io import AtomicCheckpointIO
+    from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
 
     if isinstance(strategy.checkpoint_io, AtomicCheckpointIO):
         return

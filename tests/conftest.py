@@ -13,6 +13,8 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
+pytest_plugins = ["llama_fixtures"]
+
 AUDIO_TAG = "<|audio|>"
 FRAME_SECONDS = 0.08
 
@@ -221,7 +223,7 @@ def trained(slim_cfg: Callable[..., dict[str, Any]], tmp_path_factory: pytest.Te
     import torch
 
     from nemo_vtb import VoiceTextBlender
-    from nemo_vtb.strategies.checkpoint_io import AtomicCheckpointIO
+    from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
 
     torch.manual_seed(1)
     cfg = slim_cfg()

@@ -49,7 +49,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     from blend_corpus import SHARES, write_corpus
     from blend_systems import FUSIONS, our_batches, stock_batches
 
-    from nemo_vtb.evaluation.environment import environment
+    from nemo_vtb.reports.environment import environment
 
     with tempfile.TemporaryDirectory() as folder:
         corpus = write_corpus(Path(folder))

@@ -18,7 +18,7 @@ from nemo.collections.common.data.lhotse import dataloader, get_lhotse_dataloade
 from nemo.collections.speechlm2.data.salm_dataset import SALMDataset
 from omegaconf import OmegaConf
 
-from nemo_vtb.data.blend import Blend
+from nemo_vtb.data.blend.walk import Blend
 from nemo_vtb.data.datamodule import build_blend
 from nemo_vtb.data.loader import BlendLoader
 

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from nemo_vtb import VoiceTextBlender
 from nemo_vtb.models.checkpoint import kept_state
-from nemo_vtb.strategies.checkpoint_io import AtomicCheckpointIO
+from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
 from nemo_vtb.training import compose
 
 

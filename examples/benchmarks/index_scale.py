@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    from nemo_vtb.evaluation.environment import environment
+    from nemo_vtb.reports.environment import environment
 
     section = write_data(folder, args.conversations)
     dataset = _dataset()

@@ -101,7 +101,7 @@ def _stepper(arm: str, folder: Path, device: str) -> Callable[[list[int]], None]
 
 def about_machine(command: str, seed: int) -> tuple[dict[str, Any], float | None]:
     """Versions, host, device, command and seed; the peak FLOPs of the GPU, where it is known."""
-    from nemo_vtb.evaluation.environment import environment
+    from nemo_vtb.reports.environment import environment
 
     return environment(command, seed), peak_flops(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
 

@@ -14,13 +14,12 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import command_domain as domain
 import soundfile
 from build_spoken_commands import SAMPLE_RATE, trimmed, write_jsonl
 from eval_conversations import scripted_conversations
 from eval_text_prompts import text_prompts
 from scipy.signal import resample_poly
-
-from nemo_vtb.synthesis import command_domain as domain
 
 CORPORA = Path(__file__).parent
 OUT = CORPORA / "eval_sets"
@@ -206,7 +205,7 @@ def spoken_instructions(rows: list[dict], kokoro: str | None) -> list[dict]:
 def speak(text: str, voice: str, path: Path, kokoro: str | None) -> None:
     if kokoro is None:
         raise SystemExit(f"{path} is missing: give --kokoro")
-    from nemo_vtb.synthesis.kokoro import KOKORO_SAMPLE_RATE, Kokoro
+    from nemo_vtb.synthesis.voices.kokoro import KOKORO_SAMPLE_RATE, Kokoro
 
     audio = trimmed(resample_poly(Kokoro(kokoro, threads=1)(text, voice), SAMPLE_RATE, KOKORO_SAMPLE_RATE))
     soundfile.write(path, audio, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=0.9)

@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from nemo_vtb.assets import resolve
 from nemo_vtb.paths import corpora_dir
-from nemo_vtb.synthesis.kokoro import ENGLISH_VOICES
-from nemo_vtb.synthesis.voices import speak
+from nemo_vtb.synthesis.voices.kokoro import ENGLISH_VOICES
+from nemo_vtb.synthesis.voices.light import speak
 
 SAMPLE_RATE = 16_000
 DEV = 160

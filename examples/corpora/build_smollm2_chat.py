@@ -21,14 +21,14 @@ import transformers
 from transformers import AutoTokenizer
 
 from nemo_vtb.assets import resolve
-from nemo_vtb.evaluation.text_suite import score_reply
-from nemo_vtb.synthesis.chat_frame import ChatFrame
-from nemo_vtb.synthesis.hf_llm import HuggingFaceLLM
-from nemo_vtb.synthesis.job import run_job
-from nemo_vtb.synthesis.join import join
-from nemo_vtb.synthesis.llm import Reply, Sampling
-from nemo_vtb.synthesis.replay import job_of, unique
-from nemo_vtb.synthesis.shard import read_rows
+from nemo_vtb.evaluation.sets.text_suite import score_reply
+from nemo_vtb.inference.llms.chat_frame import ChatFrame
+from nemo_vtb.inference.llms.hugging_face import HuggingFaceLLM
+from nemo_vtb.inference.llms.interface import Reply, Sampling
+from nemo_vtb.synthesis.jobs.job import run_job
+from nemo_vtb.synthesis.jobs.join import join
+from nemo_vtb.synthesis.jobs.shard import read_rows
+from nemo_vtb.synthesis.replay.run import job_of, unique
 from nemo_vtb.training import compose
 
 SEED = 11

@@ -15,12 +15,12 @@ from random import Random
 
 import numpy as np
 import soundfile
+from command_domain import CommandUtterance, draw_utterance
+from command_tasks import written_chat
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from nemo_vtb.synthesis.command_domain import CommandUtterance, draw_utterance
-from nemo_vtb.synthesis.command_tasks import written_chat
-from nemo_vtb.synthesis.kokoro import ENGLISH_VOICES, KOKORO_SAMPLE_RATE, Kokoro
+from nemo_vtb.synthesis.voices.kokoro import ENGLISH_VOICES, KOKORO_SAMPLE_RATE, Kokoro
 
 SAMPLE_RATE = 16_000
 HELD_OUT_VOICES = ("af_bella", "am_michael", "bf_emma", "bm_george")

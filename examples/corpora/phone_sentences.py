@@ -27,8 +27,8 @@ def phone_sentences(manifest: Path, llm: str, count: int, seed: int) -> list[str
         count: How many are wanted.
         seed: Of the draws.
     """
-    from nemo_vtb.synthesis.hf_llm import HuggingFaceLLM
-    from nemo_vtb.synthesis.llm import Sampling
+    from nemo_vtb.inference.llms.hugging_face import HuggingFaceLLM
+    from nemo_vtb.inference.llms.interface import Sampling
 
     rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     rows = [row for row in rows if row["lang"] == "en"]

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from nemo_vtb.data.kinds import KINDS
+from nemo_vtb.data.conversations.kinds import KINDS
 
 _SMOOTHING = 0.8
 

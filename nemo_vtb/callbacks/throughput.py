@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
-from nemo_vtb.data.size import size_of
+from nemo_vtb.data.blend.size import size_of
 
 
 class Throughput(Callback):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
 
     from nemo_vtb.data.dataset import VTBDataset
-    from nemo_vtb.data.sources import ConversationSource
+    from nemo_vtb.data.sources.source import ConversationSource
 
 _UNSCORED = "unscored"
 

@@ -11,9 +11,9 @@ from nemo.collections.common.data.lhotse.cutset import data_type_parser
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import get_worker_info
 
-from nemo_vtb.data.blend import Blend
-from nemo_vtb.data.entries import kind_entries
-from nemo_vtb.data.sources import Reading, read_sources
+from nemo_vtb.data.blend.walk import Blend
+from nemo_vtb.data.sources.entries import kind_entries
+from nemo_vtb.data.sources.source import Reading, read_sources
 from nemo_vtb.errors import VTBError
 
 

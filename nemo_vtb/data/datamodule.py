@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader, DistributedSampler
 from nemo_vtb import registry
 from nemo_vtb.config import check_keys
 from nemo_vtb.data.batching import HeldOutBatches
-from nemo_vtb.data.blend import Blend
+from nemo_vtb.data.blend.walk import Blend
+from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.entries import kind_entries
-from nemo_vtb.data.kinds import ALIGN
 from nemo_vtb.data.loader import BlendLoader
-from nemo_vtb.data.sources import ConversationSource, Reading, read_sources
+from nemo_vtb.data.sources.entries import kind_entries
+from nemo_vtb.data.sources.source import ConversationSource, Reading, read_sources
 from nemo_vtb.errors import VTBError
 
 _COMMON_KEYS = ("prompt_format", "token_equivalent_duration", "audio_locator_tag", "min_duration", "max_duration",

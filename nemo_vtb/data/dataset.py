@@ -14,10 +14,10 @@ from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.data.salm_dataset import SALMDataset, left_collate_vectors
 
 from nemo_vtb import registry
-from nemo_vtb.data.audio_check import signal
 from nemo_vtb.data.batching import is_unscored
+from nemo_vtb.data.conversations.kinds import kind_of
 from nemo_vtb.data.direct_ids import direct_ids
-from nemo_vtb.data.kinds import kind_of
+from nemo_vtb.data.sources.audio_check import signal
 from nemo_vtb.parts.turn_mask import EncodedConversation, encode_turns, merged_turns
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ def preview(cfg: DictConfig, kind: str | None = None, count: int = 1) -> Iterato
     Raises:
         VTBError: If the prompt format cannot be trained, or the data cannot be read.
     """
+    from nemo_vtb.data.blend.size import measure
     from nemo_vtb.data.datamodule import build_blend
-    from nemo_vtb.data.size import measure
 
     OmegaConf.resolve(cfg)
     dataset = dataset_of(cfg)

@@ -12,9 +12,9 @@ from torch import nn
 
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
-from nemo_vtb.inference.card_data import sources_without_licence, trained_on
-from nemo_vtb.inference.card_text import loses_gate, without_text
-from nemo_vtb.inference.model_card import Facts, part_of, read_report, trained_sizes, write_model_card
+from nemo_vtb.inference.card.data import sources_without_licence, trained_on
+from nemo_vtb.inference.card.text import loses_gate, without_text
+from nemo_vtb.inference.card.write import Facts, part_of, read_report, trained_sizes, write_model_card
 from nemo_vtb.models.slim import read_trained, steps_of, write_slim
 from nemo_vtb.parts.turn_mask import end_of_turn_id
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
+from nemo_vtb.models.checkpoint_io import read_checkpoint
 from nemo_vtb.paths import checkpoint_path
-from nemo_vtb.strategies.checkpoint_io import read_checkpoint
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -70,7 +70,7 @@ def write_slim(
         folder: Made where it is missing.
         dtype: Of the stored weights.
         names: By key of the section ``model``, what to write for a folder that only this machine has.
-        trained_on: See ``nemo_vtb.inference.card_data.trained_on``.
+        trained_on: See ``nemo_vtb.inference.card.data.trained_on``.
 
     Raises:
         VTBError: If frozen weights stand in no file, or only on this machine.

@@ -19,11 +19,11 @@ from nemo_vtb.assets import resolve
 from nemo_vtb.callbacks.heartbeat import Heartbeat
 from nemo_vtb.callbacks.preemption import Preemption
 from nemo_vtb.callbacks.random_states import RestoreRandomStates
-from nemo_vtb.callbacks.retention import RetentionGate
 from nemo_vtb.callbacks.throughput import Throughput
 from nemo_vtb.config import check_model_section, retention_options, step_options
-from nemo_vtb.data.kinds import ALIGN
+from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.errors import VTBError
+from nemo_vtb.evaluation.retention.callback import RetentionGate
 from nemo_vtb.models.accumulation import TokenWeighted
 from nemo_vtb.models.checkpoint import check_checkpoint, check_state_dict, complete_checkpoint, fingerprint_frozen
 from nemo_vtb.models.prepare import prepare_for_trainer
@@ -332,7 +332,7 @@ class VoiceTextBlender(SALM):
         Returns:
             ``(B, new tokens)`` ids.
         """
-        from nemo_vtb.inference.generate import generate_answers
+        from nemo_vtb.models.generate import generate_answers
 
         return generate_answers(self, prompts, audios, audio_lens, generation_config, **generation_kwargs)
 

@@ -81,11 +81,11 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart") 
     with stages("after: held-out questions"), autocast:
         after = measure(model, dataset, tasks, suite, "after", longest)
     with stages("after: divergence from the untouched LLM"), autocast:
-        from nemo_vtb.evaluation.retention import kl_to_base
+        from nemo_vtb.evaluation.retention.divergence import kl_to_base
 
         divergence = kl_to_base(model, dataset, replay)
     report = _report(cfg, progress, shares, tasks, before, after, divergence, stages)
-    from nemo_vtb.evaluation.report import write_report
+    from nemo_vtb.reports.write import write_report
 
     write_report(report, folder, _samples(tasks, before, after))
     _say(report, folder)
@@ -95,8 +95,8 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart") 
 def _report(
     cfg: Any, progress: Any, shares: Any, tasks: Any, before: Any, after: Any, divergence: float, stages: _Stages
 ) -> dict[str, Any]:
-    from nemo_vtb.evaluation.environment import environment
     from nemo_vtb.quickstart.measure import speech_results
+    from nemo_vtb.reports.environment import environment
 
     first, last = progress.validation[0], progress.validation[-1]
     kinds = cfg.data.train_ds.blend.kinds

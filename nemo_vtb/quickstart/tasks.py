@@ -5,9 +5,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.config import check_keys
-from nemo_vtb.data.sources import Reading
+from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.evaluation.answers import Task
-from nemo_vtb.evaluation.held_out import held_out_set, suite_rows, text_conversations
+from nemo_vtb.evaluation.sets.held_out import held_out_set, suite_rows, text_conversations
 
 _SECTION_KEYS = ("asked", "text", "text_suite", "max_new_tokens")
 HUMAN = "human:"
@@ -17,7 +17,7 @@ def held_out_tasks(held_out: DictConfig, train_ds: DictConfig) -> list[Task]:
     """Draws what is asked.
 
     Args:
-        held_out: ``asked`` lists the sets; see ``nemo_vtb.evaluation.held_out``.
+        held_out: ``asked`` lists the sets; see ``nemo_vtb.evaluation.sets.held_out``.
         train_ds: For the placeholder and the frame length.
 
     Raises:

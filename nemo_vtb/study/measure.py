@@ -12,13 +12,13 @@ from nemo.collections.common.data.lhotse.text_adapters import TextTurn
 from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.sources import Reading
+from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task, answer_tasks
-from nemo_vtb.evaluation.eval_items import Item, measures
-from nemo_vtb.evaluation.eval_sets import Plan, Questions, Scripts, read_plan
-from nemo_vtb.evaluation.multiturn import Script, run_scripts
-from nemo_vtb.evaluation.retention import text_likelihoods
+from nemo_vtb.evaluation.items import Item, measures
+from nemo_vtb.evaluation.retention.divergence import text_likelihoods
+from nemo_vtb.evaluation.sets.multiturn import Script, run_scripts
+from nemo_vtb.evaluation.sets.plan import Plan, Questions, Scripts, read_plan
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender

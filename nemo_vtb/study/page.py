@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from nemo_vtb.evaluation.page import details, document, figure
-from nemo_vtb.evaluation.page_format import listed
+from nemo_vtb.pages.quickstart import details, document, figure
+from nemo_vtb.reports.figures import listed
 from nemo_vtb.study.claims import NOT_SHOWN, NOT_TESTABLE, SHOWN
 from nemo_vtb.study.plots import share_arms, shares_chart, skills_chart
 from nemo_vtb.study.table import NOTE, cells

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.evaluation.page_charts import STAND_IN, svg_of
+from nemo_vtb.pages.charts import STAND_IN, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.study.plan import Run, Study
 from nemo_vtb.study.settings import differing, untouched_settings
 from nemo_vtb.study.worker import CHECKPOINT, UNTOUCHED, UNTOUCHED_SETTINGS
-from nemo_vtb.synthesis.shard import write_text
+from nemo_vtb.synthesis.jobs.shard import write_text
 
 
 def run_study(study: Study) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nemo_vtb.evaluation.bootstrap import Drawing, Sums, estimate, ratio
+from nemo_vtb.evaluation.scoring.bootstrap import Drawing, Sums, estimate, ratio
 
 _TAILS = (2.5, 97.5)
 

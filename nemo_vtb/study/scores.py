@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.evaluation.bootstrap import Drawing
-from nemo_vtb.evaluation.metrics import squad_normalise
+from nemo_vtb.evaluation.scoring.bootstrap import Drawing
+from nemo_vtb.evaluation.scoring.metrics import squad_normalise
 from nemo_vtb.study.sampled import Sampled, complement, less, mean, sampled
 
 # Rows of answers.jsonl.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nemo_vtb.evaluation.page_format import MISSING
+from nemo_vtb.reports.figures import MISSING
 from nemo_vtb.study.evidence import measure_of
 
 COLUMNS = {

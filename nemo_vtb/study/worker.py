@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.synthesis.shard import write_rows, write_text
+from nemo_vtb.synthesis.jobs.shard import write_rows, write_text
 
 CHECKPOINT = "last.ckpt"
 UNTOUCHED = "untouched.jsonl"

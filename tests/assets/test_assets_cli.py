@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from nemo_vtb.assets import CATALOG
-from nemo_vtb.assets.cli import main
+from nemo_vtb.cli.assets import main
 from nemo_vtb.errors import VTBError
 
 from .tiny import two_part_asset

@@ -6,7 +6,7 @@ import pytest
 from ranks import run_ranks
 from tiny_training import CHECKPOINT, train
 
-from nemo_vtb.data.kinds import KINDS
+from nemo_vtb.data.conversations.kinds import KINDS
 
 SHARE = "data/share_supervised_tokens/{}"
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from row_reader import parsed_rows
 
-from nemo_vtb.data.conversations import RowContext
-from nemo_vtb.data.formats import row_files
-from nemo_vtb.data.rows import BadRows
-from nemo_vtb.data.turns import ClipRules
+from nemo_vtb.data.conversations.chat_rows import RowContext
+from nemo_vtb.data.conversations.turns import ClipRules
+from nemo_vtb.data.sources.formats import row_files
+from nemo_vtb.data.sources.rows import BadRows
 
 
 @pytest.fixture(scope="session")

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from row_reader import parsed_rows
 
-from nemo_vtb.data.audio_check import signal
-from nemo_vtb.data.audio_stores import AudioFolder
+from nemo_vtb.data.conversations.speech_bank import SpeechBank
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.rows import REMEDIES, BadRow, BadRows
-from nemo_vtb.data.sources import Reading, open_source
-from nemo_vtb.data.speech_bank import SpeechBank
-from nemo_vtb.data.tars import TarIndex
+from nemo_vtb.data.sources.audio_check import signal
+from nemo_vtb.data.sources.audio_stores import AudioFolder
+from nemo_vtb.data.sources.rows import REMEDIES, BadRow, BadRows
+from nemo_vtb.data.sources.source import Reading, open_source
+from nemo_vtb.data.sources.tars import TarIndex
 from nemo_vtb.errors import VTBError
 
 _CASES = int(os.environ.get("NEMO_VTB_FUZZ", 0))
@@ -68,7 +68,7 @@ def rows(folder):
 @fuzz
 @given(data=st.data())
 def test_rows_of_every_type(data, folder, rows, dataset, read, context):
-    from nemo_vtb.data.formats import row_files
+    from nemo_vtb.data.sources.formats import row_files
 
     data_type = data.draw(st.sampled_from(sorted(rows)))
     kind = data.draw(st.sampled_from(_AUDIO_KINDS.get(data_type, ("mixed", "text"))))

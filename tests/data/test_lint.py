@@ -10,8 +10,8 @@ import soundfile
 
 from nemo_vtb.cli import main
 from nemo_vtb.data.lint import FILE_REMEDIES, WARNINGS, LintResult, lint_entry
-from nemo_vtb.data.rows import REMEDIES
-from nemo_vtb.data.sources import Reading
+from nemo_vtb.data.sources.rows import REMEDIES
+from nemo_vtb.data.sources.source import Reading
 
 READING = Reading("<|audio|>", 0.08)
 ANSWER = {"from": "Assistant", "value": "x"}
@@ -147,7 +147,7 @@ def test_the_command_says_it_to_people_and_programs(folder, jsonl, capsys):
     ],
 )
 def test_the_type_of_a_file_is_guessed_from_its_first_row(jsonl, row, kind, data_type):
-    from nemo_vtb.data.guess import guess_kind, guess_type
+    from nemo_vtb.data.sources.guess import guess_kind, guess_type
 
     path = jsonl("", "{", row)
     assert guess_type(path)[0] == data_type and guess_kind(path, data_type) == kind

@@ -12,8 +12,8 @@ from nemo_vtb.data.batching import HeldOutBatches
 from nemo_vtb.data.datamodule import VTBDataModule
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.loader import BlendLoader
-from nemo_vtb.data.rows import BadRow
-from nemo_vtb.data.sources import read_source
+from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.sources.source import read_source
 from nemo_vtb.errors import VTBError
 
 

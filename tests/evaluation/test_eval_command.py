@@ -7,9 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
-from nemo_vtb.data.sources import Reading
+from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
-from nemo_vtb.evaluation.eval_sets import read_plan
+from nemo_vtb.evaluation.sets.plan import read_plan
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ PAIRS = [("The capital of France is", " Paris"), ("One, two,", " three, four"), 
 @pytest.fixture(scope="session")
 def gated(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained checkpoint as one whose LoRA stays out of text."""
-    from nemo_vtb.strategies.checkpoint_io import read_checkpoint
+    from nemo_vtb.models.checkpoint_io import read_checkpoint
 
     checkpoint = read_checkpoint(trained[1])
     checkpoint["hyper_parameters"]["cfg"]["text_lora"] = "audio_gated"
@@ -30,7 +30,7 @@ def gated(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def adapter(path: Path, **options: Any) -> Any:
-    from nemo_vtb.evaluation.lm_eval_adapter import VTBLM
+    from nemo_vtb.evaluation.lm_eval import VTBLM
 
     return VTBLM(str(path), device="cpu", batch_size=2, **options)
 

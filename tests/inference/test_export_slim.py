@@ -16,7 +16,7 @@ from nemo_vtb.cli import main
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.chat import ChatSession
 from nemo_vtb.models.checkpoint import load_checkpoint
-from nemo_vtb.strategies.checkpoint_io import read_checkpoint
+from nemo_vtb.models.checkpoint_io import read_checkpoint
 
 LLM, ENCODER = "smollm2-135m-instruct", "whisper-base"
 
@@ -79,7 +79,7 @@ def test_it_holds_what_was_trained_and_no_path(packaged: Path, tmp_path: Path):
 
 def test_lm_eval_reads_it(packaged: Path, tmp_path: Path):
     pytest.importorskip("lm_eval", reason="lm-eval is an extra: pip install 'nemo-vtb[lm-eval]'")
-    from nemo_vtb.evaluation.lm_eval_adapter import VTBLM
+    from nemo_vtb.evaluation.lm_eval import VTBLM
 
     folder = exported(packaged, tmp_path / "slim", "--dtype", "float32")
     asked = [SimpleNamespace(args=("One, two,", " three"))]

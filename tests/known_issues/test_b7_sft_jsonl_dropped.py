@@ -48,7 +48,7 @@ def test_stock_repeats_the_previous_batch_instead(sft_file: Path, tokenizer: Any
 
 def test_ours_delivers_every_example(sft_file: Path, tokenizer: Any):
     from nemo_vtb.data.dataset import VTBDataset
-    from nemo_vtb.data.sources import read_source
+    from nemo_vtb.data.sources.source import read_source
 
     source = read_source({"type": "nemo_sft_jsonl", "paths": str(sft_file)}, "text", "<|audio|>", 0.08)
     batch = VTBDataset(tokenizer, "qwen")[[source.draw(index, 0) for index in range(len(source))]]

@@ -61,7 +61,7 @@ def test_stock_gives_both_rows_one_audio(manifest: Path, tokenizer: Any):
 
 def test_our_reader_keeps_them_apart(manifest: Path, tokenizer: Any, clips: list[SimpleNamespace]):
     from nemo_vtb.data.dataset import VTBDataset
-    from nemo_vtb.data.sources import read_source
+    from nemo_vtb.data.sources.source import read_source
 
     source = read_source({"manifest_filepath": str(manifest)}, "asr", "<|audio|>", 0.08)
     _assert_own_audio(VTBDataset(tokenizer, "qwen")[[source.draw(0, 0), source.draw(1, 0)]], clips)
@@ -75,7 +75,7 @@ def test_our_dataset_keeps_apart_what_nemo_read(manifest: Path, tokenizer: Any, 
 
 def test_a_clip_that_occurs_twice_is_one_clip(manifest: Path, tokenizer: Any):
     from nemo_vtb.data.dataset import VTBDataset
-    from nemo_vtb.data.sources import read_source
+    from nemo_vtb.data.sources.source import read_source
 
     source = read_source({"manifest_filepath": str(manifest)}, "asr", "<|audio|>", 0.08)
     batch = VTBDataset(tokenizer, "qwen")[[source.draw(0, 0), source.draw(0, 1)]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nemo_vtb.data.rows import BadRows
+from nemo_vtb.data.sources.rows import BadRows
 
 
 @pytest.mark.parametrize(
@@ -20,9 +20,9 @@ def test_cuts_whose_fields_lhotse_takes_as_they_are(
     from lhotse import Recording
     from row_reader import parsed_rows
 
-    from nemo_vtb.data.conversations import RowContext
-    from nemo_vtb.data.formats import row_files
-    from nemo_vtb.data.turns import ClipRules
+    from nemo_vtb.data.conversations.chat_rows import RowContext
+    from nemo_vtb.data.conversations.turns import ClipRules
+    from nemo_vtb.data.sources.formats import row_files
 
     good = Recording.from_file(clip.path).to_cut().to_dict()
     good["custom"] = {"text": "hi"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.sources import read_source
+from nemo_vtb.data.sources.source import read_source
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.evaluation.bootstrap import Drawing
+from nemo_vtb.evaluation.scoring.bootstrap import Drawing
 from nemo_vtb.study.claims import check_claims, judge
 from nemo_vtb.study.evidence import Facts, compared
 from nemo_vtb.study.sampled import Sampled, sampled

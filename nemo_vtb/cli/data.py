@@ -1,0 +1,151 @@
+"""``vtb data lint`` and ``vtb data report``."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nemo_vtb.errors import VTBError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from nemo_vtb.data.lint import LintResult
+
+_SHOWN_PER_REASON = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands to ``vtb data``."""
+    commands = parser.add_subparsers(required=True, metavar="what")
+
+    command = commands.add_parser("lint", help="check every row and clip: vtb data lint FILE ... or --config-name=NAME")
+    command.add_argument("files", nargs="*", metavar="FILE or key=value", help="files of rows, or config overrides")
+    command.add_argument("--config-name", help="check all sources of a training config, lengths included")
+    command.add_argument("--config-dir")
+    command.add_argument("--type", help="data type of the files (default: what the first row looks like)")
+    command.add_argument("--kind", help="kind of the files: text, asr, ast, sqa or mixed")
+    command.add_argument("--json", metavar="FILE", help="write all findings as JSON; - for standard output")
+    command.add_argument("--no-decode", action="store_true", help="look at the headers of clips only")
+    command.add_argument("--processes", type=int, help="default: one per core")
+    command.set_defaults(data_run=_lint)
+
+    command = commands.add_parser("report", help="simulate a blend and write what it holds as JSON and a page")
+    command.add_argument("--config-name", required=True)
+    command.add_argument("--config-dir")
+    command.add_argument("--steps", type=int, default=1000, help="steps to simulate")
+    command.add_argument("--ranks", type=int, default=1, help="data-parallel ranks to simulate")
+    command.add_argument("--out", default="runs/data_report", help="folder of report.json and report.html")
+    command.set_defaults(data_run=_report)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the chosen subcommand."""
+    return args.data_run(args)
+
+
+def _lint(args: argparse.Namespace) -> int:
+    from nemo_vtb.data.lint import LintResult
+
+    overrides = [text for text in [*args.files, *args.overrides] if "=" in text]
+    files = [text for text in args.files if "=" not in text]
+    if bool(files) == bool(args.config_name):
+        raise VTBError("give files of rows, or --config-name, not both: vtb data lint train.jsonl --kind asr")
+    result = LintResult()
+    if files:
+        _lint_files(files, overrides, args, result)
+    else:
+        _lint_config(overrides, args, result)
+    if args.json:
+        text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        if args.json == "-":
+            sys.stdout.write(text)
+        else:
+            Path(args.json).write_text(text, encoding="utf-8")
+    if args.json != "-":
+        print("\n".join(_lines(result)))
+    return 1 if result.count("error") else 0
+
+
+def _lint_files(files: list[str], overrides: list[str], args: argparse.Namespace, result: "LintResult") -> None:
+    from omegaconf import OmegaConf
+
+    from nemo_vtb import registry
+    from nemo_vtb.data.lint import lint_entry
+    from nemo_vtb.data.sources.guess import guess_kind, guess_type
+    from nemo_vtb.data.sources.source import Reading
+
+    registry.register()
+    options: Any = OmegaConf.to_container(OmegaConf.from_dotlist(overrides))
+    reading = Reading(
+        options.pop("audio_locator_tag", "<|audio|>"),
+        options.pop("token_equivalent_duration", 0.08),
+        options.pop("max_duration", 30.0),
+        min_seconds=options.pop("min_duration", 0.1),
+    )
+    for file in files:
+        data_type, key = guess_type(file, args.type)
+        entry = {"type": data_type, key: file, **options}
+        lint_entry(
+            entry, args.kind or guess_kind(file, data_type), reading, result, not args.no_decode, (), args.processes
+        )
+
+
+def _lint_config(overrides: list[str], args: argparse.Namespace, result: "LintResult") -> None:
+    from nemo_vtb.data.lint import lint_entry
+    from nemo_vtb.data.sources.entries import kind_entries
+    from nemo_vtb.training import compose
+
+    cfg = compose(args.config_name, overrides, args.config_dir)
+    for where, kinds, reading, special in _sections(cfg):
+        for kind in kinds:
+            if args.kind in (None, kind):
+                for entry in kind_entries(kinds, kind, where):
+                    lint_entry(entry, kind, reading, result, not args.no_decode, special, args.processes)
+
+
+def _sections(cfg: "DictConfig") -> Iterator[tuple[str, Any, Any, tuple[str, ...]]]:
+    """The kinds of ``train_ds`` and ``validation_ds``, how they are read, and the tokenizer's special tokens."""
+    from omegaconf import OmegaConf
+
+    from nemo_vtb.data.datamodule import DEFAULT_BATCH_TOKENS, reading_of
+    from nemo_vtb.data.preview import dataset_of
+
+    OmegaConf.resolve(cfg)
+    dataset = dataset_of(cfg)
+    special = tuple(dataset.tokenizer.tokenizer.all_special_tokens)
+    train, held_out = cfg.data.get("train_ds"), cfg.data.get("validation_ds")
+    if train is not None and "blend" in train:
+        limit = train.get("batch_tokens", DEFAULT_BATCH_TOKENS)
+        reading = reading_of(train, "data.train_ds", dataset, limit)
+        yield "data.train_ds.blend.kinds", train.blend.kinds, reading, special
+    if held_out is not None and "kinds" in held_out:
+        yield "data.validation_ds.kinds", held_out.kinds, reading_of(held_out, "data.validation_ds", dataset), special
+
+
+def _lines(result: "LintResult") -> Iterator[str]:
+    shown: Counter[str] = Counter()
+    for finding in result.findings:
+        shown[finding.reason] += 1
+        if shown[finding.reason] <= _SHOWN_PER_REASON:
+            yield str(finding)
+    if result.findings:
+        yield ""
+    for reason, about in result.to_dict()["reasons"].items():
+        more = f" ({about['count'] - _SHOWN_PER_REASON} not shown)" if about["count"] > _SHOWN_PER_REASON else ""
+        yield f"{about['count']:8d} {reason}{more}: {about['remedy']}"
+    errors, warnings = result.count("error"), result.count("warning")
+    yield f"{result.rows} rows in {len(result.files)} files: {errors} errors, {warnings} warnings"
+
+
+def _report(args: argparse.Namespace) -> int:
+    from nemo_vtb.data.report import data_report
+    from nemo_vtb.training import compose
+
+    cfg = compose(args.config_name, args.overrides, args.config_dir)
+    command = " ".join(["vtb", "data", "report", *sys.argv[3:]])
+    print(data_report(cfg, Path(args.out), args.steps, args.ranks, command))
+    return 0

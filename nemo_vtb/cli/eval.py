@@ -1,0 +1,32 @@
+"""``vtb eval CHECKPOINT``: what a checkpoint can do, beside its untouched LLM."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import CHECKPOINT_HELP
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``vtb eval``."""
+    parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
+    parser.add_argument("--config-name", default="eval/quickstart", help="what to ask (default: eval/quickstart)")
+    parser.add_argument("--config-dir", help="your own folder of configs; the shipped groups stay available")
+    parser.add_argument("--gate", action="store_true", help="fail where more text was lost than eval.max_text_drop")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, prints the table, and returns 1 where the gate was asked for and failed."""
+    from nemo_vtb.evaluation.run import evaluate
+    from nemo_vtb.reports.eval_table import table_lines
+    from nemo_vtb.training import compose
+
+    cfg = compose(args.config_name, args.overrides, args.config_dir)
+    if args.gate and (cfg.get("eval") or {}).get("max_text_drop") is None:
+        raise VTBError("--gate needs to know how much text may be lost: say eval.max_text_drop=2")
+    report = evaluate(args.checkpoint, cfg, f"vtb {shlex.join(sys.argv[1:])}")
+    print("\n".join(table_lines(report)))
+    print(f"\n{report['seconds']:.0f} s. Report: {Path(cfg.get('out', 'runs/eval')) / 'eval.html'}")
+    return 0 if not args.gate or report["gate"]["passed"] else 1

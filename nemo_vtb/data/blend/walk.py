@@ -1,0 +1,250 @@
+"""Which conversation comes next: a deterministic walk that keeps every kind at its share.
+
+Each kind is owed its share of what is drawn; the walk takes the kind that is owed most, then the source furthest behind
+inside that kind, then the next row of that source's shuffle for the epoch. All of it follows from a seed and a few
+counters, so a state is a handful of numbers, the same on every rank, and a resumed walk goes on where it stopped.
+
+Every rank walks the batches of all ranks and keeps its own: ranks agree without talking to each other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import log
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nemo_vtb.data.blend.cursor import Cursor, Source
+from nemo_vtb.data.blend.shares import Shares
+from nemo_vtb.data.blend.size import Size
+from nemo_vtb.data.conversations.prompt_pool import stable_hash
+from nemo_vtb.errors import VTBError
+
+UNITS = ("supervised_tokens", "total_tokens", "examples", "steps")
+STRATEGIES = ("stratified", "mixed", "alternate")
+
+
+class DrawnRow(NamedTuple):
+    """One conversation of the walk: kind, source number, row and epoch; its lengths as the index knows them."""
+
+    kind: str
+    source: int
+    row: int
+    epoch: int
+    size: Size
+
+
+@dataclass
+class BlendState:
+    """Where the walk is.
+
+    Attributes:
+        step: Batches taken per rank.
+        drawn: Conversations taken per kind and source, on all ranks.
+        amounts: Supervised tokens, LLM positions and seconds of audio in them.
+        owed: Units each kind is behind its share among the kinds it takes turns with; they add up to 0.
+        owed_turns: With ``alternate``, steps or units by which those whose turn it can be are behind.
+    """
+
+    step: int = 0
+    drawn: dict[str, list[int]] = field(default_factory=dict)
+    amounts: dict[str, list[list[float]]] = field(default_factory=dict)
+    owed: dict[str, float] = field(default_factory=dict)
+    owed_turns: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for a checkpoint."""
+        return asdict(self)
+
+
+class Blend:
+    """Sources by kind, and the order in which they are drawn.
+
+    Args:
+        sources: ``{kind: sources}``.
+        shares: ``{kind: share}``, a share being a number or ``{optimizer step: number}``; they are normalised.
+        unit: What a share is a share of. ``steps`` goes with ``alternate`` only.
+        strategy: ``stratified`` holds the shares inside every batch; ``mixed`` draws kinds at random and holds the
+            shares over several batches; ``alternate`` gives each step, on all ranks, to one kind.
+        seed: Seeds the shuffles and the random draws.
+        together: With ``alternate``, kinds that share their steps, as those with speech do in the paper; within such a
+            step the unit ``steps`` shares out examples.
+        batches_per_step: Batches of one optimizer step: gradient accumulation.
+
+    Attributes:
+        turns: ``{kind: turn}``; with ``alternate``, kinds of one turn share their steps.
+
+    Raises:
+        VTBError: On an unknown unit, strategy or kind, or shares that do not fit the kinds.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Sequence[Source]],
+        shares: Mapping[str, Any],
+        unit: str = "supervised_tokens",
+        strategy: str = "stratified",
+        seed: int = 0,
+        together: Iterable[str] = (),
+        batches_per_step: int = 1,
+    ) -> None:
+        together = list(together)
+        _check(unit, strategy, sources, shares, together)
+        self.sources = {kind: list(of_kind) for kind, of_kind in sources.items()}
+        self.shares = Shares(shares)
+        self.unit, self.strategy, self.seed, self._per_step = unit, strategy, seed, batches_per_step
+        self.turns = {kind: "+".join(together) if kind in together else kind for kind in sources}
+        self._cursors = {
+            kind: [Cursor(source, stable_hash(seed, kind, number)) for number, source in enumerate(of_kind)]
+            for kind, of_kind in self.sources.items()
+        }
+        self._means = {kind: self._mean(kind) for kind in sources}
+
+    def start(self) -> BlendState:
+        """Returns the state before the first step."""
+        return BlendState(
+            drawn={kind: [0] * len(of_kind) for kind, of_kind in self.sources.items()},
+            amounts={kind: [[0, 0, 0.0] for _ in of_kind] for kind, of_kind in self.sources.items()},
+            owed=dict.fromkeys(self.sources, 0.0),
+            owed_turns=dict.fromkeys(self.turns.values(), 0.0) if self.strategy == "alternate" else {},
+        )
+
+    def step(self, state: BlendState, budget: int, ranks: int = 1) -> list[list[DrawnRow]]:
+        """Takes one step and moves ``state`` on.
+
+        Args:
+            state: Where the walk is; changed in place.
+            budget: LLM positions per rank. A batch holds at least one conversation and otherwise stays within; it is
+                filled up with whatever is due and still fits, so that ranks get equal work.
+            ranks: Batches to make.
+
+        Returns:
+            One list of rows per rank.
+        """
+        shares = self.shares.at(state.step // self._per_step)
+        state.step += 1
+        if self.strategy != "alternate":
+            return [self._batch(state, budget, shares) for _ in range(ranks)]
+        turn, turns = self._turn(state, shares)
+        total = sum(share for kind, share in shares.items() if self.turns[kind] == turn)
+        within = {kind: share / total for kind, share in shares.items() if self.turns[kind] == turn}
+        batches = [self._batch(state, budget, within) for _ in range(ranks)]
+        taken = 1.0 if self.unit == "steps" else float(sum(self._units(r.size) for batch in batches for r in batch))
+        _settle(state.owed_turns, turns, turn, taken)
+        return batches
+
+    def next_row(self, state: BlendState) -> DrawnRow:
+        """Draws a single conversation and moves ``state`` on."""
+        shares = self.shares.at(state.step // self._per_step)
+        state.step += 1
+        kind = self._order(state, shares, 1.0)[0]
+        return self._take(self._peek(kind, state), state, shares)
+
+    def shares_at(self, state: BlendState) -> dict[str, float]:
+        """Returns every kind's share of the step that was taken last; they add up to 1."""
+        return self.shares.at(max(0, state.step - 1) // self._per_step)
+
+    def fetch(self, row: DrawnRow) -> Any:
+        """Returns the conversation of a drawn row.
+
+        Raises:
+            BadRow: If it cannot be used any longer.
+        """
+        return self.sources[row.kind][row.source].draw(row.row, row.epoch)
+
+    def _batch(self, state: BlendState, budget: int, shares: dict[str, float]) -> list[DrawnRow]:
+        # What one batch holds; no kind runs further ahead of its share than that to fill a gap.
+        worth = budget / sum(
+            share * self._means[kind].total / self._means[kind].units for kind, share in shares.items()
+        )
+        batch: list[DrawnRow] = []
+        left = budget
+        while True:
+            for kind in self._order(state, shares, worth):
+                row = self._peek(kind, state)
+                if not batch or (row.size.total <= left and state.owed[kind] > -shares[kind] * worth):
+                    break
+            else:
+                return batch
+            batch.append(self._take(row, state, shares))
+            left -= row.size.total
+
+    def _turn(self, state: BlendState, shares: dict[str, float]) -> tuple[str, dict[str, float]]:
+        """Whose turn it is, and the shares of all who take turns."""
+        turns = dict.fromkeys(self.turns.values(), 0.0)
+        for kind, share in shares.items():
+            turns[self.turns[kind]] += share
+        due = {turn: state.owed_turns[turn] + share for turn, share in turns.items() if share > 0}
+        return max(due, key=due.__getitem__), turns
+
+    def _order(self, state: BlendState, shares: dict[str, float], worth: float) -> list[str]:
+        """Kinds that have a share, the one to be drawn first."""
+        kinds = [kind for kind, share in shares.items() if share > 0]
+        if self.strategy != "mixed":
+            return sorted(kinds, key=lambda kind: -state.owed[kind] - shares[kind])
+        number = sum(map(sum, state.drawn.values()))
+        due = {kind: max(state.owed[kind] + shares[kind] * worth, 0.0) / self._means[kind].units for kind in kinds}
+        # The smallest of exponential variables is a draw in proportion to their rates.
+        return sorted(kinds, key=lambda kind: _exponential(self.seed, number, kind) / (due[kind] + 1e-9))
+
+    def _peek(self, kind: str, state: BlendState) -> DrawnRow:
+        of_kind, drawn = self.sources[kind], state.drawn[kind]
+        source = min(range(len(of_kind)), key=lambda s: (drawn[s] + 0.5) / of_kind[s].weight) if len(of_kind) > 1 else 0
+        return DrawnRow(kind, source, *self._cursors[kind][source].at(drawn[source]))
+
+    def _take(self, row: DrawnRow, state: BlendState, shares: dict[str, float]) -> DrawnRow:
+        state.drawn[row.kind][row.source] += 1
+        amounts = state.amounts[row.kind][row.source]
+        amounts[0] += row.size.supervised
+        amounts[1] += row.size.total
+        amounts[2] += row.size.audio_seconds
+        _settle(state.owed, shares, row.kind, self._units(row.size))
+        return row
+
+    def _units(self, size: Size) -> int:
+        if self.unit == "supervised_tokens":
+            return size.supervised
+        return size.total if self.unit == "total_tokens" else 1
+
+    def _mean(self, kind: str) -> "_Mean":
+        of_kind = self.sources[kind]
+        weights = np.array([source.weight for source in of_kind]) / sum(source.weight for source in of_kind)
+        totals = [cursor.sample() for cursor in self._cursors[kind]]
+        total, supervised, _ = (float(value) for value in weights @ np.array(totals))
+        units = self._units(Size(total, supervised))  # type: ignore[arg-type]
+        return _Mean(max(total, 1.0), max(float(units), 1e-3))
+
+
+class _Mean(NamedTuple):
+    """Mean length of a kind's conversations, in LLM positions and in the blend's unit."""
+
+    total: float
+    units: float
+
+
+def _settle(owed: dict[str, float], shares: Mapping[str, float], taker: str, units: float) -> None:
+    """Everyone is owed their share of what the taker got."""
+    for name, share in shares.items():
+        owed[name] += share * units
+    owed[taker] -= units
+
+
+def _exponential(*parts: object) -> float:
+    return -log((stable_hash(*parts) + 1) / 2.0**64)
+
+
+def _check(
+    unit: str, strategy: str, sources: Mapping[str, Any], shares: Mapping[str, Any], together: list[str]
+) -> None:
+    if unit not in UNITS:
+        raise VTBError(f"blend.unit must be one of {', '.join(UNITS)}, not '{unit}'")
+    if strategy not in STRATEGIES:
+        raise VTBError(f"blend.strategy must be one of {', '.join(STRATEGIES)}, not '{strategy}'")
+    if unit == "steps" and strategy != "alternate":
+        raise VTBError("blend.unit=steps needs blend.strategy=alternate: only there a step belongs to somebody")
+    if together and strategy != "alternate":
+        raise VTBError("blend.together needs blend.strategy=alternate: otherwise all kinds share their steps anyway")
+    if unknown := set(together) - set(sources):
+        raise VTBError(f"blend.together names {', '.join(sorted(unknown))}; the kinds are {', '.join(sources)}")
+    if set(shares) != set(sources) or not sources:
+        raise VTBError(f"every kind needs a share and a source; shares {list(shares)}, kinds {list(sources)}")

@@ -1,0 +1,122 @@
+"""Utterances of recognition, translation and question-answering corpora as conversations.
+
+Recognition and translation get an instruction from a prompt pool, another one in each epoch; a question about a clip is
+its own instruction.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lhotse.cut import Cut
+from nemo.collections.common.data.lhotse.text_adapters import TextTurn
+
+from nemo_vtb.data.conversations.chat_rows import Draw, RowContext, row_name, with_languages
+from nemo_vtb.data.conversations.kinds import ALIGN
+from nemo_vtb.data.conversations.prompt_pool import PromptPool, pick
+from nemo_vtb.data.conversations.turns import Turn, clean, clip
+from nemo_vtb.data.sources.audio_stores import AudioStore
+from nemo_vtb.data.sources.rows import BadRow
+
+KINDS = ("asr", "ast", "sqa", ALIGN)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A clip and what its row says about it.
+
+    Attributes:
+        name: The sample's id.
+        cut: The clip.
+        fields: Transcript, answer, languages and the like, under the names of NeMo's manifests.
+        custom: Travels with the conversation.
+    """
+
+    name: str
+    cut: Cut
+    fields: Mapping[str, Any]
+    custom: Any = None
+
+
+class UtteranceParser:
+    """Parses rows that are one utterance each.
+
+    Args:
+        context: What the rows share; its kind says what is asked about the utterances.
+        pool: Wordings.
+        text_field: Where the answer stands: by default ``text`` for recognition, ``answer`` or ``translation`` for
+            translation, ``answer`` for questions.
+        lang_field: Where the language of the audio stands.
+    """
+
+    def __init__(
+        self, context: RowContext, pool: PromptPool, text_field: str | None = None, lang_field: str | None = None
+    ) -> None:
+        self._context, self._pool = context, pool
+        fields = {"asr": ("text",), "ast": ("answer", "translation"), "sqa": ("answer",), ALIGN: ("text",)}
+        self._answer_fields = (text_field,) if text_field else fields.get(context.kind, ())
+        self._language_fields = ("source_lang", lang_field or "lang")
+
+    def manifest(self, row: dict[str, Any], where: str, store: AudioStore) -> Draw:
+        """Parses a NeMo manifest row.
+
+        Raises:
+            BadRow: If there is no clip, no answer, or no language where one is needed.
+        """
+        cut = clip(row, "audio_filepath", store)
+        return self.draw_of(Utterance(row_name(row, where), cut, row, row.get("custom")))
+
+    def draw_of(self, utterance: Utterance) -> Draw:
+        """Makes a conversation of an utterance.
+
+        Raises:
+            BadRow: As ``manifest``.
+        """
+        kind, fields = self._context.kind, utterance.fields
+        answer = self._text(fields, *self._answer_fields)
+        if answer is None:
+            raise BadRow(
+                "nothing supervised",
+                f"the row has no {' or '.join(self._answer_fields)} (text_field names another field)",
+            )
+        if kind in ("asr", ALIGN):
+            transcript: str | None = answer
+        else:  # a translation under `text` is not what was said
+            transcript = None if "text" in self._answer_fields else self._text(fields, "text")
+        turn = self._context.rules.turn(utterance.cut, "user", transcript)
+        tags = self._context.tags
+        source = self._text({**fields, **tags}, *self._language_fields)
+        target = self._text({**fields, **tags}, "target_lang")
+        utterance = replace(utterance, custom=with_languages(utterance.custom, source, target))
+        if kind == ALIGN:
+            heard = self._context.conversation(utterance.name, [turn], utterance.custom)
+            return lambda epoch: heard
+        if kind == "sqa":
+            question = self._text(fields, "question")
+            if question is None:
+                raise BadRow("missing field", "the row has no question")
+            return self._draw(utterance, [turn, TextTurn(value=question, role="user")], answer)
+        if kind == "ast" and target is None:
+            raise BadRow("missing language", "translation needs target_lang, in the row or under tags")
+        own = None if "context" in tags else self._text(fields, "context")
+        if own is not None or "context" in tags:
+            opening: list[Turn] = [TextTurn(value=own, role="user")] if own is not None else []
+            return self._draw(utterance, [*opening, turn], answer)
+        wordings = self._pool.fitting(kind, answer, source, target)
+
+        def draw(epoch: int) -> Any:
+            wording = pick(wordings, kind, utterance.name, epoch)
+            turns: list[Turn] = [TextTurn(value=wording.say, role="user"), turn]
+            return self._draw(utterance, turns, wording.answer(answer))(epoch)
+
+        return draw
+
+    def _draw(self, utterance: Utterance, turns: list[Turn], answer: str) -> Draw:
+        turns = [*turns, TextTurn(value=answer, role="assistant")]
+        conversation = self._context.conversation(utterance.name, turns, utterance.custom)
+        return lambda epoch: conversation
+
+    @staticmethod
+    def _text(fields: Mapping[str, Any], *names: str) -> str | None:
+        found = next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
+        return clean(found) if found is not None and found.strip() else None

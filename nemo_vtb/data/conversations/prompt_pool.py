@@ -1,0 +1,158 @@
+"""Instruction wordings for recognition and translation, drawn per utterance and epoch.
+
+A wording may say what its answer looks like, and the answer then follows it: an instruction that asks for no
+punctuation is answered without. One that asks for punctuation or capitals is only drawn where the text has them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from nemo_vtb.config import check_keys
+from nemo_vtb.data.conversations.target_text import has_capitals, has_punctuation, without_punctuation
+from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import config_dir
+
+TASKS = ("asr", "ast")
+
+
+def stable_hash(*parts: object) -> int:
+    """Returns the same 64-bit number for the same parts in every process and on every machine."""
+    return int.from_bytes(blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One way to ask.
+
+    Attributes:
+        say: The instruction.
+        punctuation: Whether the answer is punctuated; None leaves it as the data has it.
+        capitals: Whether the answer has upper case; None leaves it as the data has it.
+    """
+
+    say: str
+    punctuation: bool | None = None
+    capitals: bool | None = None
+
+    def answer(self, text: str) -> str:
+        """Returns the text as the instruction asks for it."""
+        if self.punctuation is False:
+            text = without_punctuation(text)
+        return text.lower() if self.capitals is False else text
+
+
+def pick(wordings: Sequence[Wording], task: str, name: str, epoch: int) -> Wording:
+    """Returns the wording of one sample in one epoch; always the same one."""
+    return wordings[stable_hash(task, name, epoch) % len(wordings)]
+
+
+class PromptPool:
+    """Wordings by task and language.
+
+    Args:
+        path: A YAML file with ``asr``, ``ast`` and ``languages``, or the name of a shipped one.
+
+    Raises:
+        VTBError: If the file cannot be read, lacks a section, or holds a wording that cannot be used.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        from omegaconf import OmegaConf
+
+        self.path = _locate(path)
+        pool: Mapping[str, Any] = OmegaConf.to_container(OmegaConf.load(self.path))  # type: ignore[assignment]
+        if not isinstance(pool, Mapping):
+            raise VTBError(f"{self.path}: a prompt pool has the sections asr, ast and languages")
+        check_keys(pool, (*TASKS, "languages"), str(self.path))
+        for section in (*TASKS, "languages"):
+            if section not in pool:
+                raise VTBError(f"{self.path}: section '{section}' is missing")
+        self._languages = pool["languages"]
+        if not all(isinstance(names, Mapping) for names in self._languages.values()):
+            raise VTBError(f"{self.path}: languages holds tables of names: languages: {{any: {{en: English}}}}")
+        self._known: dict[tuple[str, str | None, str | None], list[Wording]] = {}
+        self._wordings = {
+            task: {key: [self._wording(w, f"{task}.{key}") for w in listed] for key, listed in pool[task].items()}
+            for task in TASKS
+        }
+
+    def wordings(self, task: str, source: str | None, target: str | None = None) -> list[Wording]:
+        """Returns every wording for a task: those for any language, for the answer's language, and for a pair.
+
+        Wordings that name a language are left out where the data does not say which it is.
+        """
+        if (task, source, target) not in self._known:
+            language = source if task == "asr" else target
+            found = []
+            for key in dict.fromkeys(("any", language, f"{source}-{target}")):
+                fill = {"source": self._name(source, key), "target": self._name(target, key)}
+                for wording in self._wordings[task].get(key, ()):
+                    if all(fill[slot] is not None for slot in _slots(wording.say)):
+                        found.append(replace(wording, say=wording.say.format(**fill)))
+            self._known[task, source, target] = found
+        return self._known[task, source, target]
+
+    def fitting(self, task: str, text: str, source: str | None, target: str | None = None) -> list[Wording]:
+        """Returns the wordings that a text can follow: punctuation and capitals can be taken from it, not added.
+
+        Args:
+            task: ``asr`` or ``ast``.
+            text: The answer as the data has it.
+            source: Language of the audio, or None where nobody knows.
+            target: Language of a translation.
+
+        Raises:
+            BadRow: If there is none.
+        """
+        punctuation, capitals = has_punctuation(text), has_capitals(text)
+        fitting = [
+            wording
+            for wording in self.wordings(task, source, target)
+            if (punctuation or not wording.punctuation) and (capitals or not wording.capitals)
+        ]
+        if not fitting:
+            raise BadRow(
+                "no fitting prompt", f"{self.path} has no {task} wording for {source}, {target}: {text[:60]!r}"
+            )
+        return fitting
+
+    def _name(self, language: str | None, key: str | None) -> str | None:
+        if language is None:
+            return None
+        tables = (self._languages.get(key), self._languages.get("any"))
+        return next((table[language] for table in tables if table and language in table), language)
+
+    def _wording(self, entry: Any, where: str) -> Wording:
+        if isinstance(entry, str):
+            entry = {"say": entry}
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("say"), str):
+            raise VTBError(f"{self.path}: {where}: a wording is a text, or {{say: TEXT, punctuation: …, capitals: …}}")
+        check_keys(entry, ("say", "punctuation", "capitals"), f"{self.path}: {where}")
+        if unknown := set(_slots(entry["say"])) - {"source", "target"}:
+            raise VTBError(f"{self.path}: {where}: '{entry['say']}' names {sorted(unknown)}; known: source, target")
+        for key in ("punctuation", "capitals"):
+            if entry.get(key) not in (None, True, False):
+                raise VTBError(f"{self.path}: {where}.{key} must be true or false, not {entry[key]!r}")
+        return Wording(entry["say"], entry.get("punctuation"), entry.get("capitals"))
+
+
+def _slots(say: str) -> Iterator[str]:
+    try:
+        yield from (name for _, name, _, _ in Formatter().parse(say) if name is not None)
+    except ValueError as error:
+        raise VTBError(f"the wording '{say}' has an odd brace: {error}") from error
+
+
+def _locate(path: str | Path | None) -> Path:
+    shipped = config_dir() / "prompts" / f"{path or 'default'}.yaml"
+    if path is None or (shipped.is_file() and not Path(path).suffix):
+        return shipped
+    if not Path(path).is_file():
+        names = ", ".join(sorted(file.stem for file in shipped.parent.glob("*.yaml")))
+        raise VTBError(f"no prompt pool at {path}; shipped ones: {names}")
+    return Path(path)

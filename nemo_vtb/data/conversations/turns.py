@@ -1,0 +1,161 @@
+"""Turns of a conversation from fields of a row, with a named reason where a row does not hold what it should."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from lhotse import Recording
+from lhotse.cut import Cut
+from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
+
+from nemo_vtb.data.sources.audio_check import TOLERANCE_SECONDS
+from nemo_vtb.data.sources.audio_stores import AudioStore
+from nemo_vtb.data.sources.rows import BadRow
+
+Turn: TypeAlias = TextTurn | AudioTurn
+
+_ROLES = {
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "system": "system",
+}
+
+
+@dataclass(frozen=True)
+class ClipRules:
+    """What a clip must be like.
+
+    Attributes:
+        audio_tag: The placeholder that stands for it in text.
+        min_seconds: Shortest clip accepted.
+        max_seconds: Longest clip accepted.
+    """
+
+    audio_tag: str
+    min_seconds: float = 0.0
+    max_seconds: float = 30.0
+
+    def turn(self, cut: Cut, role: str, transcript: str | None = None) -> AudioTurn:
+        """Makes a turn of a clip.
+
+        Raises:
+            BadRow: If the clip is too short or too long, or an answer.
+        """
+        if role == "assistant":
+            raise BadRow("audio answer", f"the answer is a clip ({cut.id})")
+        if not cut.duration > 0:
+            raise BadRow("zero length", f"{cut.id} holds no samples")
+        if not self.min_seconds <= cut.duration <= self.max_seconds:
+            raise BadRow(
+                "clip length",
+                f"{cut.id} is {cut.duration:.2f} s long; clips of {self.min_seconds} to {self.max_seconds} s are used",
+            )
+        return AudioTurn(cut=cut, role=role, audio_locator_tag=self.audio_tag, text=transcript)
+
+
+def clip(row: dict[str, Any], key: str, store: AudioStore) -> Cut:
+    """Returns the span of a recording that a row names with ``key``, ``offset`` and ``duration``.
+
+    Raises:
+        BadRow: If there is no such audio, or less than the row claims.
+    """
+    name = field(row, key, str)
+    offset, seconds = _seconds(row, "offset") or 0.0, _seconds(row, "duration")
+    rate = row.get("sampling_rate", row.get("sample_rate"))
+    # A header that need not be read: NeMo's manifests may give the rate for that.
+    if seconds and type(rate) is int:
+        recording = store.recording(name, offset + seconds, rate)
+    else:
+        recording = store.recording(name)
+    return span(recording, offset, seconds, recording.id)
+
+
+def span(recording: Recording, offset: float, seconds: float | None, name: str) -> Cut:
+    """Cuts a span out of a recording; its id is the recording's name with the span, whatever the reader calls it.
+
+    Raises:
+        BadRow: If the recording holds less.
+    """
+    end = recording.duration if seconds is None else offset + seconds
+    if offset >= recording.duration or end > recording.duration + TOLERANCE_SECONDS:
+        raise BadRow(
+            "truncated audio",
+            f"{name} is {recording.duration:.2f} s long, and {offset:.2f} to {end:.2f} s is asked for",
+        )
+    if end <= offset:
+        raise BadRow("zero length", f"{name}: the span from {offset:.2f} to {end:.2f} s is empty")
+    cut = recording.to_cut()
+    if offset > 0 or end < recording.duration - 0.05:
+        cut = cut.truncate(offset=offset, duration=min(end, recording.duration) - offset)
+    return cut.with_id(f"{name}@{cut.start:.3f}+{cut.duration:.3f}")
+
+
+def field(row: Any, key: str, kind: type) -> Any:
+    """Returns a field of a row.
+
+    Raises:
+        BadRow: If it is missing, of another type, or text that no tokenizer takes.
+    """
+    value = row.get(key) if isinstance(row, dict) else None
+    if not isinstance(value, kind):
+        raise BadRow("missing field", f"'{key}' is missing or not a {kind.__name__}")
+    return clean(value) if isinstance(value, str) else value
+
+
+def clean(text: str) -> str:
+    """Returns the text.
+
+    Raises:
+        BadRow: If it holds half of a surrogate pair, which is not text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRow("broken JSON", f"broken JSON: half a surrogate pair at character {error.start}") from error
+    return text
+
+
+def role_of(turn: Any) -> str:
+    """Returns ``user``, ``assistant`` or ``system``.
+
+    Raises:
+        BadRow: If nobody knows who speaks.
+    """
+    if not isinstance(turn, dict):
+        raise BadRow("missing field", f"a turn must be a JSON object, not {turn!r}"[:200])
+    name = str(turn.get("from", turn.get("role", ""))).lower()
+    if name not in _ROLES:
+        raise BadRow("unknown role", f"role '{name[:40]}' is none of {', '.join(_ROLES)}")
+    return _ROLES[name]
+
+
+def check_order(turns: list[Turn]) -> None:
+    """Refuses conversations that no prompt format can write or from which nothing is learnt.
+
+    Raises:
+        BadRow: Names what is wrong.
+    """
+    roles = [turn.role for turn in turns]
+    if "assistant" not in roles:
+        raise BadRow("no assistant turn", "the conversation has no assistant turn to learn from")
+    if not any(turn.role == "assistant" and turn.value.strip() for turn in turns):
+        raise BadRow("nothing supervised", "every assistant turn is empty")
+    start = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
+    if roles[start] != "user" or "system" in roles[start:]:
+        raise BadRow("turn order", "the order of the speakers is " + ", ".join(roles[:8]))
+
+
+def _seconds(row: dict[str, Any], key: str) -> float | None:
+    value = row.get(key)
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadRow("missing field", f"'{key}' is not a number: {str(value)[:40]}") from error
+    if not math.isfinite(seconds) or seconds < 0:
+        raise BadRow("missing field", f"'{key}' is {seconds}")
+    return seconds

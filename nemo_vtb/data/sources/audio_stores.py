@@ -1,0 +1,118 @@
+"""Where a row's clips are: beside the manifest, or inside a tar. Names come from data, so they are not trusted."""
+
+import math
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from lhotse import AudioSource, Recording
+from lhotse.utils import compute_num_samples
+
+from nemo_vtb.data.sources.audio_check import Described, describe
+from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.sources.tars import TarIndex, recording_of
+
+_SPAN_NUMBER = re.compile(r"-sub\d+(\.\w+)?$")
+
+
+class AudioStore(Protocol):
+    """Finds the recording that a manifest calls by a name."""
+
+    def recording(self, name: str, seconds: float | None = None, rate: int | None = None) -> Recording:
+        """Returns a recording whose samples are read only when asked for.
+
+        Args:
+            name: As in the manifest.
+            seconds: Length the manifest claims; with ``rate`` it saves reading the header.
+            rate: Sampling rate the manifest claims, in Hz.
+
+        Raises:
+            BadRow: If the name is unsafe, or there is no readable audio behind it.
+        """
+        ...
+
+
+class AudioFolder:
+    """Clips as files.
+
+    Args:
+        folder: The manifest's folder; relative names are relative to it.
+        root: Every clip must be inside this folder, links followed; names may be relative to it too. Without it,
+            relative names may not leave ``folder`` and absolute ones are taken as they are.
+    """
+
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
+        self.folder, self.root = folder, root
+
+    def path(self, name: str) -> Path:
+        """Resolves a name.
+
+        Raises:
+            BadRow: If it is not the path of a file that this manifest may name.
+        """
+        if "://" in name or name.startswith("pipe:") or "\0" in name:
+            raise BadRow("unsafe path", f"{name[:200]!r} is not the path of a file")
+        if self.root is None and not Path(name).is_absolute() and _climbs(name):
+            raise BadRow("unsafe path", f"{name} leaves the manifest's folder {self.folder}")
+        bases = (self.folder,) if self.root is None else (self.folder, self.root)
+        for path in (base / name for base in bases):
+            try:
+                if not path.is_file():
+                    continue
+            except OSError as error:  # a name longer than the file system takes
+                raise BadRow("missing audio", f"no audio file: {error.strerror}") from error
+            if self.root is not None and not path.resolve().is_relative_to(self.root.resolve()):
+                raise BadRow("unsafe path", f"{name} leaves audio_root {self.root}")
+            return path
+        raise BadRow("missing audio", f"no audio file at {bases[-1] / name}")
+
+    def recording(self, name: str, seconds: float | None = None, rate: int | None = None) -> Recording:
+        """See AudioStore."""
+        path = str(self.path(name))
+        if seconds is None or rate is None:
+            header = describe(path, path)
+            return recording_of(AudioSource("file", list(range(header.channels)), path), header)
+        if not (math.isfinite(seconds) and seconds > 0 and rate > 0):
+            raise BadRow("zero length", f"{path} is said to be {seconds} s long at {rate} Hz")
+        samples = compute_num_samples(seconds, rate)
+        return recording_of(AudioSource("file", [0], path), Described(rate, samples, 1))
+
+
+class AudioTar:
+    """Clips inside a tar, read at their offsets without unpacking anything.
+
+    Args:
+        tar: The tar.
+        by_stem: As in TarIndex.
+    """
+
+    def __init__(self, tar: Path, by_stem: bool = False) -> None:
+        self.tar, self.by_stem = tar, by_stem
+
+    def recording(self, name: str, seconds: float | None = None, rate: int | None = None) -> Recording:
+        """See AudioStore."""
+        index = tar_index(self.tar, self.by_stem)
+        # NeMo's manifests call the spans of one recording `name-sub1.wav`, `name-sub2.wav`.
+        found = index.find(name) or index.find(_SPAN_NUMBER.sub(r"\1", name))
+        if found is None:
+            raise BadRow(
+                "missing audio",
+                f"no member {name} in {self.tar}" + (f", which is {index.damage}" if index.damage else ""),
+            )
+        return found.recording(name)
+
+
+@lru_cache(maxsize=1024)
+def tar_index(tar: Path, by_stem: bool = False) -> TarIndex:
+    """Returns the index of a tar, read once per process."""
+    return TarIndex(tar, by_stem)
+
+
+def _climbs(name: str) -> bool:
+    depth = 0
+    for part in Path(name).parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return True
+    return False

@@ -1,0 +1,226 @@
+"""The data types of an ``input_cfg`` entry, in NeMo's words: which files hold the rows, and how a row is parsed."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nemo_vtb.data.conversations.chat_rows import ChatParser, Draw, RowContext
+from nemo_vtb.data.conversations.instructed import KINDS, UtteranceParser
+from nemo_vtb.data.conversations.prompt_pool import PromptPool
+from nemo_vtb.data.conversations.speak import SpokenParse, bank_paths, speaker
+from nemo_vtb.data.sources.audio_stores import AudioFolder, AudioStore, AudioTar
+from nemo_vtb.data.sources.cuts import CutParser
+from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import corpora_dir
+
+# Parses a row given its position `file:line`; raises BadRow. None: the row is none of this source's.
+ParseRow = Callable[[dict[str, Any], str], Draw | None]
+
+_CHAT = {"multimodal_conversation": "conversation", "share_gpt": "share_gpt", "nemo_sft_jsonl": "nemo_sft"}
+_MANIFESTS = ("nemo", "nemo_tarred")
+_LHOTSE = ("lhotse", "lhotse_shar")
+# NeMo converts either of the two above under these names; the kind says which conversation it becomes.
+_CONVERTERS = ("lhotse_as_conversation", "sqa_as_conversation")
+TYPES = (*_CHAT, *_MANIFESTS, *_LHOTSE, *_CONVERTERS)
+# The keys of an entry that say where its rows are and how they are read.
+KEYS = ("type", "manifest_filepath", "paths", "tarred_audio_filepaths", "cuts_path", "shar_path", "audio_root",
+        "text_field", "lang_field", "prompts", "only", "tags", "speak")  # fmt: skip
+
+_SHARD = re.compile(r"_(\d+)(?=[^/_]*\.(?:json|tar))")
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """A file of rows, one JSON object a line.
+
+    Attributes:
+        path: The file, plain or ``.gz``.
+        parse: What makes a conversation of a row.
+        others: Files that the conversations depend on too: tars and speech banks.
+    """
+
+    path: Path
+    parse: ParseRow
+    others: tuple[Path, ...] = ()
+
+
+def row_files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
+    """Returns the files of an ``input_cfg`` entry.
+
+    Args:
+        entry: ``type`` and the keys in ``KEYS`` that belong to it.
+        context: What the rows share.
+
+    Raises:
+        VTBError: On an unknown type, a missing key, a kind that the type cannot give, or shards that do not pair up.
+    """
+    files = _files(entry, context)
+    return list(_spoken(files, entry, context)) if entry.get("speak") else files
+
+
+def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
+    data_type = entry.get("type", "multimodal_conversation")
+    if data_type not in TYPES:
+        raise VTBError(f"blend.kinds.{context.kind}: unknown type '{data_type}'; known: {', '.join(TYPES)}")
+    if data_type in _CHAT:
+        paths = _paths(entry, "paths" if data_type == "nemo_sft_jsonl" else "manifest_filepath", context)
+        method = getattr(ChatParser(context), _CHAT[data_type])
+        return list(_paired(entry, paths, method, context))
+    if context.kind not in KINDS:
+        raise VTBError(
+            f"blend.kinds.{context.kind}: type {data_type} holds utterances; it gives {', '.join(KINDS)} only"
+        )
+    pool = PromptPool(entry.get("prompts"))
+    utterances = UtteranceParser(context, pool, entry.get("text_field"), entry.get("lang_field"))
+    if data_type in _MANIFESTS or entry.get("manifest_filepath") is not None:
+        paths = _paths(entry, "manifest_filepath", context)
+        return list(_paired(entry, paths, utterances.manifest, context))
+    return list(_cuts(entry, CutParser(utterances), context))
+
+
+def _spoken(files: list[RowFile], entry: Mapping[str, Any], context: RowContext) -> Iterator[RowFile]:
+    """Every file once for each variant: a spoken variant of a conversation is a row of its own."""
+    if entry.get("type", "multimodal_conversation") not in _CHAT:
+        raise VTBError(f"blend.kinds.{context.kind}: speak turns chats into speech; type {entry['type']} holds speech")
+    speaks, variants = speaker(entry["speak"], context.rules, str(context.tags.get("lang", "en")))
+    banks = tuple(bank_paths(entry["speak"]))
+    for variant in range(variants):
+        for file in files:
+            yield RowFile(file.path, SpokenParse(file.parse, speaks, variant), (*file.others, *banks))
+
+
+def source_name(entry: Mapping[str, Any]) -> str:
+    """Returns what a source is called that has no name: the folder of its first file."""
+    keys = ("manifest_filepath", "paths", "cuts_path", "shar_path")
+    named = next((entry[key] for key in keys if entry.get(key) is not None), "source")
+    named = next(iter(named.values())) if isinstance(named, Mapping) else named
+    first = locate(expand(named)[0])
+    return first.name if "shar_path" in entry and not isinstance(entry["shar_path"], Mapping) else first.parent.name
+
+
+def expand(paths: Any) -> list[str]:
+    """Expands NeMo's ways to name several files: lists, lists of buckets, ``_OP_0..7_CL_`` and ``{0..7}``.
+
+    A name without either kind of brace is taken as it is, brackets and all.
+    """
+    from nemo.collections.common.data.lhotse.nemo_adapters import expand_sharded_filepaths
+
+    if isinstance(paths, (str, Path)):
+        name = str(paths)
+        return expand_sharded_filepaths(name) if "_OP_" in name or "{" in name else [name]
+    return [name for part in paths for name in expand(part)]
+
+
+def locate(path: str) -> Path:
+    """Resolves a path; ``corpora:`` stands for the folder of corpora shipped with the repository.
+
+    Raises:
+        VTBError: If the shipped corpora are not there.
+    """
+    if not path.startswith("corpora:"):
+        return Path(path).expanduser()
+    folder = corpora_dir()
+    if folder is None:
+        raise VTBError(
+            f"{path}: the corpora travel with the repository (examples/corpora), not with the installed package; "
+            "clone it, or name your own data"
+        )
+    return folder / path.removeprefix("corpora:")
+
+
+def _paths(entry: Mapping[str, Any], key: str, context: RowContext) -> list[Path]:
+    if entry.get(key) is None:
+        raise VTBError(f"blend.kinds.{context.kind}: an entry of type {entry.get('type')} needs {key}")
+    return [locate(path) for path in expand(entry[key])]
+
+
+def _paired(entry: Mapping[str, Any], paths: list[Path], method: Any, context: RowContext) -> Iterator[RowFile]:
+    """Each file of rows with the store of its clips: the folder it is in, or the tar of the same number."""
+    only = entry.get("only") or {}
+    if entry.get("tarred_audio_filepaths") is None:
+        root = locate(entry["audio_root"]) if entry.get("audio_root") else None
+        for path in paths:
+            yield RowFile(path, _Parse(method, AudioFolder(path.parent, root), only))
+        return
+    tars = _paths(entry, "tarred_audio_filepaths", context)
+    if len(paths) == 1 and len(tars) > 1:
+        by_shard = {_shard_number(tar): AudioTar(tar) for tar in tars}
+        yield RowFile(paths[0], _ParseSharded(method, by_shard, only), tuple(tars))
+        return
+    if len(paths) != len(tars):
+        raise VTBError(f"blend.kinds.{context.kind}: {len(paths)} manifests and {len(tars)} tars do not pair up")
+    for path, tar in zip(paths, tars, strict=True):
+        numbers = _SHARD.search(path.name), _SHARD.search(tar.name)
+        if all(numbers) and len({match[1].lstrip("0") for match in numbers if match}) > 1:
+            raise VTBError(f"blend.kinds.{context.kind}: {path} is paired with {tar}: their shard numbers differ")
+        yield RowFile(path, _Parse(method, AudioTar(tar), only), (tar,))
+
+
+def _cuts(entry: Mapping[str, Any], parser: CutParser, context: RowContext) -> Iterator[RowFile]:
+    only = entry.get("only") or {}
+    if entry.get("shar_path") is None:
+        root = locate(entry["audio_root"]) if entry.get("audio_root") else None
+        for path in _paths(entry, "cuts_path", context):
+            yield RowFile(path, _Parse(parser.plain, AudioFolder(path.parent, root), only))
+        return
+    for cuts, tar in _shar_shards(entry["shar_path"], context):
+        yield RowFile(cuts, _Parse(parser.shar, AudioTar(tar, by_stem=True), only), (tar,))
+
+
+def _shar_shards(shar: Any, context: RowContext) -> Iterator[tuple[Path, Path]]:
+    if isinstance(shar, Mapping):
+        fields = {name: [locate(path) for path in expand(shar[name])] for name in ("cuts", "recording") if name in shar}
+    else:
+        folders = [locate(path) for path in expand(shar)]
+        fields = {
+            "cuts": [file for folder in folders for file in sorted(folder.glob("cuts.*.jsonl*"))],
+            "recording": [file for folder in folders for file in sorted(folder.glob("recording.*.tar"))],
+        }
+    cuts, tars = fields.get("cuts", []), fields.get("recording", [])
+    if not cuts or len(cuts) != len(tars):
+        raise VTBError(
+            f"blend.kinds.{context.kind}: shar_path {shar} holds {len(cuts)} files of cuts, {len(tars)} of clips"
+        )
+    return zip(cuts, tars, strict=True)
+
+
+def _shard_number(tar: Path) -> int:
+    match = _SHARD.search(tar.name)
+    if match is None:
+        raise VTBError(f"{tar}: one manifest for many tars needs tars numbered like audio_3.tar")
+    return int(match[1])
+
+
+class _Parse:
+    """Parses the rows of one file; rows that ``only`` or ``_skipme`` rule out give None."""
+
+    def __init__(self, method: Any, store: AudioStore | None, only: Mapping[str, Any]) -> None:
+        self._method, self._store = method, store
+        self._only = {k: v if isinstance(v, Sequence) and not isinstance(v, str) else [v] for k, v in only.items()}
+
+    def __call__(self, row: dict[str, Any], where: str) -> Draw | None:
+        custom = row.get("custom")
+        skipped = row.get("_skipme") or (isinstance(custom, dict) and custom.get("_skipme"))
+        if skipped or any(row.get(name) not in values for name, values in self._only.items()):
+            return None
+        return self._method(row, where, self._store_of(row))
+
+    def _store_of(self, row: dict[str, Any]) -> AudioStore | None:
+        return self._store
+
+
+class _ParseSharded(_Parse):
+    """Parses the rows of one manifest for many tars: each row names its shard."""
+
+    def __init__(self, method: Any, stores: Mapping[int, AudioStore], only: Mapping[str, Any]) -> None:
+        super().__init__(method, None, only)
+        self._stores = stores
+
+    def _store_of(self, row: dict[str, Any]) -> AudioStore | None:
+        shard = row.get("shard_id")
+        if type(shard) is not int or shard not in self._stores:
+            raise BadRow("missing audio", f"there is no tar of shard_id {shard!r}")
+        return self._stores[shard]

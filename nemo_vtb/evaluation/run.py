@@ -1,0 +1,134 @@
+"""``vtb eval``: a checkpoint and its untouched LLM, measured side by side."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nemo_vtb.config import check_keys
+from nemo_vtb.errors import VTBError
+
+if TYPE_CHECKING:
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+_KEYS = ("out", "seed", "threads", "device", "batch_size", "eval")
+_EVAL_KEYS = ("sets", "text", "bootstrap", "max_new_tokens", "max_text_drop", "judge")
+
+
+def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
+    """Measures and writes ``eval.json``, ``eval.html`` and ``answers.jsonl`` into ``cfg.out``.
+
+    Args:
+        checkpoint: A ``.ckpt`` file.
+        cfg: See ``conf/eval/common.yaml``.
+        command: How this was called, for the report.
+
+    Returns:
+        What ``eval.json`` holds; see ``nemo_vtb.evaluation.scoring.sections.sections``.
+
+    Raises:
+        VTBError: On a config, set or checkpoint that cannot be used.
+    """
+    settings = _checked(cfg)
+    began = time.monotonic()
+    import torch
+
+    from nemo_vtb.data.dataset import VTBDataset
+    from nemo_vtb.data.sources.source import Reading
+    from nemo_vtb.evaluation.ask import ask
+    from nemo_vtb.evaluation.items import items_of
+    from nemo_vtb.evaluation.judging.judged import open_answer_judge
+    from nemo_vtb.evaluation.retention.gate import check
+    from nemo_vtb.evaluation.samples import answer_rows, page_samples
+    from nemo_vtb.evaluation.scoring.bootstrap import Drawing
+    from nemo_vtb.evaluation.scoring.sections import sections
+    from nemo_vtb.evaluation.sets.plan import read_plan
+    from nemo_vtb.models.checkpoint import load_checkpoint
+    from nemo_vtb.pages.eval import render_eval_page
+    from nemo_vtb.reports.environment import environment
+    from nemo_vtb.reports.write import write_both
+
+    if threads := settings.get("threads"):
+        torch.set_num_threads(threads)
+    model = load_checkpoint(checkpoint, settings["device"]).float()
+    section = settings["eval"]
+    plan = read_plan(section, Reading(model.audio_locator_tag, model.token_equivalent_duration))
+    gated = section.get("max_text_drop") is not None
+    if gated and not any(part.kind == "text" for part in plan.questions):
+        raise VTBError(
+            "eval.max_text_drop has nothing to judge: name a suite of type replies or word_problems under eval.text"
+        )
+    drawing = Drawing(section["bootstrap"], settings["seed"])
+    judge = None if section.get("judge") is None else open_answer_judge(section["judge"], plan, drawing)
+    dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
+    answers = ask(model, dataset, plan, settings["batch_size"])
+    if judge:
+        answers = judge.judged(plan, answers)
+    items = items_of(plan, answers)
+    report: dict[str, Any] = {"seconds": 0.0, "checkpoint": _described(checkpoint, model)}
+    report |= sections(plan, answers, drawing)
+    if judge:
+        report["judge"] = judge.section(items)
+    if gated:
+        report["gate"] = check(_text_points(report), section["max_text_drop"]).to_dict()
+    report["environment"] = environment(command, settings["seed"])
+    report["seconds"] = round(time.monotonic() - began, 1)
+    folder = Path(settings["out"])
+    samples = page_samples(items, plan, answers)
+    write_both(report, folder, lambda text: render_eval_page(report, samples, text), "eval")
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answer_rows(items, plan, answers)]
+    (folder / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
+    return report
+
+
+def _checked(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain containers, with nothing in it that nobody reads."""
+    check_keys(cfg, _KEYS, "config")
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    if not isinstance(settings.get("eval"), dict):
+        raise VTBError("the config has no section eval: nothing says what to ask; see conf/eval/quickstart.yaml")
+    check_keys(settings["eval"], _EVAL_KEYS, "eval")
+    for key in ("sets", "text"):
+        if not isinstance(settings["eval"].get(key) or {}, dict):
+            raise VTBError(f"eval.{key} is {settings['eval'][key]!r}; it lists sets by name")
+    for where, holder, key, default, least in (
+        ("batch_size", settings, "batch_size", 32, 1),
+        ("seed", settings, "seed", 0, 0),
+        ("eval.bootstrap", settings["eval"], "bootstrap", 1000, 1),
+    ):
+        value = holder.setdefault(key, default)
+        if type(value) is not int or value < least:
+            raise VTBError(f"{where} is {value!r}; it is a number of at least {least}")
+    drop = settings["eval"].get("max_text_drop")
+    if drop is not None and (isinstance(drop, bool) or not isinstance(drop, int | float) or not drop >= 0):
+        raise VTBError(f"eval.max_text_drop is {drop!r}; it is a number of points of at least 0")
+    return {"out": "runs/eval", "device": "cpu", **settings}
+
+
+def _text_points(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Suites of checked replies as the gate takes them: scores in points of 100; a likelihood is no such score."""
+    suites = {name: found for name, found in report.get("text", {}).items() if found["measure"] == "accuracy"}
+    return {
+        name: {
+            **{key: 100 * found[key]["value"] for key in ("tuned", "base", "drop")},
+            **{key: 100 * found["drop"][key] for key in ("low", "high")},
+            "n": found["drop"]["n"],
+            "lost": found["lost"],
+        }
+        for name, found in suites.items()
+    }
+
+
+def _described(path: str, model: "VoiceTextBlender") -> dict[str, Any]:
+    """What was measured, in words that hold on another machine."""
+    from nemo_vtb.inference.card.data import lora_rank
+
+    return {
+        "path": path,
+        "llm": Path(model.cfg.pretrained_llm).name,
+        "encoder": Path(model.cfg.get("pretrained_asr") or "").name,
+        "lora_rank": lora_rank(model.cfg),
+        "text_lora": model.cfg.get("text_lora", "always"),
+    }

@@ -1,0 +1,89 @@
+"""Scores of single answers as sums that add up: word and character errors, exact match and token F1."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+
+from nemo_vtb.evaluation.scoring.bootstrap import Sums, shares
+
+# Written without spaces, so that an error of a word is one of a character, as in the Whisper paper (appendix C).
+_BY_CHARACTER = frozenset({"zh", "yue", "ja", "th", "lo", "my"})
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normaliser_name(language: str) -> str:
+    """Which of Whisper's normalisers a language has."""
+    return "EnglishTextNormalizer" if language == "en" else "BasicTextNormalizer"
+
+
+@cache
+def normaliser(language: str) -> Callable[[str], str]:
+    """Whisper's normaliser of a language.
+
+    The English one also writes numbers and contractions alike, and takes hesitations away; the basic one takes case,
+    symbols and what stands in brackets away.
+    """
+    from whisper_normalizer.basic import BasicTextNormalizer
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    if language == "en":
+        return EnglishTextNormalizer()
+    return BasicTextNormalizer(split_letters=language in _BY_CHARACTER)
+
+
+def word_errors(references: Sequence[str], answers: Sequence[str], language: str) -> Sums:
+    """Edits and reference words of each utterance after normalisation: their ratio is the word error rate."""
+    clean = normaliser(language)
+    return _errors([clean(text).split() for text in references], [clean(text).split() for text in answers])
+
+
+def character_errors(references: Sequence[str], answers: Sequence[str], language: str) -> Sums:
+    """Edits and reference characters of each utterance after normalisation, spaces between words included."""
+    clean = normaliser(language)
+    return _errors(
+        [list(" ".join(clean(text).split())) for text in references],
+        [list(" ".join(clean(text).split())) for text in answers],
+    )
+
+
+def squad_normalise(text: str) -> str:
+    """SQuAD's normalisation (Rajpurkar et al. 2016): lower case, no punctuation, no articles, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def squad_exact(references: Sequence[Sequence[str]], answers: Sequence[str]) -> Sums:
+    """Whether an answer is one of its references after SQuAD's normalisation.
+
+    Args:
+        references: Those that count as right, for each answer.
+        answers: What was said.
+    """
+    return shares([max(_exact(r, answer) for r in right) for right, answer in zip(references, answers, strict=True)])
+
+
+def squad_f1(references: Sequence[Sequence[str]], answers: Sequence[str]) -> Sums:
+    """F1 over tokens after SQuAD's normalisation, with the reference that fits best."""
+    return shares([max(_f1(r, answer) for r in right) for right, answer in zip(references, answers, strict=True)])
+
+
+def _errors(references: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]) -> Sums:
+    from kaldialign import edit_distance
+
+    rows = [[edit_distance(r, a)["total"], len(r)] for r, a in zip(references, answers, strict=True)]
+    return Sums(np.asarray(rows, dtype=np.float64).reshape(-1, 2))
+
+
+def _exact(reference: str, answer: str) -> float:
+    return float(squad_normalise(reference) == squad_normalise(answer))
+
+
+def _f1(reference: str, answer: str) -> float:
+    wanted, said = squad_normalise(reference).split(), squad_normalise(answer).split()
+    common = sum((Counter(wanted) & Counter(said)).values())
+    # No word on either side: as SQuAD's second version has it for questions without an answer.
+    return 2 * common / (len(wanted) + len(said)) if wanted and said else float(wanted == said)

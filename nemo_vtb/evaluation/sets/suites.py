@@ -1,0 +1,85 @@
+"""Text suites of ``vtb eval`` that need no hub: verifiable replies, word problems, the likelihood of held-out chats."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nemo_vtb.config import check_keys
+from nemo_vtb.data.sources.formats import locate
+from nemo_vtb.data.sources.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.sources.source import Reading
+from nemo_vtb.errors import VTBError
+from nemo_vtb.evaluation.answers import Task
+from nemo_vtb.evaluation.sets.held_out import drawn_at_most, suite_rows, text_conversations, text_task
+
+_KEYS = ("type", "path", "at_most", "max_new_tokens")
+_ASSET = "asset:"
+_RESULT = "####"
+
+
+def read_suite(entry: Mapping[str, Any], where: str, reading: Reading) -> tuple[list[Task], list[Any]]:
+    """Reads a suite.
+
+    Args:
+        entry: ``path``, how many rows to draw ``at_most``, and ``type``:
+
+            * ``replies``: rows of ``id``, ``prompt`` and ``check``.
+            * ``word_problems``: rows of GSM8K, ``question`` and ``answer`` with the result behind ``####``.
+            * ``likelihood``: text conversations, none of which is answered.
+
+            A path may begin with ``corpora:``, or with ``asset:`` and the name of a packaged asset.
+        where: The entry's place in the config.
+        reading: How conversations are read.
+
+    Returns:
+        What is asked, and the conversations whose likelihood is measured; one of the two is empty.
+
+    Raises:
+        VTBError: On an unknown key or type, or a file that is missing, empty or holds something else.
+    """
+    check_keys(entry, _KEYS, where)
+    kind = entry.get("type")
+    if kind not in (*_READERS, "likelihood"):
+        raise VTBError(f"{where}.type is '{kind}'; it may be {', '.join(_READERS)} or likelihood")
+    if not isinstance(entry.get("path"), str):
+        raise VTBError(f"{where} has no path")
+    try:
+        path = _path(entry["path"])
+        rows = text_conversations(path, reading) if kind == "likelihood" else _READERS[kind](path)
+        if not rows:
+            raise VTBError(f"{path} has no rows, so there is nothing to ask")
+    except VTBError as error:
+        raise VTBError(f"{where}: {error}") from error
+    chosen = drawn_at_most(rows, entry.get("at_most"), where)
+    return ([], chosen) if kind == "likelihood" else ([text_task(row) for row in chosen], [])
+
+
+def _word_problems(path: str) -> list[dict[str, Any]]:
+    file = locate(path)
+    with open_lines(file) as lines:
+        return [_word_problem(line, file, number) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _word_problem(line: bytes, file: Path, number: int) -> dict[str, Any]:
+    where = f"{file}:{number}"
+    try:
+        row = parse_line(line)
+        result = str(row["answer"]).rpartition(_RESULT)[2].replace(",", "").strip()
+        check = {"type": "number", "answer": float(result)}
+        return {"id": f"{file.stem}:{number}", "prompt": str(row["question"]), "check": check}
+    except BadRow as error:
+        raise VTBError(f"{where}: {error}") from error
+    except (KeyError, ValueError) as error:
+        raise VTBError(f"{where}: a word problem has a question and an answer that ends in #### NUMBER") from error
+
+
+def _path(named: str) -> str:
+    if not named.startswith(_ASSET):
+        return named
+    from nemo_vtb.assets import resolve
+
+    name, _, rest = named.removeprefix(_ASSET).partition("/")
+    return str(Path(resolve(name)) / rest)
+
+
+_READERS: dict[Any, Callable[[str], list[dict[str, Any]]]] = {"replies": suite_rows, "word_problems": _word_problems}

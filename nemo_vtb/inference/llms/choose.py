@@ -1,0 +1,85 @@
+"""Opens the LLM that a config's ``llm`` section names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.llms.interface import LLM
+from nemo_vtb.options import read_options
+
+BACKENDS = ("openai", "hf")
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class LLMOptions:
+    """The ``llm`` section.
+
+    Attributes:
+        model: The name a server knows it by; in this process an asset, a folder or a hub id.
+        backend: ``openai`` for any server that speaks OpenAI's protocol, ``hf`` for Hugging Face in this process.
+        base_url: Of the server, up to and with ``/v1``.
+        api_key_env: The environment variable that holds the server's key, or None.
+        concurrency: Requests at a time.
+        timeout: Seconds until a request without an answer is given up and sent again.
+        retries: How often a request is sent again before the run stops; the wait doubles from half a second on.
+        device: Of the model in this process.
+        dtype: Of its weights.
+        batch_size: Prompts at a time in this process.
+    """
+
+    model: str
+    backend: str = "openai"
+    base_url: str = "http://127.0.0.1:8080/v1"
+    api_key_env: str | None = None
+    concurrency: int = 8
+    timeout: float = 120.0
+    retries: int = 6
+    device: str = "cpu"
+    dtype: str = "float32"
+    batch_size: int = 16
+
+    @classmethod
+    def read(cls, section: Mapping[str, Any]) -> "LLMOptions":
+        """Reads the section.
+
+        Raises:
+            VTBError: Names the key that is unknown, missing or of a wrong type.
+        """
+        options = read_options(cls, section, "llm")
+        for key, known in (("backend", BACKENDS), ("dtype", DTYPES)):
+            if getattr(options, key) not in known:
+                raise VTBError(f"llm.{key} is {getattr(options, key)!r}; it may be {', '.join(known)}")
+        for key, least in (("concurrency", 1), ("timeout", 0.001), ("retries", 0), ("batch_size", 1)):
+            if getattr(options, key) < least:
+                raise VTBError(f"llm.{key} is {getattr(options, key)}; it is at least {least}")
+        return options
+
+    def deciding(self) -> dict[str, Any]:
+        """What the replies depend on, for a job's settings: a server may move, and be asked more at a time."""
+        own = {"llm.dtype": self.dtype} if self.backend == "hf" else {}
+        return {"llm.backend": self.backend, "llm.model": self.model, **own}
+
+
+def open_llm(section: Mapping[str, Any]) -> LLM:
+    """Opens the LLM; a server is asked whether it is there and has the model.
+
+    Raises:
+        VTBError: As ``LLMOptions.read``; if the model or the server cannot be had.
+    """
+    options = LLMOptions.read(section)
+    if options.backend == "openai":
+        from nemo_vtb.inference.llms.openai import OpenAILLM
+
+        return OpenAILLM(
+            options.model,
+            options.base_url,
+            options.api_key_env,
+            options.concurrency,
+            options.timeout,
+            options.retries,
+        )
+    from nemo_vtb.inference.llms.hugging_face import HuggingFaceLLM
+
+    return HuggingFaceLLM(options.model, options.device, options.dtype, options.batch_size)

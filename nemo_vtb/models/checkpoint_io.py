@@ -1,0 +1,84 @@
+"""Checkpoint files that are whole or absent, and that load without running code."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.models.progress_file import write_progress
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, flushes to disk, then renames: a kill at any moment leaves the previous file.
+
+    Lightning 2.4 writes to the system's temporary folder and copies from there, which a kill can leave half done.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Writes a checkpoint; a remote path (``scheme://``) goes the way Lightning has for it.
+
+        Raises:
+            VTBError: If the disk is full or the folder cannot be written to.
+        """
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+            _flush_folder(target.parent)
+        except OSError as error:
+            raise VTBError(f"cannot write the checkpoint {target}: {error.strerror or error}") from error
+        if target.name.endswith("last.ckpt"):
+            write_progress(target.parent, checkpoint["global_step"], checkpoint.get("vtb", {}).get("max_steps", -1))
+
+    def load_checkpoint(self, path: str | Path, map_location: Any | None = None) -> dict[str, Any]:
+        """Maps a checkpoint into memory; only plain data and tensors are accepted.
+
+        Raises:
+            VTBError: If it is missing, broken or holds anything else.
+        """
+        if "://" in str(path):
+            return super().load_checkpoint(path, map_location)
+        return read_checkpoint(path)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Maps a checkpoint file into memory.
+
+    Raises:
+        VTBError: If it is missing, broken or holds anything but plain data and tensors.
+    """
+    if not Path(path).is_file():
+        raise VTBError(f"no checkpoint at {path}")
+    try:
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise VTBError(
+            f"{path} holds more than tensors and plain data, so reading it could run code: {_first_line(error)}. "
+            "If you trust it, set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1."
+        ) from error
+    except Exception as error:
+        raise VTBError(f"{path} is not a checkpoint or is damaged: {_first_line(error)}") from error
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

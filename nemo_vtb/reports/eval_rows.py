@@ -1,0 +1,115 @@
+"""The scores of ``eval.json`` as rows, for the printed table and for the page."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nemo_vtb.reports.figures import section
+
+# How a score is written: shares and error rates in percent, sacrebleu's 0 to 100, perplexities and nats.
+PERCENT, POINTS, PLAIN = "percent", "points", "plain"
+_MEASURES = {
+    "wer": ("word error rate", PERCENT),
+    "cer": ("character error rate", PERCENT),
+    "bleu": ("BLEU", POINTS),
+    "chrf": ("chrF", POINTS),
+    "em": ("exact match", PERCENT),
+    "f1": ("token F1", PERCENT),
+    "correct": ("judged correct", PERCENT),
+    "redundancy": ("redundancy, 1 to 10", PLAIN),
+    "accuracy": ("accuracy", PERCENT),
+    "conversations": ("whole conversations", PERCENT),
+    "perplexity": ("perplexity", PLAIN),
+}
+_SQA = ("em", "f1", "correct", "redundancy")
+_FORMS = {
+    "text": "written",
+    "half": "half and half",
+    "speech": "spoken",
+    "gap": "gap: written − spoken",
+    "gap_half": "gap: written − half",
+}
+LOWER_IS_BETTER = ("word error rate", "character error rate", "perplexity", "redundancy, 1 to 10")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score.
+
+    Attributes:
+        section: ``asr``, ``ast``, ``sqa``, ``mixed``, ``multiturn``, ``text`` or ``probes``.
+        name: Language, set, form or suite.
+        measure: In words.
+        unit: ``percent``, ``points`` or ``plain``.
+        tuned: ``value``, ``low``, ``high`` and ``n`` of the checkpoint.
+        base: The same of the untouched LLM; empty where there is none.
+        change: Checkpoint minus untouched LLM, likewise.
+    """
+
+    section: str
+    name: str
+    measure: str
+    unit: str
+    tuned: Mapping[str, Any]
+    base: Mapping[str, Any]
+    change: Mapping[str, Any]
+
+
+def rows_of(report: Mapping[str, Any]) -> list[Row]:
+    """Flattens a report; sets stand behind the language or kind they are part of, where there are several."""
+    return [
+        *_by_language(report, "asr", ("wer", "cer")),
+        *_by_language(report, "ast", ("bleu", "chrf")),
+        *_with_sets("sqa", "questions about a clip", section(report, "sqa"), _SQA),
+        *_mixed(section(report, "mixed")),
+        *_with_sets("multiturn", "checked turns", section(report, "multiturn"), ("accuracy", "conversations")),
+        *_text(section(report, "text")),
+        *_probes(section(report, "probes")),
+    ]
+
+
+def _by_language(report: Mapping[str, Any], kind: str, measures: tuple[str, ...]) -> Iterator[Row]:
+    for language, found in section(report, kind).items():
+        yield from _with_sets(kind, language, found, measures)
+
+
+def _with_sets(kind: str, name: str, found: Mapping[str, Any], measures: tuple[str, ...]) -> Iterator[Row]:
+    yield from (_row(kind, name, measure, found[measure]) for measure in measures if measure in found)
+    sets = section(found, "sets")
+    if len(sets) > 1:
+        for part, scores in sets.items():
+            yield _row(kind, f"{name}, {part}", measures[0], scores[measures[0]])
+
+
+def _mixed(found: Mapping[str, Any]) -> Iterator[Row]:
+    sets = section(found, "sets")
+    for name, forms in [("", found), *(sets.items() if len(sets) > 1 else ())]:
+        for form, words in _FORMS.items():
+            if form in forms:
+                yield _row("mixed", f"{words}, {name}" if name else words, "accuracy", forms[form])
+
+
+def _text(suites: Mapping[str, Any]) -> Iterator[Row]:
+    for name, found in suites.items():
+        measure, unit = _MEASURES[found["measure"]]
+        drop = found["drop"]
+        change = {"value": -drop["value"], "low": -drop["high"], "high": -drop["low"], "n": drop["n"]}
+        # A perplexity's drop is a rise already, in nats.
+        change = drop if found["measure"] == "perplexity" else change
+        yield Row("text", name, measure, unit, found["tuned"], found["base"], change)
+        if "kl" in found:
+            yield Row("text", name, "KL to the untouched LLM", PLAIN, found["kl"], {}, {})
+
+
+def _probes(probes: Mapping[str, Any]) -> Iterator[Row]:
+    for name, found in probes.items():
+        yield _row("probes", name.replace("_", " "), found["measure"], found)
+        if against := found.get("against"):
+            measure, unit = _MEASURES[found["measure"]]
+            other = against["probe"].replace("_", " ")
+            yield Row("probes", f"… − {other}", measure, unit, against, {}, {})
+
+
+def _row(kind: str, name: str, measure: str, scores: Mapping[str, Any]) -> Row:
+    words, unit = _MEASURES[measure]
+    return Row(kind, name, words, unit, scores, scores.get("base", {}), scores.get("change", {}))
