@@ -1,6 +1,6 @@
 # make quickstart   train, measure and report: runs/quickstart/report.html
 # make test         the test suite
-# make check        format, lint and types
+# make check        format, lint, types and the directions of imports
 .PHONY: quickstart test check format wheel clean
 
 PYTHON ?= python3
@@ -28,6 +28,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

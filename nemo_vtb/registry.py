@@ -1,10 +1,13 @@
 """The only file that writes into the host: NeMo's registries, its target allow-list, a launcher's names.
 
-Every function may run many times and in any process; each first write is logged.
+It knows what it registers by name and loads it when it registers, so that it stands below everything and any way in may
+call it: the command, a launcher's hook, the model's own file. Every function may run many times and in any process;
+each first write is logged.
 """
 
 import inspect
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 from nemo_vtb.errors import VTBError
@@ -26,11 +29,26 @@ STRATEGIES = {
     "vtb_hsdp": ({"replicas": "nodes"}, "hybrid sharding: FSDP2 inside a node, a copy per node"),
 }
 
+_STRATEGY = "nemo_vtb.strategies.sharded.ShardedStrategy"
+
+# Modules that register themselves with NeMo by its own decorators and subclass hooks: data types, prompt formats.
+SELF_REGISTERING = ("nemo_vtb.data.data_types", "nemo_vtb.data.conversations.chatml")
+
+# What a run of VoiceTextBlender is given beside what its trainer has: each class says with ``wanted(model)`` whether it
+# is needed, and returns itself ready for use, or None.
+RUN_CALLBACKS = (
+    "nemo_vtb.callbacks.random_states.RestoreRandomStates",
+    "nemo_vtb.callbacks.heartbeat.Heartbeat",
+    "nemo_vtb.callbacks.preemption.Preemption",
+    "nemo_vtb.callbacks.throughput.Throughput",
+    "nemo_vtb.evaluation.retention.callback.RetentionGate",
+)
+
 # Launcher name -> what it becomes. The launchers of NeMo 3.0 build exactly these three by name.
 LAUNCHER_NAMES = {
-    "SALM": ("nemo_vtb.models.voice_text_blender", "VoiceTextBlender"),
-    "SALMDataset": ("nemo_vtb.data.dataset", "VTBDataset"),
-    "DataModule": ("nemo_vtb.data.datamodule", "VTBDataModule"),
+    "SALM": "nemo_vtb.models.voice_text_blender.VoiceTextBlender",
+    "SALMDataset": "nemo_vtb.data.dataset.VTBDataset",
+    "DataModule": "nemo_vtb.data.datamodule.VTBDataModule",
 }
 
 
@@ -45,9 +63,19 @@ def register() -> None:
     require_supported_versions()
     _allow_targets()
     _register_strategies()
-    # Importing registers: both use NeMo's own decorators and subclass hooks.
-    from nemo_vtb.data import data_types  # noqa: F401
-    from nemo_vtb.data.conversations import chatml  # noqa: F401
+    for module in SELF_REGISTERING:
+        import_module(module)
+
+
+def run_callbacks(model: Any) -> list[Any]:
+    """Returns the callbacks a model's run needs and its trainer has not.
+
+    Args:
+        model: A VoiceTextBlender with its trainer.
+    """
+    has = {type(callback) for callback in model.trainer.callbacks}
+    wanted = [kind.wanted(model) for kind in map(_load, RUN_CALLBACKS) if kind not in has]
+    return [callback for callback in wanted if callback is not None]
 
 
 def rebind_launcher(task_function: Callable[..., Any], wanted: Iterable[str] = tuple(LAUNCHER_NAMES)) -> None:
@@ -56,8 +84,6 @@ def rebind_launcher(task_function: Callable[..., Any], wanted: Iterable[str] = t
     Raises:
         VTBError: If a name is missing or is not the class that NeMo's launcher has there.
     """
-    from importlib import import_module
-
     from nemo.utils import logging
 
     names = inspect.unwrap(task_function).__globals__
@@ -70,43 +96,22 @@ def rebind_launcher(task_function: Callable[..., Any], wanted: Iterable[str] = t
             "(examples/speechlm2/salm_train.py); `vtb train` runs without one."
         )
     for name in wanted:
-        module, attribute = LAUNCHER_NAMES[name]
-        ours = getattr(import_module(module), attribute)
+        ours = _load(LAUNCHER_NAMES[name])
         if names[name] is ours:
             continue
         if not issubclass(ours, names[name]):
-            raise VTBError(f"The launcher's {name} is {names[name]}, which {attribute} does not extend.")
+            raise VTBError(f"The launcher's {name} is {names[name]}, which {ours.__name__} does not extend.")
         names[name] = ours
-        logging.info(f"nemo_vtb: the launcher's {name} is now {module}.{attribute}")
-
-
-def use_atomic_checkpoints(strategy: Any) -> None:
-    """Has a Lightning strategy write each checkpoint as one file, in one move.
-
-    Lightning's ModelParallelStrategy writes a folder of shards by default, over the previous one.
-    """
-    from lightning.pytorch.strategies import ModelParallelStrategy
-    from nemo.utils import logging
-
-    from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
-
-    if isinstance(strategy.checkpoint_io, AtomicCheckpointIO):
-        return
-    strategy.checkpoint_io = AtomicCheckpointIO()
-    if isinstance(strategy, ModelParallelStrategy):
-        strategy._save_distributed_checkpoint = False
-    logging.info(f"nemo_vtb: {type(strategy).__name__} writes checkpoints as one file, atomically")
+        logging.info(f"nemo_vtb: the launcher's {name} is now {LAUNCHER_NAMES[name]}")
 
 
 def _register_strategies() -> None:
     from lightning.pytorch.strategies import StrategyRegistry
     from nemo.utils import logging
 
-    from nemo_vtb.strategies.sharded import ShardedStrategy
-
     for name, (settings, description) in STRATEGIES.items():
         if name not in StrategyRegistry:
-            StrategyRegistry.register(name, ShardedStrategy, description=description, **settings)
+            StrategyRegistry.register(name, _load(_STRATEGY), description=description, **settings)
             logging.info(f"nemo_vtb: registered the strategy {name} with Lightning")
 
 
@@ -120,3 +125,8 @@ def _allow_targets() -> None:
         common.ALLOWED_TARGET_PREFIXES.extend(new)
         common.ALLOWED_EXACT_CLASS_TARGETS.update(ALLOWED_CALLBACKS)
         logging.info(f"nemo_vtb: allowed these config targets in NeMo: {', '.join(new)}")
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    return getattr(import_module(module), attribute)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nemo_vtb.data.sources.rows import BadRow, BadRows, open_lines, parse_line
+from nemo_vtb.data.files.rows import BadRow, BadRows, open_lines, parse_line
 from nemo_vtb.errors import VTBError
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
-from nemo_vtb.models.checkpoint import load_checkpoint
+from nemo_vtb.models.load import load_checkpoint
 
 
 @pytest.fixture

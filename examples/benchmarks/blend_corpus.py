@@ -10,7 +10,7 @@ from nemo.collections.common.tokenizers import AutoTokenizer
 
 from nemo_vtb import registry
 from nemo_vtb.assets import resolve
-from nemo_vtb.data.blend.size import size_of
+from nemo_vtb.data.conversations.size import size_of
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.sources.source import Reading, read_sources
 from nemo_vtb.parts.turn_mask import EncodedConversation

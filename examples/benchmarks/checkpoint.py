@@ -18,9 +18,9 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from omegaconf import OmegaConf
 
 from nemo_vtb import VoiceTextBlender
+from nemo_vtb.config import compose
 from nemo_vtb.models.checkpoint import kept_state
 from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
-from nemo_vtb.training import compose
 
 
 def main() -> None:

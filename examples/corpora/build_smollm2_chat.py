@@ -21,7 +21,8 @@ import transformers
 from transformers import AutoTokenizer
 
 from nemo_vtb.assets import resolve
-from nemo_vtb.evaluation.sets.text_suite import score_reply
+from nemo_vtb.config import compose
+from nemo_vtb.evaluation.sets.instructions import score_reply
 from nemo_vtb.inference.llms.chat_frame import ChatFrame
 from nemo_vtb.inference.llms.hugging_face import HuggingFaceLLM
 from nemo_vtb.inference.llms.interface import Reply, Sampling
@@ -29,7 +30,6 @@ from nemo_vtb.synthesis.jobs.job import run_job
 from nemo_vtb.synthesis.jobs.join import join
 from nemo_vtb.synthesis.jobs.shard import read_rows
 from nemo_vtb.synthesis.replay.run import job_of, unique
-from nemo_vtb.training import compose
 
 SEED = 11
 BEGUN = 2112

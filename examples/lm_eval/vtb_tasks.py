@@ -8,8 +8,8 @@ from typing import Any
 from datasets import Dataset
 
 from nemo_vtb.assets import resolve
-from nemo_vtb.data.sources.formats import locate
-from nemo_vtb.evaluation.sets.text_suite import score_reply
+from nemo_vtb.data.files.locations import locate
+from nemo_vtb.evaluation.sets.instructions import score_reply
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 

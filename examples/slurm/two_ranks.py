@@ -107,7 +107,8 @@ class Meter(Callback):
 
 def rank(path: str, number: int, ranks: int) -> None:
     """Trains as one rank and leaves what it measured in a file."""
-    from nemo_vtb.training import build, compose
+    from nemo_vtb.config import compose
+    from nemo_vtb.training import build
 
     own = {"RANK": number, "LOCAL_RANK": number, "GROUP_RANK": 0, "WORLD_SIZE": ranks, "TORCHELASTIC_RUN_ID": "check"}
     own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29511 + ranks}

@@ -38,6 +38,11 @@ class Preemption(Callback):
         self._step = -1
         self._validation_cut = False
 
+    @classmethod
+    def wanted(cls, model: Any) -> "Preemption | None":
+        """Returns one where the run keeps checkpoints; see ``registry.run_callbacks``."""
+        return cls() if model.trainer.checkpoint_callbacks else None
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the signals over; every rank opens the channel on which they agree."""
         for number in SIGNALS:

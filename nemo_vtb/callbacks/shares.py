@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from nemo_vtb.data.blend.size import size_of
+from nemo_vtb.data.conversations.size import size_of
 
 
 class RealisedShares(Callback):

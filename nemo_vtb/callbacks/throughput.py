@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
-from nemo_vtb.data.blend.size import size_of
+from nemo_vtb.data.conversations.size import size_of
 
 
 class Throughput(Callback):
@@ -27,6 +27,11 @@ class Throughput(Callback):
         self._window: defaultdict[str, float] = defaultdict(float)
         self._step = -1
         self._waiting_since = self._in_step_since = 0.0
+
+    @classmethod
+    def wanted(cls, model: Any) -> "Throughput | None":
+        """Returns one where somebody reads what it logs; see ``registry.run_callbacks``."""
+        return cls() if model.trainer.loggers else None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""

@@ -125,15 +125,16 @@ def _quickstart(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from nemo_vtb.training import compose, train
+    from nemo_vtb.config import compose
+    from nemo_vtb.training import train
 
     train(compose(args.config_name, args.overrides, args.config_dir))
     return 0
 
 
 def _preview(args: argparse.Namespace) -> int:
+    from nemo_vtb.config import compose
     from nemo_vtb.data.preview import preview
-    from nemo_vtb.training import compose
 
     for line in preview(compose(args.config_name, args.overrides, args.config_dir), args.kind, args.count):
         print(line)
@@ -176,7 +177,3 @@ def _assets(args: argparse.Namespace) -> int:
     from nemo_vtb.cli.assets import main as assets_main
 
     return assets_main(args.overrides) or 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

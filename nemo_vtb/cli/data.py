@@ -95,9 +95,9 @@ def _lint_files(files: list[str], overrides: list[str], args: argparse.Namespace
 
 
 def _lint_config(overrides: list[str], args: argparse.Namespace, result: "LintResult") -> None:
+    from nemo_vtb.config import compose
+    from nemo_vtb.data.files.entries import kind_entries
     from nemo_vtb.data.lint import lint_entry
-    from nemo_vtb.data.sources.entries import kind_entries
-    from nemo_vtb.training import compose
 
     cfg = compose(args.config_name, overrides, args.config_dir)
     for where, kinds, reading, special in _sections(cfg):
@@ -142,10 +142,11 @@ def _lines(result: "LintResult") -> Iterator[str]:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from nemo_vtb.config import compose
     from nemo_vtb.data.report import data_report
-    from nemo_vtb.training import compose
+    from nemo_vtb.pages.data_report import render_data_page
 
     cfg = compose(args.config_name, args.overrides, args.config_dir)
     command = " ".join(["vtb", "data", "report", *sys.argv[3:]])
-    print(data_report(cfg, Path(args.out), args.steps, args.ranks, command))
+    print(data_report(cfg, Path(args.out), args.steps, args.ranks, command, render_data_page))
     return 0

@@ -19,14 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints the table, and returns 1 where the gate was asked for and failed."""
+    from nemo_vtb.config import compose
     from nemo_vtb.evaluation.run import evaluate
-    from nemo_vtb.reports.eval_table import table_lines
-    from nemo_vtb.training import compose
+    from nemo_vtb.pages.eval import render_eval_page
+    from nemo_vtb.reports.score_table import table_lines
 
     cfg = compose(args.config_name, args.overrides, args.config_dir)
     if args.gate and (cfg.get("eval") or {}).get("max_text_drop") is None:
         raise VTBError("--gate needs to know how much text may be lost: say eval.max_text_drop=2")
-    report = evaluate(args.checkpoint, cfg, f"vtb {shlex.join(sys.argv[1:])}")
+    report = evaluate(args.checkpoint, cfg, f"vtb {shlex.join(sys.argv[1:])}", render_eval_page)
     print("\n".join(table_lines(report)))
     print(f"\n{report['seconds']:.0f} s. Report: {Path(cfg.get('out', 'runs/eval')) / 'eval.html'}")
     return 0 if not args.gate or report["gate"]["passed"] else 1

@@ -40,7 +40,7 @@ def _blend(args: argparse.Namespace) -> dict | None:
         return None
     from omegaconf import OmegaConf
 
-    from nemo_vtb.training import compose
+    from nemo_vtb.config import compose
 
     cfg = compose(args.config_name, args.overrides, args.config_dir)
     blend = OmegaConf.select(cfg, "data.train_ds.blend")

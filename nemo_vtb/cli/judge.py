@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, writes ``judge.json`` and ``verdicts.jsonl``, and prints the agreement."""
-    from nemo_vtb.training import compose
+    from nemo_vtb.config import compose
 
     report = judge_labels(compose(args.config_name, args.overrides, args.config_dir), f"vtb {shlex.join(sys.argv[1:])}")
     print("\n".join(agreement_lines(report)))
@@ -89,7 +89,7 @@ def judge_labels(cfg: "DictConfig", command: str) -> dict[str, Any]:
 
 def agreement_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """Yields what ``vtb judge`` prints: agreement with 95 % intervals, and the ids of what was judged wrongly."""
-    from nemo_vtb.reports.eval_table import scored
+    from nemo_vtb.reports.score_table import scored
 
     found = report["agreement"]
     rows = [["", *_COLUMNS.values()]] + [

@@ -13,12 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs what is missing of this part and, once all of every part is there, compares."""
+    from nemo_vtb.config import compose
     from nemo_vtb.study.claims import check_claims
     from nemo_vtb.study.compare import compare
     from nemo_vtb.study.plan import read_study
     from nemo_vtb.study.run import run_study
     from nemo_vtb.study.table import table_lines
-    from nemo_vtb.training import compose
 
     study = read_study(compose(args.config_name, args.overrides, args.config_dir), args.config_dir)
     check_claims(study.claims, list(study.arms))

@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
         return _card(args)
     from omegaconf import OmegaConf
 
+    from nemo_vtb.config import compose
     from nemo_vtb.options import part_of
     from nemo_vtb.synthesis.jobs.job import run_job
     from nemo_vtb.synthesis.jobs.join import join
-    from nemo_vtb.training import compose
 
     cfg = compose(args.config_name, args.overrides, args.config_dir)
     missing = sorted(OmegaConf.missing_keys(cfg))

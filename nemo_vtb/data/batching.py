@@ -1,38 +1,15 @@
-"""What makes a batch where nothing is drawn: held-out data, and batches of which nothing is learnt."""
+"""Held-out data in batches: every conversation once, as many batches for every rank."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import Dataset
 
-if TYPE_CHECKING:
-    from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
+from nemo_vtb.data.conversations.unscored import unscored
 
+if TYPE_CHECKING:
     from nemo_vtb.data.dataset import VTBDataset
     from nemo_vtb.data.sources.source import ConversationSource
-
-_UNSCORED = "unscored"
-
-
-def is_unscored(conversation: "NeMoMultimodalConversation") -> bool:
-    """Whether nothing of a conversation is to be learnt or measured."""
-    return bool((getattr(conversation, "custom", None) or {}).get(_UNSCORED))
-
-
-def unscored(conversation: "NeMoMultimodalConversation") -> "NeMoMultimodalConversation":
-    """Returns a conversation of the same shape of which nothing is learnt or measured."""
-    from lhotse.utils import fastcopy
-
-    return fastcopy(conversation, custom={**(conversation.custom or {}), _UNSCORED: True})
-
-
-def stand_in(kind: str) -> "NeMoMultimodalConversation":
-    """Returns a conversation of which nothing is learnt, for a batch whose own ones could all not be loaded."""
-    from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
-    from nemo.collections.common.data.lhotse.text_adapters import TextTurn
-
-    turns = [TextTurn(value=".", role="user"), TextTurn(value=".", role="assistant")]
-    return NeMoMultimodalConversation(id="stand-in", turns=turns, custom={"kind": kind, _UNSCORED: True})
 
 
 class HeldOutBatches(Dataset):

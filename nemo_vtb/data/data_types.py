@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import get_worker_info
 
 from nemo_vtb.data.blend.walk import Blend
-from nemo_vtb.data.sources.entries import kind_entries
+from nemo_vtb.data.files.entries import kind_entries
 from nemo_vtb.data.sources.source import Reading, read_sources
 from nemo_vtb.errors import VTBError
 

@@ -8,14 +8,16 @@ from nemo.collections.speechlm2.data import DataModule
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader, DistributedSampler
 
-from nemo_vtb import registry
 from nemo_vtb.config import check_keys
+
+# Registers `vtb_blend` with NeMo.
+from nemo_vtb.data import data_types  # noqa: F401
 from nemo_vtb.data.batching import HeldOutBatches
 from nemo_vtb.data.blend.walk import Blend
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.data.files.entries import kind_entries
 from nemo_vtb.data.loader import BlendLoader
-from nemo_vtb.data.sources.entries import kind_entries
 from nemo_vtb.data.sources.source import ConversationSource, Reading, read_sources
 from nemo_vtb.errors import VTBError
 
@@ -38,7 +40,6 @@ class VTBDataModule(DataModule):
     """
 
     def __init__(self, cfg: DictConfig, tokenizer: Any, dataset: VTBDataset) -> None:
-        registry.register()
         # NeMo's own constructor trips over sections that are null.
         with open_dict(cfg):
             for name in [name for name in cfg if cfg.get(name) is None]:

@@ -13,11 +13,12 @@ from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.data.salm_dataset import SALMDataset, left_collate_vectors
 
-from nemo_vtb import registry
-from nemo_vtb.data.batching import is_unscored
+# Registers the prompt format with NeMo.
+from nemo_vtb.data.conversations import chatml  # noqa: F401
 from nemo_vtb.data.conversations.kinds import kind_of
+from nemo_vtb.data.conversations.unscored import is_unscored
 from nemo_vtb.data.direct_ids import direct_ids
-from nemo_vtb.data.sources.audio_check import signal
+from nemo_vtb.data.files.audio_check import signal
 from nemo_vtb.parts.turn_mask import EncodedConversation, encode_turns, merged_turns
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ class VTBDataset(SALMDataset):
     def __init__(
         self, tokenizer: AutoTokenizer, prompt_format: str | None = None, audio_tag: str | None = None
     ) -> None:
-        registry.register()
         super().__init__(tokenizer)
         self.prompt_format, self.audio_tag = prompt_format, audio_tag
         self._made: tuple[str, PromptFormatter] = ("", None)

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
-from nemo_vtb.data.sources.audio_check import signal
-from nemo_vtb.data.sources.audio_stores import tar_index
+from nemo_vtb.data.files.audio_check import signal
+from nemo_vtb.data.files.audio_stores import tar_index
+from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES, BadRow, open_lines, parse_line
 from nemo_vtb.data.sources.formats import RowFile
-from nemo_vtb.data.sources.rows import NOT_BAD, REMEDIES, BadRow, open_lines, parse_line
 from nemo_vtb.data.sources.source import Reading, named_files
 from nemo_vtb.data.worker_pool import worker_pool
 from nemo_vtb.errors import VTBError

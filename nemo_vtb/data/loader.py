@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from nemo.utils import logging
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from nemo_vtb.data.batching import stand_in
 from nemo_vtb.data.blend.counters import counters
 from nemo_vtb.data.blend.walk import Blend, BlendState, DrawnRow
+from nemo_vtb.data.conversations.unscored import stand_in
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.ranks import all_ranks_list
 

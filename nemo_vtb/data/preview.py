@@ -22,7 +22,7 @@ def preview(cfg: DictConfig, kind: str | None = None, count: int = 1) -> Iterato
     Raises:
         VTBError: If the prompt format cannot be trained, or the data cannot be read.
     """
-    from nemo_vtb.data.blend.size import measure
+    from nemo_vtb.data.conversations.size import measure
     from nemo_vtb.data.datamodule import build_blend
 
     OmegaConf.resolve(cfg)
@@ -53,12 +53,10 @@ def dataset_of(cfg: DictConfig) -> "VTBDataset":
     from nemo.collections.common.prompts import PromptFormatter
     from nemo.collections.common.tokenizers import AutoTokenizer
 
-    from nemo_vtb import registry
     from nemo_vtb.assets import resolve
     from nemo_vtb.data.dataset import VTBDataset
     from nemo_vtb.parts.prompt_formats import check_prompt_format
 
-    registry.register()
     tokenizer = AutoTokenizer(resolve(cfg.model.get("tokenizer_path") or cfg.model.pretrained_llm), use_fast=True)
     tokenizer.add_special_tokens({"additional_special_tokens": [cfg.model.audio_locator_tag]})
     prompt_format = cfg.data.train_ds.prompt_format

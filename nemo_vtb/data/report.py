@@ -13,13 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.data.blend.walk import Blend
 from nemo_vtb.data.datamodule import DEFAULT_BATCH_TOKENS, build_blend
+from nemo_vtb.data.files.audio_check import signal
+from nemo_vtb.data.files.rows import REMEDIES, BadRow
 from nemo_vtb.data.preview import dataset_of
 from nemo_vtb.data.simulated_draws import SimulatedDraws, amounts, realised, simulate, sources_of
-from nemo_vtb.data.sources.audio_check import signal
-from nemo_vtb.data.sources.rows import REMEDIES, BadRow
-from nemo_vtb.pages.data_report import render_data_page
 from nemo_vtb.reports.environment import environment
-from nemo_vtb.reports.write import write_both
+from nemo_vtb.reports.write import Render, write_both
 
 _BINS = 24
 _READ_PER_SOURCE = 300
@@ -28,7 +27,7 @@ _SAMPLE_RATE = 16_000
 UNKNOWN = "unknown"
 
 
-def data_report(cfg: DictConfig, folder: Path, steps: int, ranks: int, command: str) -> str:
+def data_report(cfg: DictConfig, folder: Path, steps: int, ranks: int, command: str, render: Render) -> str:
     """Walks a blend without training, and writes ``report.json`` and ``report.html``.
 
     Lengths, hours and shares are those of every conversation drawn, from the index. Languages, and clips to listen to,
@@ -40,6 +39,7 @@ def data_report(cfg: DictConfig, folder: Path, steps: int, ranks: int, command: 
         steps: Batches per rank to walk.
         ranks: Data-parallel ranks.
         command: How this was called, for the report.
+        render: Draws the page.
 
     Returns:
         A summary to print.
@@ -73,7 +73,7 @@ def data_report(cfg: DictConfig, folder: Path, steps: int, ranks: int, command: 
         "drops": _drops(blend),
         "environment": environment(command, blend.seed),
     }
-    write_both(report, folder, lambda text: render_data_page(report, samples, text))
+    write_both(report, folder, lambda text: render(report, samples, text))
     lines = [
         f"{kind:8s} asked {share:.4f}  realised {shares[blend.unit][kind]:.4f}" for kind, share in draws.asked.items()
     ]

@@ -61,7 +61,7 @@ class VTBLM(HFLM):
     ) -> None:
         from transformers import AutoTokenizer
 
-        from nemo_vtb.models.checkpoint import load_checkpoint
+        from nemo_vtb.models.load import load_checkpoint
 
         if unknown := sorted(set(options) - _HARNESS_OPTIONS):
             raise VTBError(f"--model vtb knows no model_args {', '.join(unknown)}")

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.reports.write import Render, write_both
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -17,16 +18,17 @@ _KEYS = ("out", "seed", "threads", "device", "batch_size", "eval")
 _EVAL_KEYS = ("sets", "text", "bootstrap", "max_new_tokens", "max_text_drop", "judge")
 
 
-def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
+def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> dict[str, Any]:
     """Measures and writes ``eval.json``, ``eval.html`` and ``answers.jsonl`` into ``cfg.out``.
 
     Args:
         checkpoint: A ``.ckpt`` file.
         cfg: See ``conf/eval/common.yaml``.
         command: How this was called, for the report.
+        render: Draws the page.
 
     Returns:
-        What ``eval.json`` holds; see ``nemo_vtb.evaluation.scoring.sections.sections``.
+        What ``eval.json`` holds; see ``nemo_vtb.evaluation.sections.sections``.
 
     Raises:
         VTBError: On a config, set or checkpoint that cannot be used.
@@ -39,16 +41,14 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
     from nemo_vtb.data.sources.source import Reading
     from nemo_vtb.evaluation.ask import ask
     from nemo_vtb.evaluation.items import items_of
-    from nemo_vtb.evaluation.judging.judged import open_answer_judge
+    from nemo_vtb.evaluation.judged import open_answer_judge
     from nemo_vtb.evaluation.retention.gate import check
     from nemo_vtb.evaluation.samples import answer_rows, page_samples
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
-    from nemo_vtb.evaluation.scoring.sections import sections
+    from nemo_vtb.evaluation.sections import sections
     from nemo_vtb.evaluation.sets.plan import read_plan
-    from nemo_vtb.models.checkpoint import load_checkpoint
-    from nemo_vtb.pages.eval import render_eval_page
+    from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.reports.environment import environment
-    from nemo_vtb.reports.write import write_both
 
     if threads := settings.get("threads"):
         torch.set_num_threads(threads)
@@ -77,7 +77,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str) -> dict[str, Any]:
     report["seconds"] = round(time.monotonic() - began, 1)
     folder = Path(settings["out"])
     samples = page_samples(items, plan, answers)
-    write_both(report, folder, lambda text: render_eval_page(report, samples, text), "eval")
+    write_both(report, folder, lambda text: render(report, samples, text), "eval")
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answer_rows(items, plan, answers)]
     (folder / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
     return report

@@ -44,7 +44,7 @@ class ChatSession:
         Raises:
             VTBError: If the file is not a VoiceTextBlender checkpoint, or the scale is below 0.
         """
-        from nemo_vtb.models.checkpoint import load_checkpoint
+        from nemo_vtb.models.load import load_checkpoint
 
         model = load_checkpoint(path, device).float()
         model.backbone.lora_scale = lora_scale

@@ -59,7 +59,7 @@ def export(
     Raises:
         VTBError: If the checkpoint is none, its LoRA was never trained, or the report is of another model.
     """
-    from nemo_vtb.models.checkpoint import load_checkpoint
+    from nemo_vtb.models.load import load_checkpoint
 
     inputs = inputs or CardInputs()
     model = load_checkpoint(checkpoint).float()

@@ -1,0 +1,4 @@
+"""Runs on clusters: Slurm scripts, a check of the cluster, NeMo-Run recipes.
+
+Begin with ``slurm``.
+"""

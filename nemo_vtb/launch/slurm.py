@@ -115,7 +115,7 @@ def check(command: Sequence[str], folder: Path, contained: bool = False) -> list
                 raise VTBError(f"{launcher} does not import {', '.join(missing)}, so +vtb@_global_ cannot select us")
     name = next((word.partition("=")[2] for word in words if word.startswith("--config-name=")), None)
     if words[:2] == ["vtb", "train"] and name:
-        from nemo_vtb.training import compose
+        from nemo_vtb.config import compose
 
         folder_option = next((word.partition("=")[2] for word in words if word.startswith("--config-dir=")), None)
         compose(name, [word for word in words[2:] if not word.startswith("--")], folder_option)

@@ -5,7 +5,6 @@ Frozen weights that were read from a file are named and fingerprinted, not copie
 """
 
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +15,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.random_state import gather_random_states
 
 if TYPE_CHECKING:
-    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+    from nemo.collections.speechlm2.models.salm import SALM
 
 _SAMPLES = 4096
 # Where the frozen weights of each part came from, in the config's words.
@@ -44,7 +43,7 @@ def fingerprint_frozen(model: nn.Module) -> dict[str, str]:
     return {part: digest.hexdigest() for part, digest in digests.items()}
 
 
-def complete_checkpoint(model: "VoiceTextBlender", checkpoint: dict[str, Any]) -> None:
+def complete_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
     """Turns what Lightning collected into our format; every rank takes part.
 
     Args:
@@ -73,7 +72,7 @@ def complete_checkpoint(model: "VoiceTextBlender", checkpoint: dict[str, Any]) -
     loop["epoch_loop.state_dict"]["_batches_that_stepped"] = checkpoint["global_step"]
 
 
-def kept_state(model: "VoiceTextBlender", state: dict[str, Tensor]) -> dict[str, Tensor]:
+def kept_state(model: "SALM", state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Keeps trainable parameters and buffers of a state dict; everything where frozen weights stand in no file."""
     if not model.frozen_from_file:
         return state
@@ -81,7 +80,7 @@ def kept_state(model: "VoiceTextBlender", state: dict[str, Tensor]) -> dict[str,
     return {name: tensor for name, tensor in state.items() if name in keep}
 
 
-def check_checkpoint(model: "VoiceTextBlender", checkpoint: dict[str, Any]) -> None:
+def check_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
     """Refuses a checkpoint of another model, or of other frozen weights.
 
     Raises:
@@ -109,32 +108,6 @@ def check_state_dict(model: nn.Module, state: dict[str, Any]) -> None:
     own = set(model.state_dict())
     known = set(state) & own
     _compare_names(set(state), known | set(getattr(model, "trainable_names", own)), "has")
-
-
-def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender":
-    """Builds the model a checkpoint names and loads its trained weights.
-
-    Args:
-        path: A ``.ckpt`` file, or a folder of ``vtb export --to slim``.
-        device: As PyTorch names it.
-
-    Raises:
-        VTBError: If it is missing or is not a VoiceTextBlender checkpoint.
-    """
-    from nemo_vtb.models.slim import read_trained
-
-    # Before the model's libraries are imported, which takes seconds and may print warnings.
-    checkpoint = read_trained(path)
-    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
-
-    try:
-        cfg, state = checkpoint["hyper_parameters"]["cfg"], checkpoint["state_dict"]
-    except (KeyError, TypeError) as error:
-        raise VTBError(f"{path} is not a VoiceTextBlender checkpoint: it has no {error}") from error
-    model = VoiceTextBlender(cfg)
-    check_checkpoint(model, checkpoint)
-    model.load_state_dict(state)
-    return model.to(device).eval()
 
 
 def _blend(trainer: Any) -> dict[str, Any] | None:

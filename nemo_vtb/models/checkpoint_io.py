@@ -53,6 +53,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(path)
 
 
+def use_atomic_checkpoints(strategy: Any) -> None:
+    """Has a Lightning strategy write each checkpoint as one file, in one move.
+
+    Lightning's ModelParallelStrategy writes a folder of shards by default, over the previous one.
+    """
+    from lightning.pytorch.strategies import ModelParallelStrategy
+    from nemo.utils import logging
+
+    if isinstance(strategy.checkpoint_io, AtomicCheckpointIO):
+        return
+    strategy.checkpoint_io = AtomicCheckpointIO()
+    if isinstance(strategy, ModelParallelStrategy):
+        strategy._save_distributed_checkpoint = False
+    logging.info(f"nemo_vtb: {type(strategy).__name__} writes checkpoints as one file, atomically")
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Maps a checkpoint file into memory.
 

@@ -13,12 +13,12 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.turn_mask import encode_turns, end_of_turn_id
 
 if TYPE_CHECKING:
-    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+    from nemo.collections.speechlm2.models.salm import SALM
 
 
 @torch.no_grad()
 def generate_answers(
-    model: "VoiceTextBlender",
+    model: "SALM",
     prompts: list[list[dict[str, Any]]] | Tensor,
     audios: Tensor | None = None,
     audio_lens: Tensor | None = None,
@@ -46,14 +46,14 @@ def generate_answers(
     return model.backbone.generate(embeds, attention_mask, config, row_gate(model, rows), **extra)
 
 
-def default_generation_config(model: "VoiceTextBlender", **options: Any) -> GenerationConfig:
+def default_generation_config(model: "SALM", **options: Any) -> GenerationConfig:
     """Greedy unless ``options`` say otherwise, ending at the format's end of turn or the tokenizer's end of text."""
     stops = sorted({end_of_turn_id(model.formatter), model.tokenizer.eos_id})
     fixed = {"bos_token_id": model.text_bos_id, "eos_token_id": stops, "pad_token_id": stops[0]}
     return GenerationConfig(**{"do_sample": False, **fixed, **options})
 
 
-def row_gate(model: "VoiceTextBlender", rows: Sequence[np.ndarray]) -> Tensor | None:
+def row_gate(model: "SALM", rows: Sequence[np.ndarray]) -> Tensor | None:
     """``(B, 1, 1)``: 1 for prompts with audio, 0 for others, where the model gates LoRA; else None."""
     if not model.gated:
         return None
@@ -61,9 +61,7 @@ def row_gate(model: "VoiceTextBlender", rows: Sequence[np.ndarray]) -> Tensor | 
     return torch.tensor(speech, device=model.device)[:, None, None]
 
 
-def prompt_embeddings(
-    model: "VoiceTextBlender", rows: Sequence[np.ndarray], batch: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
+def prompt_embeddings(model: "SALM", rows: Sequence[np.ndarray], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Left-padded embeddings ``(B, T, H)`` and attention mask ``(B, T)`` of prompts with clips spliced in.
 
     Raises:

@@ -9,10 +9,10 @@ from nemo_vtb.parts.precision import narrow_frozen
 from nemo_vtb.parts.recompute import layers_of, recompute_in_backward
 
 if TYPE_CHECKING:
-    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+    from nemo.collections.speechlm2.models.salm import SALM
 
 
-def prepare_for_trainer(model: "VoiceTextBlender") -> tuple[torch.dtype | None, bool]:
+def prepare_for_trainer(model: "SALM") -> tuple[torch.dtype | None, bool]:
     """Prepares a model as its trainer and its options ask.
 
     Returns:
@@ -37,7 +37,7 @@ def prepare_for_trainer(model: "VoiceTextBlender") -> tuple[torch.dtype | None, 
     return half, _shard(model)
 
 
-def _half_precision(model: "VoiceTextBlender") -> torch.dtype | None:
+def _half_precision(model: "SALM") -> torch.dtype | None:
     from lightning.pytorch.plugins import HalfPrecision
     from nemo.utils.trainer_utils import HalfPrecisionForAudio
 
@@ -52,7 +52,7 @@ def _half_precision(model: "VoiceTextBlender") -> torch.dtype | None:
     return plugin._desired_input_dtype
 
 
-def _shard(model: "VoiceTextBlender") -> bool:
+def _shard(model: "SALM") -> bool:
     mesh = model.device_mesh
     if mesh is None:
         return False

@@ -18,7 +18,7 @@ from nemo_vtb.models.checkpoint_io import read_checkpoint
 from nemo_vtb.paths import checkpoint_path
 
 if TYPE_CHECKING:
-    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+    from nemo.collections.speechlm2.models.salm import SALM
 
 WEIGHTS, CONFIG = "trained.safetensors", "config.json"
 # Of the section model, what answers do not depend on; losses, schedules, and where a run kept its files.
@@ -55,7 +55,7 @@ def read_trained(path: str | Path) -> dict[str, Any]:
 
 
 def write_slim(
-    model: "VoiceTextBlender",
+    model: "SALM",
     checkpoint: Mapping[str, Any],
     folder: Path,
     dtype: torch.dtype,

@@ -16,16 +16,13 @@ from torch import Tensor
 
 from nemo_vtb import registry
 from nemo_vtb.assets import resolve
-from nemo_vtb.callbacks.heartbeat import Heartbeat
-from nemo_vtb.callbacks.preemption import Preemption
-from nemo_vtb.callbacks.random_states import RestoreRandomStates
-from nemo_vtb.callbacks.throughput import Throughput
-from nemo_vtb.config import check_model_section, retention_options, step_options
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.errors import VTBError
-from nemo_vtb.evaluation.retention.callback import RetentionGate
 from nemo_vtb.models.accumulation import TokenWeighted
 from nemo_vtb.models.checkpoint import check_checkpoint, check_state_dict, complete_checkpoint, fingerprint_frozen
+from nemo_vtb.models.checkpoint_io import use_atomic_checkpoints
+from nemo_vtb.models.generate import generate_answers
+from nemo_vtb.models.options import check_model_section, step_options
 from nemo_vtb.models.prepare import prepare_for_trainer
 from nemo_vtb.models.step_guard import ForwardPass, StepGuard
 from nemo_vtb.modules.alignment import EmbeddingAlignment
@@ -33,15 +30,13 @@ from nemo_vtb.modules.backbone import HFBackbone
 from nemo_vtb.modules.build import build_llm, build_perception, install_lora
 from nemo_vtb.modules.clip_encoder import ClipEncoder
 from nemo_vtb.modules.frame_cache import FrameCache
-from nemo_vtb.parts.freeze import freeze_parameters
-from nemo_vtb.parts.fused_loss import check_backend
-from nemo_vtb.parts.groups import parameter_groups
-from nemo_vtb.parts.loss import by_kind, global_mean
+from nemo_vtb.parts.loss import by_kind, check_backend, global_mean
 from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
 from nemo_vtb.parts.precision import half_arithmetic
 from nemo_vtb.parts.prompt_formats import check_prompt_format
 from nemo_vtb.parts.ranks import all_ranks_sum
 from nemo_vtb.parts.text_retention import speech_gate, text_positions
+from nemo_vtb.parts.trainable import freeze_parameters, parameter_groups
 from nemo_vtb.parts.turn_mask import EncodedConversation
 
 # What a sharded rank without text runs instead, so that every rank takes part in every collective.
@@ -56,7 +51,7 @@ class VoiceTextBlender(SALM):
     safe on any rank, freezing precedes data-parallel wrapping, and checkpoints hold what was trained.
 
     Args:
-        cfg: The ``model`` section as a plain dict, with SALM's keys and those in ``nemo_vtb.config``.
+        cfg: The ``model`` section as a plain dict, with SALM's keys and those in ``nemo_vtb.models.options``.
 
     Raises:
         VTBError: On a config, asset or version that cannot work.
@@ -65,7 +60,6 @@ class VoiceTextBlender(SALM):
     def __init__(self, cfg: dict[str, Any]) -> None:
         # SALM's constructor can only take its encoder from a NeMo checkpoint.
         super(SALM, self).__init__()
-        registry.register()
         check_model_section(cfg)
         self.options = step_options(cfg)
         check_backend(self.options.loss_backend)
@@ -332,25 +326,15 @@ class VoiceTextBlender(SALM):
         Returns:
             ``(B, new tokens)`` ids.
         """
-        from nemo_vtb.models.generate import generate_answers
-
         return generate_answers(self, prompts, audios, audio_lens, generation_config, **generation_kwargs)
 
     def setup(self, stage: str) -> None:
         """Has the run's strategy write checkpoints that are one whole file."""
-        registry.use_atomic_checkpoints(self.trainer.strategy)
+        use_atomic_checkpoints(self.trainer.strategy)
 
     def configure_callbacks(self) -> list[Callback]:
         """What a run on a cluster needs, what a logger is to be told, the retention gate; not what the trainer has."""
-        has = {type(callback) for callback in self.trainer.callbacks}
-        wanted: list[Callback] = [RestoreRandomStates(), Heartbeat()]
-        if self.trainer.checkpoint_callbacks:
-            wanted.append(Preemption())
-        if self.trainer.loggers:
-            wanted.append(Throughput())
-        if self.cfg.get("retention") is not None:
-            wanted.append(RetentionGate(retention_options(self.cfg.retention)))
-        return [callback for callback in wanted if type(callback) not in has]
+        return registry.run_callbacks(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what was trained, with what resuming needs; frozen weights from a file are named, not copied."""
@@ -391,3 +375,7 @@ def _names(batch: dict[str, Any]) -> list[str] | None:
 
 def _kinds(batch: dict[str, Any], count: int) -> list[str]:
     return batch.get("kinds") or ["all"] * count
+
+
+# Whoever has this class may name what it brings: strategies, callbacks, data types, prompt formats.
+registry.register()

@@ -11,8 +11,7 @@ from torch import Tensor
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.gather import Gathered
 from nemo_vtb.modules.lora_gate import LoraGate, scale_lora
-from nemo_vtb.parts.fused_loss import fused_losses
-from nemo_vtb.parts.loss import supervised_losses
+from nemo_vtb.parts.loss import fused_losses, supervised_losses
 from nemo_vtb.parts.text_retention import divergences
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class HFBackbone:
 
     Args:
         owner: The model with ``llm`` and ``embed_tokens``.
-        loss_backend: See ``nemo_vtb.config.StepOptions``.
+        loss_backend: See ``nemo_vtb.models.options.StepOptions``.
         loss_chunk: Likewise.
     """
 

@@ -23,7 +23,7 @@ class ClipEncoder:
         perception: Preprocessor, speech encoder, adapter and projection.
         cache: Keeps frames of a frozen encoder, or None.
         chunk_seconds: Longer clips are encoded in chunks of this length (SALM's ``encoder_chunk_size_seconds``).
-        batch_seconds: See ``nemo_vtb.config.StepOptions.encoder_batch_seconds``.
+        batch_seconds: See ``nemo_vtb.models.options.StepOptions.encoder_batch_seconds``.
     """
 
     def __init__(

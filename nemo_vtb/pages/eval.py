@@ -9,9 +9,8 @@ from nemo_vtb.pages.quickstart import details, document, figure
 from nemo_vtb.pages.samples import prompt_words, samples_table
 from nemo_vtb.pages.tiles import tile
 from nemo_vtb.pages.verdict import USABLE_WER, language
-from nemo_vtb.reports.eval_rows import LOWER_IS_BETTER, PLAIN, Row, rows_of
-from nemo_vtb.reports.eval_table import TITLES, changed, scored, trust
 from nemo_vtb.reports.figures import decimal, listed, percent, section
+from nemo_vtb.reports.score_table import LOWER_IS_BETTER, PLAIN, TITLES, Row, changed, rows_of, scored, trust
 
 _TITLE = "Evaluation · nemo_vtb"
 _FEW = 30

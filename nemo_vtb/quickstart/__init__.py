@@ -1,0 +1,4 @@
+"""Train, measure and report on a laptop.
+
+Begin with ``run``.
+"""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.evaluation.answers import Task, answer_tasks
-from nemo_vtb.evaluation.scoring.scores import exact_match, word_error_rate
+from nemo_vtb.evaluation.scoring.metrics import exact_match, word_error_rate
 from nemo_vtb.evaluation.sets.held_out import text_task
 from nemo_vtb.evaluation.sets.instructions import follows
 from nemo_vtb.quickstart.tasks import HUMAN

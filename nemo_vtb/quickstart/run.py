@@ -48,7 +48,7 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart") 
     folder.mkdir(parents=True, exist_ok=True)
     with stages("models: fetch and convert (once)"):
         from nemo_vtb.assets import resolve
-        from nemo_vtb.training import compose
+        from nemo_vtb.config import compose
 
         cfg = compose(config_name, overrides)
         if "held_out" not in cfg:
@@ -85,7 +85,7 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart") 
 
         divergence = kl_to_base(model, dataset, replay)
     report = _report(cfg, progress, shares, tasks, before, after, divergence, stages)
-    from nemo_vtb.reports.write import write_report
+    from nemo_vtb.quickstart.report import write_report
 
     write_report(report, folder, _samples(tasks, before, after))
     _say(report, folder)

@@ -1,50 +1,16 @@
-"""Writes what a run measured: ``report.json`` for programs and ``report.html`` for people."""
+"""Writes what was measured: ``report.json`` for programs and ``report.html`` for people."""
 
 import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from nemo_vtb.pages.quickstart import render_page
-
-# The order of the top-level keys in the file; keys that are not named here follow by name.
-KEY_ORDER = (
-    "seconds",
-    "stages",
-    "loss",
-    "wer",
-    "sqa",
-    "mixed",
-    "text",
-    "realised_share",
-    "asked_share",
-    "padding_share",
-    "history",
-    "environment",
-)
-
-
-def write_report(report: dict[str, Any], folder: Path, samples: list[dict[str, Any]]) -> None:
-    """Writes ``report.json`` and ``report.html``, each replaced at once or left as it was.
-
-    The JSON is written first, so that it is there even where the page cannot be drawn. A number that is not finite
-    becomes ``null`` in it; the page names it.
-
-    Args:
-        report: What was measured; every key may be missing. Shares, word error rates and accuracies are fractions,
-            times are seconds, losses and ``text.kl_to_base`` are nats per token.
-        folder: Where to write; made if missing.
-        samples: Rows with ``kind``, ``prompt`` (the clip shown as ♪), ``audio`` (path or None), ``reference``,
-            ``before``, ``after``, ``correct_before`` and ``correct_after`` (True, False, or None: not scored).
-
-    Raises:
-        VTBError: If matplotlib is not installed.
-    """
-    write_both(_ordered(report), folder, lambda text: render_page(report, samples, raw_json=text))
+# Draws a page from a report, samples to look at, and the JSON as it was written.
+Render = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]], str], str]
 
 
 def write_both(report: Mapping[str, Any], folder: Path, render: Callable[[str], str], name: str = "report") -> None:
@@ -66,11 +32,6 @@ def write_json(report: Mapping[str, Any], folder: Path, name: str) -> str:
     text = json.dumps(_plain(report), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
     _replace(folder / f"{name}.json", text)
     return text
-
-
-def _ordered(report: Mapping[str, Any]) -> dict[str, Any]:
-    known = [key for key in KEY_ORDER if key in report]
-    return {key: report[key] for key in [*known, *sorted(set(report) - set(KEY_ORDER))]}
 
 
 def _plain(value: Any) -> Any:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nemo_vtb.config import TEXT_LORA, check_keys
+from nemo_vtb.config import check_keys, compose
 from nemo_vtb.errors import VTBError
-from nemo_vtb.training import compose
+from nemo_vtb.models.options import TEXT_LORA
 
 _KEYS = ("title", "text_share", "overrides", "seeds", "weights_of", "asked_with")
 ASKED_WITH = ("lora_scale", "text_lora")

@@ -8,12 +8,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nemo_vtb.config import check_keys
+from nemo_vtb.config import check_keys, compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import part_of
 from nemo_vtb.study.arms import Arm, read_arms, share_overrides
 from nemo_vtb.study.settings import settings_of
-from nemo_vtb.training import compose
 
 _KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common", "arms", "claims", "measure")
 _MEASURE_KEYS = ("seed", "device", "batch_size", "eval", "apart")

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nemo_vtb.data.sources.formats import locate
+from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
 from nemo_vtb.study.arms import ASKED_WITH
 

@@ -74,7 +74,7 @@ def measure(settings: dict[str, Any], folder: Path, threads: int, checkpoint: Pa
     """Asks everything and writes ``answers.jsonl``; the untouched LLM's own stand beside the arms, once for all."""
     import torch
 
-    from nemo_vtb.models.checkpoint import load_checkpoint
+    from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.study.measure import Asking, written_rows
     from nemo_vtb.study.settings import untouched_settings
 

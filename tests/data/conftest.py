@@ -9,8 +9,8 @@ from row_reader import parsed_rows
 
 from nemo_vtb.data.conversations.chat_rows import RowContext
 from nemo_vtb.data.conversations.turns import ClipRules
+from nemo_vtb.data.files.rows import BadRows
 from nemo_vtb.data.sources.formats import row_files
-from nemo_vtb.data.sources.rows import BadRows
 
 
 @pytest.fixture(scope="session")

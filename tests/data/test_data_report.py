@@ -109,9 +109,10 @@ def test_shares_that_change_are_compared_with_their_mean():
 
 
 def test_data_that_cannot_be_trained_on_is_named(tmp_path):
+    from nemo_vtb.config import compose
     from nemo_vtb.data.report import data_report
-    from nemo_vtb.training import compose
+    from nemo_vtb.pages.data_report import render_data_page
 
     cfg = compose("quickstart", [f"data.train_ds.blend.kinds.text.input_cfg.0.manifest_filepath={tmp_path}/x.jsonl"])
     with pytest.raises(VTBError, match=r"no such file: .*x\.jsonl"):
-        data_report(cfg, tmp_path, 1, 1, "")
+        data_report(cfg, tmp_path, 1, 1, "", render_data_page)

@@ -18,11 +18,11 @@ from row_reader import parsed_rows
 
 from nemo_vtb.data.conversations.speech_bank import SpeechBank
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.sources.audio_check import signal
-from nemo_vtb.data.sources.audio_stores import AudioFolder
-from nemo_vtb.data.sources.rows import REMEDIES, BadRow, BadRows
+from nemo_vtb.data.files.audio_check import signal
+from nemo_vtb.data.files.audio_stores import AudioFolder
+from nemo_vtb.data.files.rows import REMEDIES, BadRow, BadRows
+from nemo_vtb.data.files.tars import TarIndex
 from nemo_vtb.data.sources.source import Reading, open_source
-from nemo_vtb.data.sources.tars import TarIndex
 from nemo_vtb.errors import VTBError
 
 _CASES = int(os.environ.get("NEMO_VTB_FUZZ", 0))

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from nemo_vtb.data.batching import HeldOutBatches
 from nemo_vtb.data.datamodule import VTBDataModule
 from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.loader import BlendLoader
-from nemo_vtb.data.sources.rows import BadRow
 from nemo_vtb.data.sources.source import read_source
 from nemo_vtb.errors import VTBError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nemo_vtb.data.sources.rows import BadRows
+from nemo_vtb.data.files.rows import BadRows
 
 
 @pytest.mark.parametrize(

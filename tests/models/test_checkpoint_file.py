@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.checkpoint import load_checkpoint
 from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from nemo_vtb.models.load import load_checkpoint
 from nemo_vtb.models.progress_file import read_progress
 
 

@@ -6,8 +6,8 @@ from accelerate import init_empty_weights
 from omegaconf import open_dict
 
 from nemo_vtb import registry
+from nemo_vtb.config import compose
 from nemo_vtb.modules.build import build_llm, build_perception, install_lora
-from nemo_vtb.training import compose
 
 
 def millions(parameters) -> float:

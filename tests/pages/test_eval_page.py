@@ -6,8 +6,7 @@ import pytest
 from html_page import Page
 
 from nemo_vtb.pages.eval import headline, render_eval_page
-from nemo_vtb.reports.eval_rows import rows_of
-from nemo_vtb.reports.eval_table import table_lines
+from nemo_vtb.reports.score_table import rows_of, table_lines
 
 HOSTILE = "<script>alert('\"&$x_$')</script>"
 

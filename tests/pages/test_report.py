@@ -11,9 +11,9 @@ from html_page import Page
 from nemo_vtb.errors import VTBError
 from nemo_vtb.pages.charts import curves, smooth
 from nemo_vtb.pages.verdict import cautions, headline
+from nemo_vtb.quickstart.report import write_report
 from nemo_vtb.reports.environment import environment
 from nemo_vtb.reports.figures import duration, percent, points
-from nemo_vtb.reports.write import write_report
 
 AUDIO = Path(__file__).parents[2] / "examples" / "corpora" / "asterisk_prompts" / "audio"
 CLIPS = (AUDIO / "en" / "conf-unlockednow.ogg", AUDIO / "es" / "agent-pass.ogg")

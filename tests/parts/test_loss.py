@@ -5,8 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.fused_loss import check_backend, fused_losses
-from nemo_vtb.parts.loss import by_kind, supervised_losses
+from nemo_vtb.parts.loss import by_kind, check_backend, fused_losses, supervised_losses
 
 _SIZE, _VOCABULARY, _CAP = 16, 300, 2.0
 

@@ -3,11 +3,11 @@
 import pytest
 from omegaconf import OmegaConf
 
+from nemo_vtb.config import compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.quickstart.measure import speech_results
 from nemo_vtb.quickstart.tasks import held_out_tasks, held_out_text, text_suite
-from nemo_vtb.training import compose
 
 TRAIN = OmegaConf.create({"audio_locator_tag": "<|audio|>", "token_equivalent_duration": 0.08})
 

@@ -8,9 +8,9 @@ from html_page import Page
 from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
+from nemo_vtb.config import compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.study.plan import read_study
-from nemo_vtb.training import compose
 
 
 def _composed(tiny_study: list[str], *overrides: str):

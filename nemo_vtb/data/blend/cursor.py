@@ -5,8 +5,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from nemo_vtb.data.blend.shuffle import shuffled
-from nemo_vtb.data.blend.size import Size
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
+from nemo_vtb.data.conversations.size import Size
 
 _BLOCK = 512  # rows shuffled at a time
 _SAMPLED_ROWS = 1 << 14

@@ -16,8 +16,8 @@ import numpy as np
 
 from nemo_vtb.data.blend.cursor import Cursor, Source
 from nemo_vtb.data.blend.shares import Shares
-from nemo_vtb.data.blend.size import Size
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
+from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.errors import VTBError
 
 UNITS = ("supervised_tokens", "total_tokens", "examples", "steps")

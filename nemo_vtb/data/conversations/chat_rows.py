@@ -14,8 +14,8 @@ from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTur
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.turns import ClipRules, Turn, check_order, clean, clip, role_of
 from nemo_vtb.data.conversations.turns import field as field_of
-from nemo_vtb.data.sources.audio_stores import AudioStore
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.audio_stores import AudioStore
+from nemo_vtb.data.files.rows import BadRow
 
 # A draw: how a row looks in a given epoch.
 Draw = Callable[[int], NeMoMultimodalConversation]

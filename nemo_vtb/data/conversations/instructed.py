@@ -15,8 +15,8 @@ from nemo_vtb.data.conversations.chat_rows import Draw, RowContext, row_name, wi
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.prompt_pool import PromptPool, pick
 from nemo_vtb.data.conversations.turns import Turn, clean, clip
-from nemo_vtb.data.sources.audio_stores import AudioStore
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.audio_stores import AudioStore
+from nemo_vtb.data.files.rows import BadRow
 
 KINDS = ("asr", "ast", "sqa", ALIGN)
 

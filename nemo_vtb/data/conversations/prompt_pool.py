@@ -13,7 +13,7 @@ from typing import Any
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.data.conversations.target_text import has_capitals, has_punctuation, without_punctuation
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import config_dir
 

@@ -20,10 +20,9 @@ from nemo_vtb.data.conversations.chat_rows import Draw
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.conversations.speech_bank import SpeechBank, SpokenSentence
 from nemo_vtb.data.conversations.turns import ClipRules, Turn
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.sentences import sentences
-from nemo_vtb.parts.spoken_spans import SpeakRule, pieces
+from nemo_vtb.parts.spoken_spans import SpeakRule, pieces, sentences
 
 KEYS = ("bank", "from", "spans", "variants", "max_spans", "max_turns", "audio_root")
 
@@ -170,7 +169,7 @@ def bank_paths(settings: Mapping[str, Any]) -> list[Path]:
     Raises:
         VTBError: If none is named.
     """
-    from nemo_vtb.data.sources.formats import expand, locate
+    from nemo_vtb.data.files.locations import expand, locate
 
     if settings.get("bank") in (None, "", "???"):
         raise VTBError("speak needs a bank (speak.bank): a JSONL of text, audio_filepath, duration and voice")

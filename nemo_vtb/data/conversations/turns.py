@@ -8,9 +8,9 @@ from lhotse import Recording
 from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
-from nemo_vtb.data.sources.audio_check import TOLERANCE_SECONDS
-from nemo_vtb.data.sources.audio_stores import AudioStore
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.audio_check import TOLERANCE_SECONDS
+from nemo_vtb.data.files.audio_stores import AudioStore
+from nemo_vtb.data.files.rows import BadRow
 
 Turn: TypeAlias = TextTurn | AudioTurn
 

@@ -1,0 +1,4 @@
+"""An ``input_cfg`` entry as a source of conversations, with an index that is built once.
+
+Begin with ``source``; ``formats`` knows the data types, ``index`` and ``index_build`` where each row is and how long.
+"""

@@ -14,9 +14,9 @@ from lhotse.serialization import deserialize_item
 
 from nemo_vtb.data.conversations.chat_rows import Draw, row_name
 from nemo_vtb.data.conversations.instructed import Utterance, UtteranceParser
-from nemo_vtb.data.sources.audio_check import TOLERANCE_SECONDS
-from nemo_vtb.data.sources.audio_stores import AudioFolder, AudioTar
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.audio_check import TOLERANCE_SECONDS
+from nemo_vtb.data.files.audio_stores import AudioFolder, AudioTar
+from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
 
 

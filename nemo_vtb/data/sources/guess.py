@@ -1,8 +1,8 @@
 """What a file of rows probably is, from its first row: for people who lint a file without a config."""
 
 from nemo_vtb.data.conversations.instructed import KINDS
+from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
 from nemo_vtb.data.sources.formats import TYPES
-from nemo_vtb.data.sources.rows import BadRow, open_lines, parse_line
 from nemo_vtb.errors import VTBError
 
 _KEYS = {"nemo_sft_jsonl": "paths", "lhotse": "cuts_path", "lhotse_shar": "shar_path"}

@@ -15,10 +15,10 @@ import numpy as np
 
 from nemo_vtb.assets.cache import cache_root
 from nemo_vtb.data.conversations.chat_rows import Draw
-from nemo_vtb.data.sources.disk import locked, plain, stamps, writable
+from nemo_vtb.data.files.disk import locked, plain, stamps, writable
+from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.index_build import ROW, IndexContents, Weigh, build_index
-from nemo_vtb.data.sources.rows import BadRow, parse_line
 from nemo_vtb.errors import VTBError
 
 

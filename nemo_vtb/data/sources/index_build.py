@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from nemo_vtb.data.blend.size import Size
 from nemo_vtb.data.conversations.kinds import ALIGN, kind_of
-from nemo_vtb.data.sources.disk import plain
+from nemo_vtb.data.conversations.size import Size
+from nemo_vtb.data.files.disk import plain
+from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.data.sources.formats import RowFile
-from nemo_vtb.data.sources.rows import BadRow, parse_line
 from nemo_vtb.data.worker_pool import worker_pool
 from nemo_vtb.errors import VTBError
 

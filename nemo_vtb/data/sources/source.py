@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nemo_vtb.config import check_keys
-from nemo_vtb.data.blend.size import Encoder, Size, measure
 from nemo_vtb.data.conversations.chat_rows import RowContext
+from nemo_vtb.data.conversations.size import Encoder, Size, measure
 from nemo_vtb.data.conversations.turns import ClipRules
-from nemo_vtb.data.sources.formats import KEYS, RowFile, row_files, source_name
+from nemo_vtb.data.files.locations import source_name
+from nemo_vtb.data.files.rows import BadRows
+from nemo_vtb.data.sources.formats import KEYS, RowFile, row_files
 from nemo_vtb.data.sources.index import RowIndex, open_index
-from nemo_vtb.data.sources.rows import BadRows
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import config_dir
 

@@ -1,0 +1,4 @@
+"""An LLM as the judge of open answers, and how far it can be trusted.
+
+Begin with ``judge``.
+"""

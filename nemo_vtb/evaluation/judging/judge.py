@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nemo_vtb.evaluation.judging.prompts import LEAST, MOST, SCHEMA, Case, JudgePrompt, load_judge_prompt
-from nemo_vtb.evaluation.scoring.scores import normalise
+from nemo_vtb.evaluation.scoring.metrics import normalise
 from nemo_vtb.inference.llms.interface import LLM, Sampling
 
 # From this likeness on, of their words in order, an answer is a copy.

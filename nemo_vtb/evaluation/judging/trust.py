@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nemo_vtb.data.sources.formats import locate
-from nemo_vtb.data.sources.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.files.locations import locate
+from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict, ruled
 from nemo_vtb.evaluation.judging.prompts import Case, check_scores

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from nemo_vtb.config import RetentionOptions
 from nemo_vtb.errors import VTBError
+from nemo_vtb.models.options import RetentionOptions, retention_options
 from nemo_vtb.parts.precision import half_arithmetic
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ class RetentionGate(Callback):
         self._validations = self._past = 0
         self._verdict: GateResult | None = None
         self._measured_step = -1
+
+    @classmethod
+    def wanted(cls, model: Any) -> "RetentionGate | None":
+        """Returns the gate where the config has ``model.retention``; see ``registry.run_callbacks``."""
+        section = model.cfg.get("retention")
+        return None if section is None else cls(retention_options(section))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Reads the suites, before anything is trained.

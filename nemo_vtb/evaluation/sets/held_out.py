@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from nemo_vtb.data.sources.formats import locate
-from nemo_vtb.data.sources.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.files.locations import locate
+from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
 from nemo_vtb.data.sources.source import Reading, open_source
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from nemo_vtb.config import check_keys
-from nemo_vtb.data.sources.formats import locate
-from nemo_vtb.data.sources.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.files.locations import locate
+from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nemo_vtb.data.sources.formats import expand, locate
+from nemo_vtb.data.files.locations import expand, locate
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.lora import DEFAULT_RANK
 from nemo_vtb.paths import corpora_dir

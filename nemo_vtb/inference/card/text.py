@@ -62,8 +62,7 @@ def without_text(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def results_table(report: Mapping[str, Any] | None) -> Iterator[str]:
     """What ``vtb eval`` measured, as Markdown."""
-    from nemo_vtb.reports.eval_rows import rows_of
-    from nemo_vtb.reports.eval_table import TITLES, changed, scored
+    from nemo_vtb.reports.score_table import TITLES, changed, rows_of, scored
 
     if report is None:
         yield "Nothing was measured: `vtb eval` does, and `vtb export --eval runs/eval/eval.json` puts it here."

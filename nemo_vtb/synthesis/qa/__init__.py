@@ -1,0 +1,4 @@
+"""``vtb synth qa``: questions and answers about recordings, from their transcripts.
+
+Begin with ``run``.
+"""

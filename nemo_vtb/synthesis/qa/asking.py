@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from nemo_vtb.inference.llms.counts import count_replies
 from nemo_vtb.inference.llms.interface import LLM, Reply, Sampling
 from nemo_vtb.synthesis.jobs.shard import Shard
+from nemo_vtb.synthesis.llm_counts import count_replies
 from nemo_vtb.synthesis.qa.prompts import QAPrompt
 from nemo_vtb.synthesis.qa.recordings import Recorded
 

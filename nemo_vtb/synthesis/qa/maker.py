@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from nemo_vtb import __version__
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.inference.llms.interface import LLM, Reply, Sampling
 from nemo_vtb.synthesis.jobs.shard import Item, Shard, clip_name, place_in
 from nemo_vtb.synthesis.qa.asking import Asked, ask

@@ -10,9 +10,9 @@ from typing import Any
 
 import nemo_vtb
 from nemo_vtb.inference.llms.chat_frame import ChatFrame
-from nemo_vtb.inference.llms.counts import count_replies
 from nemo_vtb.inference.llms.interface import LLM, Reply, Sampling
 from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS, HELD_OUT, Item, Shard
+from nemo_vtb.synthesis.llm_counts import count_replies
 from nemo_vtb.synthesis.replay.near_duplicates import words_of
 from nemo_vtb.synthesis.replay.options import ReplayOptions, Side
 from nemo_vtb.synthesis.replay.prompts import ReplayPrompts

@@ -1,0 +1,4 @@
+"""``vtb synth speech``: text conversations with some sentences spoken.
+
+Begin with ``run``.
+"""

@@ -8,8 +8,8 @@ from typing import Any
 from nemo_vtb import __version__
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.synthesis.jobs.shard import Shard, clip_name, place_in
-from nemo_vtb.synthesis.spoken_turns.recorded import Recordings
 from nemo_vtb.synthesis.spoken_turns.text_chats import Chat
+from nemo_vtb.synthesis.voices.recorded import Recordings
 from nemo_vtb.synthesis.voices.sound import Sound, Surroundings, joined
 from nemo_vtb.synthesis.voices.studio import Run
 from nemo_vtb.synthesis.voices.tts import Cast

@@ -12,14 +12,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
-from nemo_vtb.parts.sentences import sentences
-from nemo_vtb.parts.spoken_spans import pieces
+from nemo_vtb.parts.spoken_spans import pieces, sentences
 from nemo_vtb.synthesis.jobs.job import Job
 from nemo_vtb.synthesis.jobs.shard import Item, Shard
 from nemo_vtb.synthesis.spoken_turns.options import SpeechOptions
-from nemo_vtb.synthesis.spoken_turns.recorded import Reading, Recordings
 from nemo_vtb.synthesis.spoken_turns.rows import RowWriter, Variant
 from nemo_vtb.synthesis.spoken_turns.text_chats import Chat, ChatFilter, chat_items
+from nemo_vtb.synthesis.voices.recorded import Reading, Recordings
 from nemo_vtb.synthesis.voices.round_trip import Gate
 from nemo_vtb.synthesis.voices.sound import Surroundings
 from nemo_vtb.synthesis.voices.speakable import for_the_eye, spoken_form

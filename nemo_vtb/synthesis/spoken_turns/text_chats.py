@@ -55,7 +55,7 @@ def chat_items(source: Mapping[str, Any]) -> Iterator[Item]:
     Raises:
         VTBError: On an unknown key or type, or a file that is not there.
     """
-    from nemo_vtb.data.sources.rows import BadRow, open_lines, parse_line
+    from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
     from nemo_vtb.data.sources.source import Reading, named_files
 
     entry = {key: value for key, value in source.items() if value is not None}

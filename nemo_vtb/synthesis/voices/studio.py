@@ -11,7 +11,7 @@ import numpy as np
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.errors import VTBError
 from nemo_vtb.synthesis.jobs.shard import Shard
-from nemo_vtb.synthesis.spoken_turns.recorded import Reading
+from nemo_vtb.synthesis.voices.recorded import Reading
 from nemo_vtb.synthesis.voices.round_trip import Gate
 from nemo_vtb.synthesis.voices.sound import Sound, fault
 from nemo_vtb.synthesis.voices.tts import Cast, Delivery

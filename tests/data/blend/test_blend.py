@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nemo_vtb.data.blend.shares import Shares
-from nemo_vtb.data.blend.size import Size
 from nemo_vtb.data.blend.walk import Blend, BlendState
+from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.errors import VTBError
 
 SIZES = {"text": Size(120, 60), "asr": Size(50, 10), "mixed": Size(60, 15)}

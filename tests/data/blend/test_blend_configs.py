@@ -2,9 +2,9 @@
 
 import pytest
 
+from nemo_vtb.config import compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import config_dir, corpora_dir
-from nemo_vtb.training import compose
 
 BLENDS = sorted(path.stem for path in (config_dir() / "blend").glob("*.yaml"))
 
@@ -38,7 +38,7 @@ def test_the_shipped_recordings_are_a_bank_for_chats(tmp_path):
     """``+blend=speak`` over a recognition manifest: what its sentences hold is spoken in chats of the text kind."""
     import json
 
-    from nemo_vtb.data.sources.entries import kind_entries
+    from nemo_vtb.data.files.entries import kind_entries
     from nemo_vtb.data.sources.source import Reading, read_sources
 
     said = "Turn on the light. Please do it now."

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import OmegaConf
 
-from nemo_vtb.data.blend.size import measure
+from nemo_vtb.data.conversations.size import measure
 from nemo_vtb.data.datamodule import VTBDataModule
 from nemo_vtb.data.dataset import VTBDataset
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nemo_vtb.data.sources.rows import BadRow, BadRows
+from nemo_vtb.data.files.rows import BadRow, BadRows
 from nemo_vtb.errors import VTBError
 
 ANSWER = [{"from": "Assistant", "value": "hello"}]

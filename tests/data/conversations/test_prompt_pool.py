@@ -4,7 +4,7 @@ import pytest
 
 from nemo_vtb.data.conversations.prompt_pool import PromptPool, Wording, pick
 from nemo_vtb.data.conversations.target_text import has_capitals, has_punctuation, without_punctuation
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import config_dir
 

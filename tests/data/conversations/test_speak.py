@@ -11,10 +11,9 @@ import soundfile
 from nemo_vtb.data.conversations.speak import Speaker
 from nemo_vtb.data.conversations.speech_bank import SpeechBank
 from nemo_vtb.data.conversations.turns import ClipRules
-from nemo_vtb.data.sources.rows import BadRow, BadRows
+from nemo_vtb.data.files.rows import BadRow, BadRows
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.sentences import sentences
-from nemo_vtb.parts.spoken_spans import SpeakRule
+from nemo_vtb.parts.spoken_spans import SpeakRule, sentences
 
 CORPUS = Path(__file__).parents[3] / "examples/corpora/spoken_commands"
 RULES = ClipRules("<|audio|>", 0.0, 30.0)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from nemo_vtb.data.sources.audio_check import describe, signal
-from nemo_vtb.data.sources.audio_stores import AudioFolder, AudioTar
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.audio_check import describe, signal
+from nemo_vtb.data.files.audio_stores import AudioFolder, AudioTar
+from nemo_vtb.data.files.rows import BadRow
 
 RATE = 16_000
 

@@ -8,14 +8,14 @@ import signal
 import numpy as np
 import pytest
 
-from nemo_vtb.data.blend.size import Size, measure
+from nemo_vtb.data.conversations.size import Size, measure
 from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.sources import index as index_module
 from nemo_vtb.data.sources import index_build
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.index import open_index
 from nemo_vtb.data.sources.index_build import ROW
-from nemo_vtb.data.sources.rows import BadRow
 from nemo_vtb.data.sources.source import Reading, read_source, read_sources
 from nemo_vtb.errors import VTBError
 

@@ -6,7 +6,7 @@ import soundfile
 from row_reader import parsed_rows
 
 from nemo_vtb.config import check_keys
-from nemo_vtb.data.sources.rows import BadRows
+from nemo_vtb.data.files.rows import BadRows
 from nemo_vtb.data.sources.source import read_source
 from nemo_vtb.errors import VTBError
 

@@ -13,8 +13,8 @@ from sklearn import metrics
 from nemo_vtb.cli import main
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
+from nemo_vtb.evaluation.judged import case_of
 from nemo_vtb.evaluation.judging.judge import Judge, NoVerdict, Verdict, read_verdict, ruled
-from nemo_vtb.evaluation.judging.judged import case_of
 from nemo_vtb.evaluation.judging.prompts import Case, load_judge_prompt
 from nemo_vtb.evaluation.judging.trust import LABELS, Label, agreement, read_labels
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing

@@ -5,7 +5,7 @@ import pytest
 
 from nemo_vtb.evaluation.ask import SIDES, Answers
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing, Sums, clustered, difference, estimate, means, shares
-from nemo_vtb.evaluation.scoring.sections import sections
+from nemo_vtb.evaluation.sections import sections
 from nemo_vtb.evaluation.sets.plan import Plan
 
 RUNS = 300

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from nemo_vtb.config import compose
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.evaluation.sets.instructions import follows
 from nemo_vtb.evaluation.sets.plan import check_of, ids_of, read_plan
-from nemo_vtb.training import compose
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.evaluation.sets.text_suite import score_reply
+from nemo_vtb.evaluation.sets.instructions import score_reply
 
 CORPUS = Path(__file__).parents[3] / "examples" / "corpora" / "smollm2_chat"
 

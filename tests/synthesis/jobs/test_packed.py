@@ -13,8 +13,8 @@ from row_reader import parsed_rows
 
 from nemo_vtb.data.conversations.chat_rows import RowContext
 from nemo_vtb.data.conversations.turns import ClipRules
+from nemo_vtb.data.files.rows import BadRows
 from nemo_vtb.data.sources.formats import row_files
-from nemo_vtb.data.sources.rows import BadRows
 from nemo_vtb.errors import VTBError
 from nemo_vtb.synthesis.jobs.packed import pack
 from nemo_vtb.synthesis.jobs.shard import write_rows

@@ -7,6 +7,7 @@ import pytest
 from llama_server import MODEL, LlamaServer
 
 from nemo_vtb.cli import main
+from nemo_vtb.config import compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.chat_frame import ChatFrame
 from nemo_vtb.inference.llms.interface import Reply, Sampling
@@ -15,7 +16,6 @@ from nemo_vtb.synthesis.replay.maker import ReplayMaker
 from nemo_vtb.synthesis.replay.options import ReplayOptions
 from nemo_vtb.synthesis.replay.prompts import load_prompts
 from nemo_vtb.synthesis.replay.run import job_of, unique
-from nemo_vtb.training import compose
 
 TOKENIZER = "smollm2-135m-instruct"
 

@@ -11,7 +11,7 @@ from lhotse import AudioSource, MonoCut, Recording
 from lhotse.cut import Cut
 from lhotse.utils import compute_num_samples
 
-from nemo_vtb.data.sources.rows import BadRow
+from nemo_vtb.data.files.rows import BadRow
 
 # A manifest may claim a little more than the file holds: codecs round to frames. The paper's recipe allows the same.
 TOLERANCE_SECONDS = 0.3

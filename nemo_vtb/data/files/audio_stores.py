@@ -9,9 +9,9 @@ from typing import Protocol
 from lhotse import AudioSource, Recording
 from lhotse.utils import compute_num_samples
 
-from nemo_vtb.data.sources.audio_check import Described, describe
-from nemo_vtb.data.sources.rows import BadRow
-from nemo_vtb.data.sources.tars import TarIndex, recording_of
+from nemo_vtb.data.files.audio_check import Described, describe
+from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.files.tars import TarIndex, recording_of
 
 _SPAN_NUMBER = re.compile(r"-sub\d+(\.\w+)?$")
 

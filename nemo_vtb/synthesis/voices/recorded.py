@@ -41,7 +41,7 @@ class Recordings:
     """
 
     def __init__(self, paths: Sequence[str], max_seconds: float) -> None:
-        from nemo_vtb.data.sources.formats import expand, locate
+        from nemo_vtb.data.files.locations import expand, locate
 
         self._bank = SpeechBank([locate(name) for path in paths for name in expand(path)])
         self._max_seconds = max_seconds

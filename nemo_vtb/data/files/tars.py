@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from lhotse import AudioSource, Recording
 
-from nemo_vtb.data.sources.audio_check import Described, describe
+from nemo_vtb.data.files.audio_check import Described, describe
 from nemo_vtb.errors import VTBError
 
 _SHAR_METADATA = (".json", ".nometa", ".nodata")

@@ -1,7 +1,8 @@
-"""Freezing by name patterns, before any data-parallel wrapper looks at what requires a gradient."""
+"""What is trained and how fast: freezing and parameter groups by name patterns."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -37,3 +38,24 @@ def freeze_parameters(module: nn.Module, freeze: Sequence[str], keep: Sequence[s
     if not trainable:
         raise VTBError("every parameter is frozen; see model.freeze_params and model.prevent_freeze_params")
     return trainable
+
+
+def parameter_groups(module: nn.Module, lr: float, lr_scale: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Groups trainable parameters; the first pattern that matches a full name scales its learning rate.
+
+    Raises:
+        VTBError: If a pattern matches no trainable parameter.
+    """
+    grouped: dict[str | None, list[nn.Parameter]] = {pattern: [] for pattern in lr_scale}
+    grouped[None] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            pattern = next((p for p in lr_scale if re.match(p, name)), None)
+            grouped[pattern].append(parameter)
+    if empty := [pattern for pattern in lr_scale if not grouped[pattern]]:
+        raise VTBError(f"model.lr_scale matches no trainable parameter: {', '.join(empty)}")
+    return [
+        {"params": parameters, "lr": lr * lr_scale[pattern] if pattern is not None else lr}
+        for pattern, parameters in grouped.items()
+        if parameters
+    ]

@@ -1,0 +1,35 @@
+"""From a checkpoint on disk to the model it holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.models.slim import read_trained
+
+if TYPE_CHECKING:
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+
+def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender":
+    """Builds the model a checkpoint names and loads its trained weights.
+
+    Args:
+        path: A ``.ckpt`` file, or a folder of ``vtb export --to slim``.
+        device: As PyTorch names it.
+
+    Raises:
+        VTBError: If it is missing or is not a VoiceTextBlender checkpoint.
+    """
+    # Before the model's libraries are imported, which takes seconds and may print warnings.
+    checkpoint = read_trained(path)
+    from nemo_vtb.models.checkpoint import check_checkpoint
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+    try:
+        cfg, state = checkpoint["hyper_parameters"]["cfg"], checkpoint["state_dict"]
+    except (KeyError, TypeError) as error:
+        raise VTBError(f"{path} is not a VoiceTextBlender checkpoint: it has no {error}") from error
+    model = VoiceTextBlender(cfg)
+    check_checkpoint(model, checkpoint)
+    model.load_state_dict(state)
+    return model.to(device).eval()
