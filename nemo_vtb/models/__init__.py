@@ -1,4 +1,5 @@
 """The model, and what a checkpoint of it is.
 
-Begin with ``voice_text_blender``; ``prepare`` casts and shards it, ``checkpoint`` says what is kept, ``generate`` answers.
+Begin with ``voice_text_blender``; ``prepare`` casts and shards it, ``checkpoint`` says what is kept, ``generate``
+answers.
 """
