@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.random_state import gather_random_states
+from nemo_vtb.models.random_state import gather_random_states
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.models.salm import SALM
