@@ -72,6 +72,9 @@ class BlendLoader:
         self._lost: dict[tuple[str, int], set[int]] = {}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self._num_workers:
+            # Compiled before the workers fork; otherwise each would compile it again.
+            self.blend.own_batch(self.blend.start(), 1, 1, 0)
         walk = _Walk(self.blend, self._dataset, self._batch_tokens, self._rank, self._world_size, self._state.to_dict())
         for batch in DataLoader(walk, batch_size=None, num_workers=self._num_workers):
             if isinstance(batch, VTBError):
@@ -181,7 +184,7 @@ class _Walk(IterableDataset):
         first, stride = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         state = BlendState(**json.loads(json.dumps(self._state)))
         for number in count():
-            rows = self._blend.step(state, self._budget, self._ranks)[self._rank]
+            rows = self._blend.own_batch(state, self._budget, self._ranks, self._rank)
             if number % stride == first:
                 try:
                     yield {**self._batch(rows), "data_state": json.dumps(state.to_dict())}

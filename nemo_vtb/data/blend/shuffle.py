@@ -6,6 +6,7 @@ epoch would cost four bytes a row in every worker and a sort at every resume, an
 """
 
 import numpy as np
+from numba import njit
 
 _ROUNDS = 8
 # Up to so many rows, sorting them by a hash is cheaper than walking, and every order is equally likely.
@@ -28,21 +29,28 @@ def shuffled(positions: np.ndarray, rows: int, key: int) -> np.ndarray:
             _mix(np.arange(rows, dtype=np.uint64) + _mix(np.array([key], dtype=np.uint64))), kind="stable"
         )[positions]
     half = ((rows - 1).bit_length() + 1) // 2
-    walking = _network(positions.astype(np.uint64), half, key)
-    while (outside := walking >= rows).any():
-        walking[outside] = _network(walking[outside], half, key)
-    return walking.astype(np.int64)
+    keys = np.array([(key + number * 0x9E3779B97F4A7C15) % (1 << 64) for number in range(_ROUNDS)], dtype=np.uint64)
+    return _walked(positions.astype(np.uint64), np.uint64(rows), np.uint64(half), keys).astype(np.int64)
 
 
-def _network(values: np.ndarray, half: int, key: int) -> np.ndarray:
-    bits, mask = np.uint64(half), np.uint64((1 << half) - 1)
-    left, right = values >> bits, values & mask
-    for number in range(_ROUNDS):
-        round_key = np.uint64((key + number * 0x9E3779B97F4A7C15) % (1 << 64))
-        left, right = right, left ^ (_mix(right + round_key) & mask)
-    return (left << bits) | right
+@njit
+def _walked(positions: np.ndarray, rows: np.uint64, half: np.uint64, keys: np.ndarray) -> np.ndarray:
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    found = np.empty_like(positions)
+    for index in range(len(positions)):
+        value = positions[index]
+        while True:
+            left, right = value >> half, value & mask
+            for key in keys:
+                left, right = right, left ^ (_mix(right + key) & mask)
+            value = (left << half) | right
+            if value < rows:
+                break
+        found[index] = value
+    return found
 
 
+@njit
 def _mix(values: np.ndarray) -> np.ndarray:
     """The finalizer of SplitMix64."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

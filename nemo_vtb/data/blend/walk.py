@@ -7,19 +7,26 @@ counters, so a state is a handful of numbers, the same on every rank, and a resu
 Every rank walks the batches of all ranks and keeps its own: ranks agree without talking to each other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import log
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nemo_vtb.data.blend.cursor import Cursor, Source
+from nemo_vtb.data.blend.cursor import Cursor, Queue, Source
 from nemo_vtb.data.blend.shares import Shares
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.errors import VTBError
 
+if TYPE_CHECKING:
+    from nemo_vtb.data.blend.fill import Counts
+
+# Conversations drawn between two looks at what was drawn; fewer where chance decides, which is hashed for each.
+_ROOM, _ROOM_AT_RANDOM = 4096, 64
+# As ``fill`` writes them: ``taken`` and ``sizes``.
+_Draws = list[tuple[np.ndarray, np.ndarray]]
 UNITS = ("supervised_tokens", "total_tokens", "examples", "steps")
 STRATEGIES = ("stratified", "mixed", "alternate")
 
@@ -94,11 +101,14 @@ class Blend:
         self.shares = Shares(shares)
         self.unit, self.strategy, self.seed, self._per_step = unit, strategy, seed, batches_per_step
         self.turns = {kind: "+".join(together) if kind in together else kind for kind in sources}
-        self._cursors = {
+        self._unit = {"supervised_tokens": 0, "total_tokens": 1}.get(unit, -1)
+        cursors = {
             kind: [Cursor(source, stable_hash(seed, kind, number)) for number, source in enumerate(of_kind)]
             for kind, of_kind in self.sources.items()
         }
-        self._means = {kind: self._mean(kind) for kind in sources}
+        self._means = {kind: self._mean(kind, of_kind) for kind, of_kind in cursors.items()}
+        self._mean_units = np.array([mean.units for mean in self._means.values()])
+        self._queue = Queue(cursors)
 
     def start(self) -> BlendState:
         """Returns the state before the first step."""
@@ -121,24 +131,21 @@ class Blend:
         Returns:
             One list of rows per rank.
         """
-        shares = self.shares.at(state.step // self._per_step)
-        state.step += 1
-        if self.strategy != "alternate":
-            return [self._batch(state, budget, shares) for _ in range(ranks)]
-        turn, turns = self._turn(state, shares)
-        total = sum(share for kind, share in shares.items() if self.turns[kind] == turn)
-        within = {kind: share / total for kind, share in shares.items() if self.turns[kind] == turn}
-        batches = [self._batch(state, budget, within) for _ in range(ranks)]
-        taken = 1.0 if self.unit == "steps" else float(sum(self._units(r.size) for batch in batches for r in batch))
-        _settle(state.owed_turns, turns, turn, taken)
+        batches: list[list[DrawnRow]] = [[] for _ in range(ranks)]
+        for rank, row in self._drawn(self._step(state, budget, ranks)):
+            batches[rank].append(row)
         return batches
+
+    def own_batch(self, state: BlendState, budget: int, ranks: int, rank: int) -> list[DrawnRow]:
+        """Takes one step as ``step`` does and returns one rank's rows; those of the others are only counted."""
+        return [row for _, row in self._drawn(self._step(state, budget, ranks), rank)]
 
     def next_row(self, state: BlendState) -> DrawnRow:
         """Draws a single conversation and moves ``state`` on."""
         shares = self.shares.at(state.step // self._per_step)
         state.step += 1
-        kind = self._order(state, shares, 1.0)[0]
-        return self._take(self._peek(kind, state), state, shares)
+        ((_, row),) = self._drawn(self._fill(state, shares, 1.0, 0, 1, single=True))
+        return row
 
     def shares_at(self, state: BlendState) -> dict[str, float]:
         """Returns every kind's share of the step that was taken last; they add up to 1."""
@@ -152,22 +159,80 @@ class Blend:
         """
         return self.sources[row.kind][row.source].draw(row.row, row.epoch)
 
-    def _batch(self, state: BlendState, budget: int, shares: dict[str, float]) -> list[DrawnRow]:
-        # What one batch holds; no kind runs further ahead of its share than that to fill a gap.
-        worth = budget / sum(
-            share * self._means[kind].total / self._means[kind].units for kind, share in shares.items()
+    def _step(self, state: BlendState, budget: int, ranks: int) -> "_Draws":
+        shares = self.shares.at(state.step // self._per_step)
+        state.step += 1
+        if self.strategy != "alternate":
+            return self._fill(state, shares, self._worth(shares, budget), budget, ranks)
+        turn, turns = self._turn(state, shares)
+        total = sum(share for kind, share in shares.items() if self.turns[kind] == turn)
+        within = {kind: share / total for kind, share in shares.items() if self.turns[kind] == turn}
+        draws = self._fill(state, within, self._worth(within, budget), budget, ranks)
+        taken = 1.0
+        if self.unit != "steps":
+            taken = float(sum(len(rows) if self._unit < 0 else sizes[:, 1 - self._unit].sum() for rows, sizes in draws))
+        _settle(state.owed_turns, turns, turn, taken)
+        return draws
+
+    def _worth(self, shares: dict[str, float], budget: int) -> float:
+        """Units in one batch; no kind runs further ahead of its share than that to fill a gap."""
+        return budget / sum(share * self._means[kind].total / self._means[kind].units for kind, share in shares.items())
+
+    def _fill(
+        self, state: BlendState, shares: dict[str, float], worth: float, budget: int, batches: int, single: bool = False
+    ) -> "_Draws":
+        """Fills batches and moves ``state`` on."""
+        from nemo_vtb.data.blend.fill import DONE, FULL, Counts, Rule, fill
+
+        counts = Counts(
+            np.array([drawn for kind in self.sources for drawn in state.drawn[kind]], dtype=np.int64),
+            np.array([amounts for kind in self.sources for amounts in state.amounts[kind]], dtype=np.float64),
+            np.array([state.owed[kind] for kind in self.sources], dtype=np.float64),
+            self._unit,
         )
-        batch: list[DrawnRow] = []
-        left = budget
-        while True:
-            for kind in self._order(state, shares, worth):
-                row = self._peek(kind, state)
-                if not batch or (row.size.total <= left and state.owed[kind] > -shares[kind] * worth):
-                    break
+        share = np.array([shares.get(kind, -1.0) for kind in self.sources], dtype=np.float64)
+        rule = Rule(share, self._mean_units, worth, budget, batches, single)
+        room = _ROOM_AT_RANDOM if self.strategy == "mixed" else _ROOM
+        at = np.array([0, budget, 0, 0], dtype=np.int64)
+        self._queue.turn_to(counts.drawn)
+        draws: _Draws = []
+        stopped = FULL
+        while stopped != DONE:
+            if stopped == FULL:
+                at[3] = 0
+                waits = self._waits(int(counts.drawn.sum()), room)
+                draws.append((np.empty((room, 4), dtype=np.int64), np.empty((room, 3), dtype=np.float64)))
             else:
-                return batch
-            batch.append(self._take(row, state, shares))
-            left -= row.size.total
+                self._queue.load(stopped, int(counts.drawn[stopped]))
+            stopped = fill(self._queue.heads, counts, rule, waits, at, *draws[-1])
+        draws[-1] = (draws[-1][0][: at[3]], draws[-1][1][: at[3]])
+        self._put_back(state, counts)
+        return draws
+
+    def _waits(self, number: int, room: int) -> np.ndarray:
+        """Exponential variables by draw and kind, of which the smallest is a draw in proportion to their rates."""
+        if self.strategy != "mixed":
+            return np.empty((0, 0))
+        return np.array([[_exponential(self.seed, number + i, kind) for kind in self.sources] for i in range(room)])
+
+    def _put_back(self, state: BlendState, counts: "Counts") -> None:
+        place = 0
+        for number, kind in enumerate(self.sources):
+            end = place + len(state.drawn[kind])
+            state.drawn[kind] = counts.drawn[place:end].tolist()
+            state.amounts[kind] = [[int(a), int(b), c] for a, b, c in counts.amounts[place:end].tolist()]
+            state.owed[kind] = float(counts.owed[number])
+            place = end
+
+    def _drawn(self, draws: "_Draws", rank: int | None = None) -> Iterator[tuple[int, DrawnRow]]:
+        """What was drawn, of all ranks or of one, each with its rank."""
+        for rows, sizes in draws:
+            own = np.flatnonzero(rows[:, 0] == rank) if rank is not None else slice(None)
+            for (batch, source, row, epoch), (total, supervised, seconds) in zip(
+                rows[own].tolist(), sizes[own].tolist(), strict=True
+            ):
+                kind, number = self._queue.names[source]
+                yield batch, DrawnRow(kind, number, row, epoch, Size(int(total), int(supervised), seconds))
 
     def _turn(self, state: BlendState, shares: dict[str, float]) -> tuple[str, dict[str, float]]:
         """Whose turn it is, and the shares of all who take turns."""
@@ -177,42 +242,13 @@ class Blend:
         due = {turn: state.owed_turns[turn] + share for turn, share in turns.items() if share > 0}
         return max(due, key=due.__getitem__), turns
 
-    def _order(self, state: BlendState, shares: dict[str, float], worth: float) -> list[str]:
-        """Kinds that have a share, the one to be drawn first."""
-        kinds = [kind for kind, share in shares.items() if share > 0]
-        if self.strategy != "mixed":
-            return sorted(kinds, key=lambda kind: -state.owed[kind] - shares[kind])
-        number = sum(map(sum, state.drawn.values()))
-        due = {kind: max(state.owed[kind] + shares[kind] * worth, 0.0) / self._means[kind].units for kind in kinds}
-        # The smallest of exponential variables is a draw in proportion to their rates.
-        return sorted(kinds, key=lambda kind: _exponential(self.seed, number, kind) / (due[kind] + 1e-9))
-
-    def _peek(self, kind: str, state: BlendState) -> DrawnRow:
-        of_kind, drawn = self.sources[kind], state.drawn[kind]
-        source = min(range(len(of_kind)), key=lambda s: (drawn[s] + 0.5) / of_kind[s].weight) if len(of_kind) > 1 else 0
-        return DrawnRow(kind, source, *self._cursors[kind][source].at(drawn[source]))
-
-    def _take(self, row: DrawnRow, state: BlendState, shares: dict[str, float]) -> DrawnRow:
-        state.drawn[row.kind][row.source] += 1
-        amounts = state.amounts[row.kind][row.source]
-        amounts[0] += row.size.supervised
-        amounts[1] += row.size.total
-        amounts[2] += row.size.audio_seconds
-        _settle(state.owed, shares, row.kind, self._units(row.size))
-        return row
-
-    def _units(self, size: Size) -> int:
-        if self.unit == "supervised_tokens":
-            return size.supervised
-        return size.total if self.unit == "total_tokens" else 1
-
-    def _mean(self, kind: str) -> "_Mean":
+    def _mean(self, kind: str, cursors: Sequence[Cursor]) -> "_Mean":
         of_kind = self.sources[kind]
         weights = np.array([source.weight for source in of_kind]) / sum(source.weight for source in of_kind)
-        totals = [cursor.sample() for cursor in self._cursors[kind]]
+        totals = [cursor.sample() for cursor in cursors]
         total, supervised, _ = (float(value) for value in weights @ np.array(totals))
-        units = self._units(Size(total, supervised))  # type: ignore[arg-type]
-        return _Mean(max(total, 1.0), max(float(units), 1e-3))
+        units = {"supervised_tokens": supervised, "total_tokens": total}.get(self.unit, 1.0)
+        return _Mean(max(total, 1.0), max(units, 1e-3))
 
 
 class _Mean(NamedTuple):

@@ -1,4 +1,5 @@
 import json
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -178,3 +179,34 @@ def test_the_walk_follows_moving_shares_and_counts_accumulated_batches_as_one_st
 def test_impossible_settings_are_refused(options, message):
     with pytest.raises(VTBError, match=message):
         blend(**options)
+
+
+# Of the first version of the walk, so that no later one gives a resumed run other conversations.
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ({}, "499b986e71cfd5be"),
+        ({"unit": "total_tokens"}, "9214129b1d6360bc"),
+        ({"strategy": "mixed"}, "59bc5d6fcd5a4d9c"),
+        ({"strategy": "alternate", "unit": "steps", "together": ["asr", "mixed"]}, "11989529c9bda985"),
+    ],
+)
+def test_the_walk_is_the_same_in_every_version(options, digest):
+    sources = {
+        kind: [
+            Rows(kind, [(40 + 37 * row % 211, 3 + row % 17 + number) for row in range(rows)], weight)
+            for rows, weight in ((3000, 3.0), (700, 1.0))
+        ]
+        for number, kind in enumerate(("text", "asr", "mixed"))
+    }
+    walk = Blend(sources, {"text": 0.2, "asr": {0: 0.5, 40: 0.1}, "mixed": 0.3}, seed=11, **options)
+    rows = [[list(row[:4]) for row in batch] for step in steps(walk, 80, 2000, 3) for batch in step]
+    assert sha256(json.dumps(rows).encode()).hexdigest()[:16] == digest
+
+
+def test_the_rows_of_one_rank_are_those_of_the_whole_step():
+    walk, other = of_lengths(FIVE), of_lengths(FIVE)
+    whole, own = walk.start(), other.start()
+    for _ in range(20):
+        assert other.own_batch(own, 600, 4, rank=2) == walk.step(whole, 600, 4)[2]
+    assert own == whole
