@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from apart import apart
+from tables import table
 
 _UNITS = ("supervised_tokens", "total_tokens", "examples")
 # NeMo's samplers fill their buffers when they are first drawn from, each at its own time.
@@ -42,7 +43,7 @@ def main() -> None:
             args.json.write_text(json.dumps(measured, indent=2) + "\n")
     else:
         measured = json.loads(args.table.read_text())
-    print(table(measured))
+    print(*(table(name, blend=measured) for name in ("blend", "blend_units")), sep="\n")
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -136,37 +137,6 @@ def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
     named = [argument for argument in arguments if isinstance(argument, str)] or ["nemo_vtb"]
     print(f"{function.__name__.strip('_')} {' '.join(named)}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
     return found
-
-
-def table(measured: dict[str, Any]) -> str:
-    """The figures as Markdown: every system, then every unit and strategy of ours."""
-    systems = {"nemo_vtb": measured["ours"], **{f"NeMo {name}": found for name, found in measured["stock"].items()}}
-    rows = {
-        "shares off by at most (points)": ("share_error_points", "{:.2f}"),
-        "padding (share of positions)": ("padding_share", "{:.1%}"),
-        "batches without audio": ("batches_without_audio", "{:d}"),
-        "steps at which ranks disagree whether there is audio": ("rank_disagreements", "{:d}"),
-        "most / mean work of a rank, whole run": ("rank_imbalance", "{:.3f}"),
-        "most / mean work of a rank, within a step": ("rank_imbalance_per_step", "{:.3f}"),
-        "drawn too often": ("repeated", "{:d}"),
-        "drawn too seldom": ("lost", "{:d}"),
-        "conversations per second, audio loaded": ("conversations_per_s", "{:.0f}"),
-        "seconds of audio per second": ("audio_seconds_per_s", "{:.0f}"),
-        "seconds to the first batch": ("seconds_to_first_batch", "{:.1f}"),
-        "peak memory of the process (MB)": ("peak_rss_mb", "{:.0f}"),
-    }
-    lines = [_row(["", *systems]), _row(["---"] * (len(systems) + 1))]
-    for name, (key, form) in rows.items():
-        lines.append(_row([name, *(form.format(found[key]) for found in systems.values())]))
-    lines += ["", _row(["shares off by at most (points)", *_UNITS, "steps"]), _row(["---"] * 5)]
-    for strategy, units in measured["ours"]["modes"].items():
-        errors = (units.get(unit, {}).get("share_error_points") for unit in (*_UNITS, "steps"))
-        lines.append(_row([strategy, *("–" if error is None else f"{error:.2f}" for error in errors)]))
-    return "\n".join(lines)
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

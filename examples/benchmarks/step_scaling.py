@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def summary(found: dict[str, Any]) -> str:
-    """What the README says of the plot."""
+    """What the plot shows, in words."""
     shares = {key: ", ".join(f"{found[axis][key]['r2']:.1%}" for axis in AXES) for key in _MEASURED}
     vocabulary = found["vocabulary"]["memory_mb"]
     return (

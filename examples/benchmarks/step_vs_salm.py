@@ -55,7 +55,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     measured = measure(shape, args.device, args.conversations or _COUNT[shape], args.seed)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(measured, indent=2) + "\n")
-    print(table(measured))
+    from tables import table
+
+    print(table("step_vs_salm_cpu", step_vs_salm_cpu=measured))
     return measured
 
 
@@ -120,27 +122,6 @@ def ratios(found: dict[str, Any]) -> dict[str, float]:
         "memory": found["ours"]["peak_memory_mb"] / found["salm_static"]["peak_memory_mb"],
         "memory_above_model": found["ours"]["peak_above_model_mb"] / found["salm_static"]["peak_above_model_mb"],
     }
-
-
-def table(measured: dict[str, Any]) -> str:
-    """The measurements as the README shows them."""
-    rows = {
-        "supervised tokens a second": ("supervised_tokens_per_s", "{:.1f}", 1),
-        "LLM positions a second": ("positions_per_s", "{:.0f}", 1),
-        "peak memory": ("peak_memory_mb", "{:.1f} GB", 1 / 1024),
-        "of it, above the loaded model": ("peak_above_model_mb", "{:.1f} GB", 1 / 1024),
-        "padding": ("padding_share", "{:.1f} %", 100),
-        "waiting for data": ("data_wait_share", "{:.1f} %", 100),
-        "loss": ("loss", "{:.3f}", 1),
-    }
-    lines = ["| | nemo_vtb | SALM, static batches | SALM, bucketed |", "|---|---|---|---|"]
-    for name, (key, form, scale) in rows.items():
-        lines.append(f"| {name} | " + " | ".join(form.format(measured[arm][key] * scale) for arm in ARMS) + " |")
-    ratio = measured["ratio"]
-    return "\n".join(lines) + (
-        f"\n\nThat is **{ratio['static']:.1f} times** static batches in supervised tokens a second, "
-        f"**{ratio['bucketed']:.1f} times** bucketed ones,\nand **{ratio['memory']:.2f}** of the memory of static ones."
-    )
 
 
 def apart(function: Any, *arguments: Any) -> Any:

@@ -49,7 +49,7 @@ def judge_labels(cfg: "DictConfig", command: str) -> dict[str, Any]:
         command: How this was called, for the report.
 
     Returns:
-        What ``judge.json`` holds: the judge, the labels and ``agreement``; see ``judge_trust.agreement``.
+        What ``judge.json`` holds: the judge, the labels and ``agreement``; see ``evaluation.judging.trust.agreement``.
 
     Raises:
         VTBError: On a key, prompt, label or LLM that cannot be used.

@@ -14,7 +14,7 @@ _PER_SET = 3
 
 
 def page_samples(items: Sequence[Item], plan: Plan, answers: Answers) -> list[dict[str, Any]]:
-    """The first prompts of each set, as ``page_samples.samples_table`` takes them; ``before`` is the untouched LLM."""
+    """The first prompts of each set, as ``pages.samples.samples_table`` takes them; ``before`` is the untouched LLM."""
     rows = []
     for _, group in groupby(items, key=lambda item: (item.asked.name, item.asked.form)):
         rows += [_sample(item) for item in list(group)[:_PER_SET]]

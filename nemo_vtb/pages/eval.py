@@ -35,7 +35,7 @@ def render_eval_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, A
 
     Args:
         report: As ``evaluate`` makes it.
-        samples: As ``page_samples`` makes them.
+        samples: As ``evaluation.samples`` makes them.
         raw_json: The report as written to ``eval.json``, shown at the end.
 
     Raises:

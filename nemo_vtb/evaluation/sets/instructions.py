@@ -17,7 +17,7 @@ def follows(reply: str, check: Check) -> bool:
 
     Args:
         reply: What was said, without special tokens.
-        check: ``type`` and what belongs to it: the types of ``text_suite.score_reply``, or
+        check: ``type`` and what belongs to it: the types of ``score_reply``, or
 
             * ``capitals``, ``lower_case``: letters, and all of them in that case.
             * ``quotes``: the whole reply stands in one pair of quotation marks.

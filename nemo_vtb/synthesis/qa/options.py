@@ -46,7 +46,7 @@ class ReplyOptions:
 
 @dataclass
 class QAFilters:
-    """Which pairs are kept; see ``qa_filters.pair_fault``.
+    """Which pairs are kept; see ``filters.pair_fault``.
 
     Attributes:
         question_words: Fewest and most.
