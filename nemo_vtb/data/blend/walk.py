@@ -73,6 +73,7 @@ class Blend:
 
     Attributes:
         turns: ``{kind: turn}``; with ``alternate``, kinds of one turn share their steps.
+        batches_per_step: As given.
 
     Raises:
         VTBError: On an unknown unit, strategy or kind, or shares that do not fit the kinds.
@@ -92,7 +93,7 @@ class Blend:
         _check(unit, strategy, sources, shares, together)
         self.sources = {kind: list(of_kind) for kind, of_kind in sources.items()}
         self.shares = Shares(shares)
-        self.unit, self.strategy, self.seed, self._per_step = unit, strategy, seed, batches_per_step
+        self.unit, self.strategy, self.seed, self.batches_per_step = unit, strategy, seed, batches_per_step
         self.turns = {kind: "+".join(together) if kind in together else kind for kind in sources}
         self._cursors = {
             kind: [Cursor(source, stable_hash(seed, kind, number)) for number, source in enumerate(of_kind)]
@@ -121,7 +122,7 @@ class Blend:
         Returns:
             One list of rows per rank.
         """
-        shares = self.shares.at(state.step // self._per_step)
+        shares = self.shares.at(state.step // self.batches_per_step)
         state.step += 1
         if self.strategy != "alternate":
             return [self._batch(state, budget, shares) for _ in range(ranks)]
@@ -135,14 +136,14 @@ class Blend:
 
     def next_row(self, state: BlendState) -> DrawnRow:
         """Draws a single conversation and moves ``state`` on."""
-        shares = self.shares.at(state.step // self._per_step)
+        shares = self.shares.at(state.step // self.batches_per_step)
         state.step += 1
         kind = self._order(state, shares, 1.0)[0]
         return self._take(self._peek(kind, state), state, shares)
 
     def shares_at(self, state: BlendState) -> dict[str, float]:
         """Returns every kind's share of the step that was taken last; they add up to 1."""
-        return self.shares.at(max(0, state.step - 1) // self._per_step)
+        return self.shares.at(max(0, state.step - 1) // self.batches_per_step)
 
     def fetch(self, row: DrawnRow) -> Any:
         """Returns the conversation of a drawn row.
