@@ -38,6 +38,7 @@ SELF_REGISTERING = ("nemo_vtb.data.data_types", "nemo_vtb.data.conversations.cha
 # is needed, and returns itself ready for use, or None.
 RUN_CALLBACKS = (
     "nemo_vtb.callbacks.random_states.RestoreRandomStates",
+    "nemo_vtb.callbacks.new_settings.NewSettings",
     "nemo_vtb.callbacks.heartbeat.Heartbeat",
     "nemo_vtb.callbacks.preemption.Preemption",
     "nemo_vtb.callbacks.throughput.Throughput",

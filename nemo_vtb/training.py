@@ -71,6 +71,9 @@ def train(cfg: DictConfig) -> "VoiceTextBlender":
     Where the config keeps no checkpoints, the trained weights are saved at the end, as ``last.ckpt`` in
     ``trainer.default_root_dir`` (``runs/train`` by default), also when Ctrl-C or SIGTERM is the end.
     """
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from nemo.utils import logging
+
     from nemo_vtb.callbacks.last_checkpoint import TrainedWeights
     from nemo_vtb.callbacks.progress import KindProgress
 
@@ -82,6 +85,9 @@ def train(cfg: DictConfig) -> "VoiceTextBlender":
     if not trainer.checkpoint_callbacks and not trainer.fast_dev_run:
         trainer.callbacks.append(TrainedWeights(folder))
     trainer.fit(model, datamodule)
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath:
+            logging.info(f"nemo_vtb: the checkpoints are in {callback.dirpath}")
     return model
 
 

@@ -32,7 +32,11 @@ class KindProgress(Callback):
         self._start = time.monotonic()
         total = trainer.estimated_stepping_batches
         self._bar = tqdm(
-            total=int(total) if isfinite(total) and total > 0 else None, initial=trainer.global_step, unit="step", desc="train", disable=not trainer.is_global_zero
+            total=int(total) if isfinite(total) and total > 0 else None,
+            initial=trainer.global_step,
+            unit="step",
+            desc="train",
+            disable=not trainer.is_global_zero,
         )
 
     def on_train_batch_end(

@@ -46,6 +46,7 @@ def build_trainer(cfg: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Tra
     if asked == "16-mixed" and trainer.precision != asked:
         raise VTBError(f"trainer.precision={asked} is for GPUs, here it would be {trainer.precision}: write that")
     _manage(trainer, cfg)
+    _open_loggers(trainer)
     return trainer
 
 
@@ -85,6 +86,15 @@ def _manage(trainer: "Trainer", cfg: DictConfig) -> None:
         exp_manager(trainer, cfg.exp_manager)
     except Exception as error:
         raise VTBError(f"exp_manager: {_said(error)}") from error
+
+
+def _open_loggers(trainer: "Trainer") -> None:
+    """Has every logger begin, which Lightning leaves until the model is there: some want a login."""
+    for logger in trainer.loggers:
+        try:
+            _ = logger.experiment
+        except Exception as error:
+            raise VTBError(f"{type(logger).__name__}: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:

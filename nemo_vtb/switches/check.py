@@ -30,8 +30,9 @@ def check_run(cfg: DictConfig, of_launcher: bool = False) -> None:
     trainer = _plain(cfg, "trainer")
     if trainer is None:
         raise VTBError("missing config key trainer: a run needs to know how long it is, e.g. trainer.max_steps")
-    _check_trainer(trainer)
     manager = _plain(cfg, "exp_manager")
+    _check_trainer(trainer)
+    _check_length(trainer, manager or {})
     if manager:
         _check_manager(manager)
         if trainer.get("logger") and any(manager.get(f"create_{name}_logger") for name in ("wandb", "mlflow")):
@@ -58,8 +59,12 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
     check_keys(trainer, [name for name in signature(Trainer.__init__).parameters if name != "self"], "trainer")
     refuse(trainer, TRAINER, "trainer")
     resolve_precision(trainer.get("precision"))
-    _check_length(trainer)
     _check_intervals(trainer)
+    _check_clipping(trainer)
+    if isinstance(trainer.get("logger"), str):
+        raise VTBError(
+            f"trainer.logger={trainer['logger']}: it is true, false, or sections with the _target_ of a logger"
+        )
     nodes = trainer.get("num_nodes") or 1
     if isinstance(nodes, int) and nodes > 1 and not any(name in os.environ for name in _OTHER_NODES):
         raise VTBError(
@@ -68,8 +73,9 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
         )
 
 
-def _check_length(trainer: Mapping[str, Any]) -> None:
+def _check_length(trainer: Mapping[str, Any], manager: Mapping[str, Any]) -> None:
     said = [trainer.get(key) for key in ("max_steps", "max_epochs", "max_time", "fast_dev_run")]
+    said.append(manager.get("max_time_per_run"))
     if all(value is None or value is False for value in said) or (said[0] == -1 and not any(said[1:])):
         raise VTBError(
             "nothing says how long the run is: set trainer.max_steps, trainer.max_epochs or trainer.max_time"
@@ -90,6 +96,14 @@ def _check_intervals(trainer: Mapping[str, Any]) -> None:
         raise VTBError(
             f"trainer.val_check_interval={interval} never comes in an epoch of trainer.limit_train_batches={limit}: "
             "set trainer.check_val_every_n_epoch=null to count across epochs"
+        )
+
+
+def _check_clipping(trainer: Mapping[str, Any]) -> None:
+    if trainer.get("gradient_clip_algorithm") is not None and not trainer.get("gradient_clip_val"):
+        raise VTBError(
+            f"trainer.gradient_clip_algorithm={trainer['gradient_clip_algorithm']} clips nothing without "
+            "trainer.gradient_clip_val"
         )
 
 

@@ -38,6 +38,21 @@ def _is_sharded_otherwise(value: Any) -> bool:
     ) or (last.partition("_")[0] in ("fsdp", "deepspeed", "xla", "hpu"))
 
 
+_TUNERS = (
+    "StochasticWeightAveraging",
+    "GradientAccumulationScheduler",
+    "BatchSizeFinder",
+    "LearningRateFinder",
+    "BackboneFinetuning",
+)
+
+
+def _tunes(value: Any) -> bool:
+    """Whether a callback, or one of a list, is one that changes the optimizer, its steps or what is trained."""
+    callbacks = value if isinstance(value, list) else [value]
+    return any(isinstance(c, Mapping) and str(c.get("_target_")).rpartition(".")[2] in _TUNERS for c in callbacks)
+
+
 _NO_TEST = "training neither tests nor predicts: remove the key; `vtb eval` measures a checkpoint"
 _NO_ARCHIVE = "VoiceTextBlender has no .nemo archive: remove the key; `vtb export` writes what others read"
 TRAINER = (
@@ -59,6 +74,12 @@ TRAINER = (
         "reload_dataloaders_every_n_epochs",
         _is_on,
         "the loader of a blend goes on from epoch to epoch by itself; reloaded, it would begin again: remove the key",
+    ),
+    Refusal(
+        "callbacks",
+        _tunes,
+        "callbacks that change the optimizer, its steps or what is trained on the way would break the exact resume: "
+        f"leave out {', '.join(_TUNERS)}",
     ),
     Refusal("profiler", _is_section, "a config names a profiler by a word: simple, advanced or pytorch"),
     Refusal(
@@ -108,5 +129,10 @@ def refuse(section: Mapping[str, Any], refusals: tuple[Refusal, ...], where: str
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None and refused(value):
-            shown = value.get("_target_", "{...}") if isinstance(value, Mapping) else value
-            raise VTBError(f"{where}.{key}={shown}: {why}")
+            raise VTBError(f"{where}.{key}={_shown(value)}: {why}")
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return f"[{', '.join(str(_shown(item)) for item in value)}]"
+    return value.get("_target_", "{...}") if isinstance(value, Mapping) else value

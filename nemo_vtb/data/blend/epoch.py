@@ -1,8 +1,8 @@
 """An epoch of a blend: once through its smallest covering.
 
-Kinds end at different times: while the share of one asks for its last conversation, another may come round for the third
-time. An epoch is the smallest number of batches, counted from the run's first, in which every conversation of every
-source is drawn; all epochs of a run are that long. Nothing begins anew with an epoch: the walk goes on.
+Kinds end at different times: while one still has conversations that were never drawn, another may come round for the
+third time. An epoch is the smallest number of batches, counted from the run's first, in which every conversation of
+every source is drawn; all epochs of a run are that long. Nothing begins anew with an epoch: the walk goes on.
 """
 
 from typing import Any
