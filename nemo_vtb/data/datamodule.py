@@ -9,10 +9,8 @@ from nemo.utils import logging
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader, DistributedSampler
 
+from nemo_vtb import registry
 from nemo_vtb.config import check_keys
-
-# Registers `vtb_blend` with NeMo.
-from nemo_vtb.data import data_types  # noqa: F401
 from nemo_vtb.data.batching import HeldOutBatches
 from nemo_vtb.data.blend.epoch import batches_per_epoch, counts_epochs
 from nemo_vtb.data.blend.walk import Blend
@@ -227,3 +225,7 @@ def _read_kind(kind: str, kinds: Mapping[str, Any], reading: Reading, where: str
         reading,
         temperature if isinstance(temperature, (int, float)) else list(temperature),
     )
+
+
+# Whoever has this class may name what it brings: data types, strategies, callbacks.
+registry.register()
