@@ -1,5 +1,6 @@
-"""Where the files that travel with the package are, in a wheel and in a checkout."""
+"""Where the files that travel with the package are, in a wheel and in a checkout; whether a folder takes files."""
 
+import tempfile
 from pathlib import Path
 
 from nemo_vtb.errors import VTBError
@@ -41,3 +42,25 @@ def checkpoint_path(path: str | Path) -> Path:
     if not folder.is_dir():
         raise VTBError("the shipped checkpoint is in examples/checkpoint of a checkout; name another one")
     return folder
+
+
+def require_writable(folder: str | Path, key: str) -> None:
+    """Makes a folder and tries a file in it, so that a run does not learn at its end that it cannot be written to.
+
+    Args:
+        folder: Made where it is missing; a remote one (``scheme://``) is left alone.
+        key: Of the config, or option, that names it.
+
+    Raises:
+        VTBError: If nothing can be written there.
+    """
+    if "://" in str(folder):
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+    except OSError as error:
+        raise VTBError(
+            f"cannot write to the folder {folder} ({error.strerror}); name another one with {key}"
+        ) from error

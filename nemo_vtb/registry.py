@@ -20,16 +20,21 @@ ALLOWED_TARGETS = (
     "nemo_vtb.modules.whisper.WhisperFeatures",
 )
 
-# NeMo asks for classes that are no modules to stand in a second list too.
-ALLOWED_CALLBACKS = ("nemo_vtb.callbacks.last_checkpoint.LastCheckpoint",)
+_STRATEGY = "nemo_vtb.strategies.sharded.ShardedStrategy"
 
-# Names for `trainer.strategy`; NeMo's list refuses their classes as `_target_`.
+# NeMo asks for classes that are no modules to stand in a second list too: callbacks and strategies of `trainer`.
+ALLOWED_OF_TRAINER = (
+    "nemo_vtb.callbacks.last_checkpoint.LastCheckpoint",
+    "nemo_vtb.callbacks.heartbeat.Heartbeat",
+    "nemo_vtb.callbacks.progress.KindProgress",
+    _STRATEGY,
+)
+
+# Names for `trainer.strategy`.
 STRATEGIES = {
     "vtb_fsdp2": ({}, "FSDP2 over all ranks; one-file checkpoints of what was trained"),
     "vtb_hsdp": ({"replicas": "nodes"}, "hybrid sharding: FSDP2 inside a node, a copy per node"),
 }
-
-_STRATEGY = "nemo_vtb.strategies.sharded.ShardedStrategy"
 
 # Modules that register themselves with NeMo by its own decorators and subclass hooks: data types, prompt formats.
 SELF_REGISTERING = ("nemo_vtb.data.data_types", "nemo_vtb.data.conversations.chatml")
@@ -38,6 +43,7 @@ SELF_REGISTERING = ("nemo_vtb.data.data_types", "nemo_vtb.data.conversations.cha
 # is needed, and returns itself ready for use, or None.
 RUN_CALLBACKS = (
     "nemo_vtb.callbacks.random_states.RestoreRandomStates",
+    "nemo_vtb.callbacks.new_settings.NewSettings",
     "nemo_vtb.callbacks.heartbeat.Heartbeat",
     "nemo_vtb.callbacks.preemption.Preemption",
     "nemo_vtb.callbacks.throughput.Throughput",
@@ -119,11 +125,11 @@ def _allow_targets() -> None:
     from nemo.core.classes import common
     from nemo.utils import logging
 
-    targets = (*ALLOWED_TARGETS, *ALLOWED_CALLBACKS)
+    targets = (*ALLOWED_TARGETS, *ALLOWED_OF_TRAINER)
     new = [target for target in targets if target not in common.ALLOWED_TARGET_PREFIXES]
     if new:
         common.ALLOWED_TARGET_PREFIXES.extend(new)
-        common.ALLOWED_EXACT_CLASS_TARGETS.update(ALLOWED_CALLBACKS)
+        common.ALLOWED_EXACT_CLASS_TARGETS.update(ALLOWED_OF_TRAINER)
         logging.info(f"nemo_vtb: allowed these config targets in NeMo: {', '.join(new)}")
 
 

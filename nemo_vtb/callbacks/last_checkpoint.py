@@ -5,6 +5,10 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from nemo.utils import logging
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import require_writable
 
 LAST = "last.ckpt"
 
@@ -22,14 +26,32 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, every_n_train_steps: int = 500, dirpath: str | None = None) -> None:
+        if not isinstance(every_n_train_steps, int) or every_n_train_steps < 1:
+            raise VTBError(f"LastCheckpoint: every_n_train_steps is {every_n_train_steps!r}; it is at least 1")
         self.every_n_train_steps, self.dirpath = every_n_train_steps, dirpath
         self._saved_step = 0
 
-    def save(self, trainer: Trainer) -> None:
-        """Saves unless the file already holds this step; every rank must call it."""
-        if trainer.global_step != self._saved_step:
-            trainer.save_checkpoint(_folder(trainer, self.dirpath) / LAST)
+    def save(self, trainer: Trainer) -> Path:
+        """Saves unless the file already holds this step; every rank must call it.
+
+        Returns:
+            The file.
+        """
+        path = _folder(trainer, self.dirpath) / LAST
+        if trainer.global_step != self._saved_step and not trainer.fast_dev_run:
+            trainer.save_checkpoint(path)
             self._saved_step = trainer.global_step
+        return path
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Tries the folder before the first step.
+
+        Raises:
+            VTBError: If it cannot be written to.
+        """
+        if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
+            key = "dirpath of LastCheckpoint" if self.dirpath else "trainer.default_root_dir"
+            require_writable(_folder(trainer, self.dirpath), key)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What a run starts from need not be saved again."""
@@ -51,9 +73,46 @@ class LastCheckpoint(Checkpoint):
         """Saves the finished run."""
         self.save(trainer)
 
+    # NeMo's timer for exp_manager.max_time_per_run has the first checkpoint callback save, by these two names.
+    def _monitor_candidates(self, trainer: Trainer) -> dict[str, Any]:
+        return {}
 
-def save_last(trainer: Trainer) -> None:
-    """Saves now, through whatever keeps the run's last checkpoint; every rank must call it."""
+    def _save_last_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Any]) -> None:
+        self.save(trainer)
+
+
+class TrainedWeights(LastCheckpoint):
+    """Saves what was learnt when training ends, however it does, where the config keeps no checkpoints.
+
+    Args:
+        dirpath: The folder, which receives ``last.ckpt``, without states of the optimizer.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath=dirpath)
+
+    def save(self, trainer: Trainer) -> Path:
+        """Saves; every rank must call it."""
+        path = _folder(trainer, self.dirpath) / LAST
+        trainer.save_checkpoint(path, weights_only=True)
+        logging.info(f"nemo_vtb: the trained weights are in {path}")
+        return path
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Nothing is saved on the way."""
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing is saved on the way."""
+
+
+def save_last(trainer: Trainer) -> Path:
+    """Saves now, through whatever keeps the run's last checkpoint; every rank must call it.
+
+    Returns:
+        The file.
+    """
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, LastCheckpoint):
             return callback.save(trainer)
@@ -62,9 +121,10 @@ def save_last(trainer: Trainer) -> None:
             if callback._last_global_step_saved != trainer.global_step:
                 # As NeMo's PreemptionCallback does it; Lightning has no public name for it.
                 callback._save_last_checkpoint(trainer, callback._monitor_candidates(trainer))
-            return None
-    trainer.save_checkpoint(_folder(trainer, None) / LAST)
-    return None
+            return Path(callback.last_model_path)
+    path = _folder(trainer, None) / LAST
+    trainer.save_checkpoint(path)
+    return path
 
 
 def _folder(trainer: Trainer, dirpath: str | None) -> Path:

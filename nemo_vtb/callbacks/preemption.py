@@ -1,11 +1,13 @@
-"""Leaving in time: on SIGUSR1 (the limit is near) or SIGTERM (preempted, cancelled) a run saves and ends.
+"""Leaving in time: on SIGUSR1 (the limit is near), SIGTERM (preempted, cancelled) or Ctrl-C a run saves and ends.
 
 Lightning saves inside the signal handler, where ranks stand in different collectives and wait for each other forever;
 NeMo's callback needs a GPU and knows SIGTERM to rank 0 only. Here a handler only takes a note, the ranks agree at a
 step's end, and the checkpoint is what the next job resumes from.
 """
 
+import os
 import signal
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -17,14 +19,16 @@ from torch import distributed
 from nemo_vtb.callbacks.control import control_store
 from nemo_vtb.callbacks.last_checkpoint import save_last
 
-SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
+# The first two are for runs that keep checkpoints.
+SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+_BY_CTRL_C = 130
 # Ranks in one collective are at most one batch apart; a shared batch number this far ahead is passed by none unread.
 _BATCHES_AHEAD = 2
 _STOP_KEY = "validation_ends_before"
 
 
 class Preemption(Callback):
-    """Ends training at the step after the one in which any rank was signalled, with exit code 0.
+    """Ends training at the step after the one in which any rank was signalled, with exit code 0, by Ctrl-C with 130.
 
     A validation under way is cut short, its partial result dropped; the checkpoint from before it stands.
     """
@@ -40,13 +44,14 @@ class Preemption(Callback):
 
     @classmethod
     def wanted(cls, model: Any) -> "Preemption | None":
-        """Returns one where the run keeps checkpoints; see ``registry.run_callbacks``."""
-        return cls() if model.trainer.checkpoint_callbacks else None
+        """Returns one for every run but a trial of a few batches; see ``registry.run_callbacks``."""
+        return None if model.trainer.fast_dev_run else cls()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the signals over; every rank opens the channel on which they agree."""
-        for number in SIGNALS:
-            self._previous[number] = signal.signal(number, self._note)
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS if trainer.checkpoint_callbacks else (signal.SIGINT,):
+                self._previous[number] = signal.signal(number, self._note)
         if trainer.world_size > 1:
             # On the host: a step must not wait for the GPU to learn that nobody was signalled.
             self._group = distributed.new_group(backend="gloo", timeout=timedelta(minutes=30))
@@ -57,8 +62,14 @@ class Preemption(Callback):
         self._restore_handlers()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Gives the signals back."""
+        """Gives the signals back; an interrupt that came as an exception saves where the run stands whole."""
+        training = bool(self._previous)
         self._restore_handlers()
+        if training and isinstance(exception, KeyboardInterrupt):
+            if trainer.world_size == 1 and _between_steps(trainer):
+                self._save(trainer, "Ctrl-C")
+            else:
+                logging.info("nemo_vtb: interrupted inside a step; what was saved before it stands")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -107,6 +118,11 @@ class Preemption(Callback):
             self._leave(trainer)
 
     def _note(self, number: int, frame: Any) -> None:
+        if number == signal.SIGINT:
+            if self._signalled == number:
+                raise KeyboardInterrupt
+            # Not through a logger or a stream, which the signal may have interrupted.
+            os.write(2, b"\nnemo_vtb: Ctrl-C: leaving after this step; once more leaves at once\n")
         self._signalled = number
 
     def _agreed(self) -> bool:
@@ -125,12 +141,25 @@ class Preemption(Callback):
     def _leave(self, trainer: Trainer) -> None:
         if self._pending is not None:
             self._pending[1].wait()
-        save_last(trainer)
+        by_hand = self._signalled == signal.SIGINT
         name = signal.Signals(self._signalled).name if self._signalled else "a signal to another rank"
-        logging.info(f"nemo_vtb: left after {name}, checkpoint at step {trainer.global_step}")
-        raise SystemExit(0)
+        self._save(trainer, "Ctrl-C" if by_hand else name)
+        raise SystemExit(_BY_CTRL_C if by_hand else 0)
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        if trainer.checkpoint_callbacks:
+            path = save_last(trainer)
+            logging.info(f"nemo_vtb: left after {name}, checkpoint at step {trainer.global_step}: {path}")
+        else:
+            logging.info(f"nemo_vtb: left after {name} at step {trainer.global_step}; this run keeps no checkpoints")
 
     def _restore_handlers(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+
+def _between_steps(trainer: Trainer) -> bool:
+    """Whether no batch, and no window of accumulated gradients, is half done."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress.current
+    return batches.ready == batches.processed and not trainer.fit_loop._should_accumulate()

@@ -1,6 +1,7 @@
 """A progress bar with the loss of every kind and the time left, and the curves behind it."""
 
 import time
+from math import isfinite
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -29,9 +30,13 @@ class KindProgress(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the bar on the first rank."""
         self._start = time.monotonic()
-        total = trainer.max_steps if trainer.max_steps > 0 else None
+        total = trainer.estimated_stepping_batches
         self._bar = tqdm(
-            total=total, initial=trainer.global_step, unit="step", desc="train", disable=not trainer.is_global_zero
+            total=int(total) if isfinite(total) and total > 0 else None,
+            initial=trainer.global_step,
+            unit="step",
+            desc="train",
+            disable=not trainer.is_global_zero,
         )
 
     def on_train_batch_end(

@@ -5,14 +5,14 @@ from typing import Any
 
 from lightning.pytorch.utilities import CombinedLoader
 from nemo.collections.speechlm2.data import DataModule
+from nemo.utils import logging
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader, DistributedSampler
 
+from nemo_vtb import registry
 from nemo_vtb.config import check_keys
-
-# Registers `vtb_blend` with NeMo.
-from nemo_vtb.data import data_types  # noqa: F401
 from nemo_vtb.data.batching import HeldOutBatches
+from nemo_vtb.data.blend.epoch import batches_per_epoch, counts_epochs
 from nemo_vtb.data.blend.walk import Blend
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.dataset import VTBDataset
@@ -56,17 +56,39 @@ class VTBDataModule(DataModule):
         if cfg is None or "blend" not in cfg:
             return super().train_dataloader()
         _complete_last_batch(self.trainer)
+        blend = build_blend(cfg, self.dataset, self.trainer.accumulate_grad_batches if self.trainer is not None else 1)
+        budget, ranks = cfg.get("batch_tokens", DEFAULT_BATCH_TOKENS), self._get_world_size()
+        epoch = self._epoch(blend, budget, ranks)
         self._loader = BlendLoader(
-            build_blend(cfg, self.dataset, self.trainer.accumulate_grad_batches if self.trainer is not None else 1),
+            blend,
             self.dataset,
-            cfg.get("batch_tokens", DEFAULT_BATCH_TOKENS),
+            budget,
             self._get_dp_rank(),
-            self._get_world_size(),
+            ranks,
             cfg.get("num_workers", 0),
             cfg.get("max_bad_share", 0.0),
             acknowledged=self.trainer is not None,
+            epoch=epoch,
+            repeat=_overfit(self.trainer, epoch),
         )
+        self._loader.epoch_is_over = _epoch_is_over(self.trainer, epoch)
         return self._loader
+
+    def _epoch(self, blend: Blend, budget: int, ranks: int) -> int | None:
+        """Batches of an epoch, where the trainer asks for it."""
+        if self.trainer is None or not counts_epochs(self.trainer, self.cfg.get("validation_ds") is not None):
+            return None
+        epoch = batches_per_epoch(blend, budget, ranks)
+        logging.info(
+            f"nemo_vtb: an epoch is {epoch} batches a rank, the smallest number in which every conversation is drawn"
+        )
+        interval, length = self.trainer.val_check_interval, int(epoch * self.trainer.limit_train_batches)
+        if isinstance(interval, int) and interval > length and self.trainer.check_val_every_n_epoch is not None:
+            raise VTBError(
+                f"trainer.val_check_interval={interval} never comes in an epoch of {length} batches: set "
+                "trainer.check_val_every_n_epoch=null to count across epochs"
+            )
+        return epoch
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Tells the loader which batch is trained on, since Lightning fetches ahead of it; logs what it has given."""
@@ -107,6 +129,23 @@ def _complete_last_batch(trainer: Any) -> None:
         progress = trainer.fit_loop.epoch_loop.batch_progress
         for counted in (progress.current, progress.total):
             counted.completed = counted.processed
+
+
+def _epoch_is_over(trainer: Any, epoch: int | None) -> bool:
+    """Whether a run goes on from behind the last batch of an epoch, of which Lightning has not taken note."""
+    if trainer is None or not trainer.fit_loop.restarting:
+        return False
+    limit = trainer.limit_train_batches
+    length = limit if isinstance(limit, int) else epoch and int(epoch * limit)
+    return bool(length) and trainer.fit_loop.epoch_loop.batch_progress.current.completed >= length
+
+
+def _overfit(trainer: Any, epoch: int | None) -> int | None:
+    """Batches that ``trainer.overfit_batches`` repeats."""
+    if trainer is None or not trainer.overfit_batches:
+        return None
+    wanted = trainer.overfit_batches
+    return wanted if isinstance(wanted, int) else max(1, int((epoch or 1) * wanted))
 
 
 def build_blend(cfg: DictConfig, dataset: VTBDataset, batches_per_step: int = 1) -> Blend:
@@ -186,3 +225,7 @@ def _read_kind(kind: str, kinds: Mapping[str, Any], reading: Reading, where: str
         reading,
         temperature if isinstance(temperature, (int, float)) else list(temperature),
     )
+
+
+# Whoever has this class may name what it brings: data types, strategies, callbacks.
+registry.register()

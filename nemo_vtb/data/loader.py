@@ -44,8 +44,12 @@ class BlendLoader:
         max_bad_share: Share of a source's rows that may be dropped; 0 stops at the first.
         acknowledged: The state moves on with ``acknowledge``, not when a batch is handed out. Lightning fetches one
             batch before it trains on the one at hand, and throws the former away at the end of an epoch.
+        epoch: Batches of an epoch, the loader's length, where anybody asks for one; see ``blend.epoch``.
+        repeat: Go through these first so many batches again and again.
 
     Attributes:
+        epoch_is_over: Whether the next pass over the loader has nothing to give: a run resumed behind the last batch of
+            an epoch.
         dropped: Conversations dropped on this rank since its start, by kind and reason.
         dropped_everywhere: The same on all ranks and since the run's beginning, as of the last ``counters``.
     """
@@ -60,18 +64,36 @@ class BlendLoader:
         num_workers: int = 0,
         max_bad_share: float = 0.0,
         acknowledged: bool = False,
+        epoch: int | None = None,
+        repeat: int | None = None,
     ) -> None:
         self.blend = blend
+        self.epoch_is_over = False
         self.dropped: Counter[tuple[str, str]] = Counter()
         self.dropped_everywhere: dict[str, dict[str, int]] = {}
         self._dropped_before: dict[str, dict[str, int]] = {}
         self._dataset, self._batch_tokens = dataset, batch_tokens
         self._rank, self._world_size, self._num_workers = rank, world_size, num_workers
         self._max_bad_share, self._acknowledged = max_bad_share, acknowledged
+        self._epoch, self._repeat = epoch, repeat
         self._state = blend.start()
         self._lost: dict[tuple[str, int], set[int]] = {}
 
+    def __len__(self) -> int:
+        if self._epoch is None:
+            raise TypeError("a blend has no end; nobody asked for its epochs")
+        return self._epoch
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        # Not in the generator, which begins when its first batch is asked for: Lightning may never ask.
+        if self.epoch_is_over:
+            self.epoch_is_over = False
+            return iter(())
+        if self._repeat and self._state.step >= self._repeat:
+            self._state = self.blend.start()
+        return self._batches()
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
         if self._num_workers:
             # Compiled before the workers fork; otherwise each would compile it again.
             self.blend.own_batch(self.blend.start(), 1, 1, 0)

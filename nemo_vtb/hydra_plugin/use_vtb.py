@@ -21,16 +21,19 @@ class UseVTB(Callback):
         self._names = names
 
     def on_job_start(self, config: Any, *, task_function: Any, **kwargs: Any) -> None:
-        """Registers nemo_vtb with the host and rebinds the names.
+        """Registers nemo_vtb with the host, rebinds the names and looks at the switches of a training config.
 
         Raises:
             SystemExit: If anything goes wrong, e.g. the launcher lacks one of the names. Hydra turns every other
                 exception of a callback into a warning, and stock SALM would be trained by mistake.
         """
         from nemo_vtb import registry
+        from nemo_vtb.switches.check import check_run
 
         try:
             registry.register()
             registry.rebind_launcher(task_function, self._names)
+            if "DataModule" in self._names and "trainer" in config:
+                check_run(config, of_launcher=True)
         except Exception as error:
             raise SystemExit(f"nemo_vtb: {error}") from error

@@ -4,6 +4,7 @@ It is the same under every strategy: whole tensors, optimizer states by paramete
 Frozen weights that were read from a file are named and fingerprinted, not copied.
 """
 
+from collections.abc import Container, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.random_state import gather_random_states
+from nemo_vtb.optim.build import settings_of
+from nemo_vtb.optim.resume import check_optimizer
+from nemo_vtb.parts.lora import check_same_lora
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.models.salm import SALM
@@ -22,18 +26,24 @@ _SAMPLES = 4096
 _ORIGIN = {"llm": "pretrained_llm", "embed_tokens": "pretrained_llm", "perception": "pretrained_asr"}
 
 
-def fingerprint_frozen(model: nn.Module) -> dict[str, str]:
+def fingerprint_frozen(model: nn.Module, besides: Container[str] | None = None) -> dict[str, str]:
     """Fingerprints of the frozen weights by part of the model.
 
     Up to 4096 evenly spaced elements of every tensor go in, rounded to bfloat16, with its name and shape: a fine-tuned
     sibling is told apart, while the dtype of loading and PEFT's wrapping make no difference.
 
+    Args:
+        model: The model.
+        besides: Names of what another run trained: the fingerprints are those it would have had.
+
     Returns:
         ``{part: SHA-256}`` for the parts that have frozen weights. Call it before weights are sharded.
     """
     digests: dict[str, Any] = {}
-    for name, parameter in sorted((_without_peft(name), p) for name, p in model.named_parameters()):
-        if parameter.requires_grad or parameter.is_meta:
+    for full_name, parameter in sorted(model.named_parameters(), key=lambda named: _without_peft(named[0])):
+        name = _without_peft(full_name)
+        trained = parameter.requires_grad if besides is None else full_name in besides or "lora_" in full_name
+        if trained or parameter.is_meta:
             continue
         digest = digests.setdefault(name.split(".", 1)[0], sha256())
         flat = parameter.detach().reshape(-1)
@@ -66,6 +76,7 @@ def complete_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
         # Lightning's FSDP2 strategy numbers the parameters as if the optimizer had all of them.
         _name_optimizer_state(state, list(names.values()) if hasattr(type(trainer.strategy), "device_mesh") else own)
     checkpoint["vtb"]["random_states"] = gather_random_states()
+    checkpoint["vtb"]["settings"] = settings_of(model)
     loop = checkpoint["loops"]["fit_loop"]
     _finish_batch(loop["epoch_loop.batch_progress"])
     # Likewise counted after the hook: loggers would put the resumed run's numbers one step to the left.
@@ -89,6 +100,9 @@ def check_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
     ours = checkpoint.get("vtb")
     if ours is None:
         raise VTBError("this is not a checkpoint of VoiceTextBlender: it has no 'vtb' entry")
+    section = checkpoint.get("hyper_parameters", {}).get("cfg") or {}
+    check_same_lora(section.get("lora"), model.cfg.get("lora"))
+    check_optimizer(model, checkpoint)
     _compare_names(set(ours["trained"]), set(model.trainable_names), "trains")
     for part, digest in ours["frozen"].items():
         if model.frozen_fingerprints.get(part, digest) != digest:
@@ -105,9 +119,26 @@ def check_state_dict(model: nn.Module, state: dict[str, Any]) -> None:
     Raises:
         VTBError: Names an example of what is missing or unknown.
     """
-    own = set(model.state_dict())
-    known = set(state) & own
+    own = model.state_dict()
+    known = set(state) & set(own)
     _compare_names(set(state), known | set(getattr(model, "trainable_names", own)), "has")
+    check_shapes(model, state)
+
+
+def check_shapes(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Refuses weights of another shape.
+
+    Raises:
+        VTBError: Names an example.
+    """
+    own = model.state_dict()
+    other = [name for name in sorted(set(state) & set(own)) if state[name].shape != own[name].shape]
+    if other:
+        theirs, ours = (tuple(of[other[0]].shape) for of in (state, own))
+        raise VTBError(
+            f"{len(other)} weights of the checkpoint have another shape than this config gives them, e.g. {other[0]}: "
+            f"{theirs} there, {ours} here; give model the sizes it was trained with"
+        )
 
 
 def _blend(trainer: Any) -> dict[str, Any] | None:
@@ -120,11 +151,19 @@ def _blend(trainer: Any) -> dict[str, Any] | None:
 def _compare_names(theirs: set[str], ours: set[str], verb: str) -> None:
     unknown, missing = sorted(theirs - ours), sorted(ours - theirs)
     if unknown:
-        hint = " (the config has no model.lora, the checkpoint has)" if "lora_" in unknown[0] else ""
+        hint = _about_lora(unknown, ours, "the config has no model.lora, the checkpoint has")
         raise VTBError(f"the checkpoint {verb} {len(unknown)} weights this config does not, e.g. {unknown[0]}{hint}")
     if missing:
-        hint = " (the checkpoint has no LoRA, the config has model.lora)" if "lora_" in missing[0] else ""
+        hint = _about_lora(missing, theirs, "the checkpoint has no LoRA, the config has model.lora")
         raise VTBError(f"the checkpoint lacks {len(missing)} trainable weights of this config, e.g. {missing[0]}{hint}")
+
+
+def _about_lora(names: list[str], others: set[str], none: str) -> str:
+    """What is behind names that one side has and the other has not."""
+    if "lora_" not in names[0]:
+        return ""
+    there = any("lora_" in name for name in others)
+    return f" ({'model.lora.target_modules is not what it was trained with' if there else none})"
 
 
 def _name_optimizer_state(state: dict[str, Any], names: list[str]) -> None:

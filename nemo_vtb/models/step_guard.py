@@ -70,15 +70,21 @@ class StepGuard:
         self._seen.append(forward_pass)
 
     @torch.no_grad()
-    def check(self, parameters: list[nn.Parameter]) -> None:
+    def check(self, parameters: list[nn.Parameter], scaled: bool = False) -> None:
         """Called before the optimizer step: leaves a bad one out, or stops.
+
+        Args:
+            parameters: Those that are trained.
+            scaled: Whether a gradient scaler, which tries out how far it can go, leaves steps out by itself.
 
         Raises:
             VTBError: On every rank, once more than ``allowed`` steps were bad; names the samples of all ranks.
         """
         seen, self._seen = self._seen, []
         gradients = [own_part(p.grad) for p in parameters if p.grad is not None]
-        values = [p.loss.detach().float() for p in seen] + [norm.float() for norm in torch._foreach_norm(gradients)]
+        values = [p.loss.detach().float() for p in seen]
+        if not scaled:
+            values += [norm.float() for norm in torch._foreach_norm(gradients)]
         if not values or true_on_all_ranks(torch.stack(values).isfinite().all()):
             return
         self.skipped += 1

@@ -10,7 +10,6 @@ from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.models.salm import SALM
 from nemo.collections.speechlm2.parts.optim_setup import is_frozen
-from nemo.core.classes.common import safe_instantiate
 from omegaconf import DictConfig, open_dict
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from nemo_vtb.models.accumulation import TokenWeighted
 from nemo_vtb.models.checkpoint import check_checkpoint, check_state_dict, complete_checkpoint, fingerprint_frozen
 from nemo_vtb.models.checkpoint_io import use_atomic_checkpoints
 from nemo_vtb.models.generate import generate_answers
+from nemo_vtb.models.init_from import init_from
 from nemo_vtb.models.options import check_model_section, step_options
 from nemo_vtb.models.prepare import prepare_for_trainer
 from nemo_vtb.models.step_guard import ForwardPass, StepGuard
@@ -30,13 +30,14 @@ from nemo_vtb.modules.backbone import HFBackbone
 from nemo_vtb.modules.build import build_llm, build_perception, install_lora
 from nemo_vtb.modules.clip_encoder import ClipEncoder
 from nemo_vtb.modules.frame_cache import FrameCache
+from nemo_vtb.optim.build import check_optimizer_sections, configure
 from nemo_vtb.parts.loss import by_kind, check_backend, global_mean
 from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
 from nemo_vtb.parts.precision import half_arithmetic
 from nemo_vtb.parts.prompt_formats import check_prompt_format
 from nemo_vtb.parts.ranks import all_ranks_sum
 from nemo_vtb.parts.text_retention import speech_gate, text_positions
-from nemo_vtb.parts.trainable import freeze_parameters, parameter_groups
+from nemo_vtb.parts.trainable import freeze_parameters
 from nemo_vtb.parts.turn_mask import EncodedConversation
 
 # What a sharded rank without text runs instead, so that every rank takes part in every collective.
@@ -61,6 +62,10 @@ class VoiceTextBlender(SALM):
         # SALM's constructor can only take its encoder from a NeMo checkpoint.
         super(SALM, self).__init__()
         check_model_section(cfg)
+        check_optimizer_sections(cfg)
+        # Not kept: whoever reads a checkpoint of this run needs nothing of where it began.
+        begin = cfg.get("init_from")
+        cfg = {key: value for key, value in cfg.items() if key != "init_from"}
         self.options = step_options(cfg)
         check_backend(self.options.loss_backend)
         self.save_hyperparameters()
@@ -112,6 +117,8 @@ class VoiceTextBlender(SALM):
         self._accumulation, self._guard = TokenWeighted(), StepGuard(self.options.skip_non_finite)
         self._half: torch.dtype | None = None
         self._prepared = self._use_fsdp = self._use_tp = False
+        if begin:
+            init_from(self, begin)
 
     def configure_model(self) -> None:
         """Casts, wraps and shards as the trainer and the config ask; SALM's own sharding is not used."""
@@ -264,7 +271,7 @@ class VoiceTextBlender(SALM):
         """
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         self._accumulation.finish(trained)
-        self._guard.check(trained)
+        self._guard.check(trained, getattr(self.trainer.precision_plugin, "scaler", None) is not None)
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the sums of the last validation."""
@@ -297,12 +304,7 @@ class VoiceTextBlender(SALM):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The config's optimizer and scheduler over the trainable parameters, ``lr_scale`` applied by name pattern."""
-        groups = parameter_groups(self, self.cfg.optimizer.lr, self.cfg.get("lr_scale", {}))
-        chosen: dict[str, Any] = {"optimizer": safe_instantiate(self.cfg.optimizer, groups, _convert_="all")}
-        if self.cfg.get("lr_scheduler") is not None:
-            scheduler = safe_instantiate(self.cfg.lr_scheduler, chosen["optimizer"])
-            chosen["lr_scheduler"] = {"scheduler": scheduler, "interval": "step", "frequency": 1}
-        return chosen
+        return configure(self)
 
     def generate(
         self,

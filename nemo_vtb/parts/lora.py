@@ -22,6 +22,8 @@ TARGETS_BY_FAMILY = {
 
 # What is trained where a section ``lora`` names no rank.
 DEFAULT_RANK = 32
+# What gives LoRA's weights their shape or their meaning, with the default of each.
+_MEANING = {"r": DEFAULT_RANK, "lora_alpha": 8, "use_rslora": False, "rank_pattern": None, "alpha_pattern": None}
 
 
 def lora_settings(settings: Mapping[str, Any], model_type: str, module_names: list[str]) -> dict[str, Any]:
@@ -61,6 +63,27 @@ def lora_settings(settings: Mapping[str, Any], model_type: str, module_names: li
             raise VTBError(f"model.lora.target_modules: the LLM has no module named {', '.join(missing)}")
         targets = list(targets)
     return {"task_type": "CAUSAL_LM", "lora_dropout": 0.0, **settings, "r": rank, "target_modules": targets}
+
+
+def check_same_lora(theirs: Mapping[str, Any] | None, ours: Mapping[str, Any] | None) -> None:
+    """Refuses LoRA weights of another rank or scale than the config has.
+
+    Args:
+        theirs: Section ``lora`` of a checkpoint.
+        ours: Of the config.
+
+    Raises:
+        VTBError: Names the key and both values.
+    """
+    if theirs is None or ours is None:
+        return
+    for key, default in _MEANING.items():
+        was, now = (section.get(key, default) or None for section in (theirs, ours))
+        if was != now:
+            raise VTBError(
+                f"model.lora.{key} is {now}, the checkpoint was trained with {was}, and its weights would mean another "
+                f"thing: set model.lora.{key} to {was}"
+            )
 
 
 def leave_casts_to_autocast(module: "nn.Module") -> None:

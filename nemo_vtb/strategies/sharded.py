@@ -17,7 +17,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.optim import Optimizer
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.checkpoint import check_state_dict
+from nemo_vtb.models.checkpoint import check_checkpoint, check_state_dict
 
 
 class ShardedStrategy(ModelParallelStrategy):
@@ -78,6 +78,8 @@ class ShardedStrategy(ModelParallelStrategy):
         checkpoint = self.checkpoint_io.load_checkpoint(self.broadcast(checkpoint_path))
         assert self.lightning_module is not None
         state = checkpoint["state_dict"]
+        # Lightning asks the model's own hook only after the weights are in.
+        check_checkpoint(self.lightning_module, checkpoint)
         check_state_dict(self.lightning_module, state)
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
         set_model_state_dict(self.model, state, options=options)

@@ -29,6 +29,11 @@ class Shares:
                 raise VTBError(f"blend.kinds.{kind}.share is never above 0; leave the kind out instead")
         self._last = self._normalised(self._turns[-1])
 
+    @property
+    def settled_after(self) -> int:
+        """The optimizer step from which on no share changes any more."""
+        return self._turns[-1]
+
     def at(self, step: int) -> dict[str, float]:
         """Returns every kind's share at an optimizer step; they add up to 1."""
         return self._last if step >= self._turns[-1] else self._normalised(step)

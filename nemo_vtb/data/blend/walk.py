@@ -80,6 +80,7 @@ class Blend:
 
     Attributes:
         turns: ``{kind: turn}``; with ``alternate``, kinds of one turn share their steps.
+        batches_per_step: As given.
 
     Raises:
         VTBError: On an unknown unit, strategy or kind, or shares that do not fit the kinds.
@@ -99,7 +100,7 @@ class Blend:
         _check(unit, strategy, sources, shares, together)
         self.sources = {kind: list(of_kind) for kind, of_kind in sources.items()}
         self.shares = Shares(shares)
-        self.unit, self.strategy, self.seed, self._per_step = unit, strategy, seed, batches_per_step
+        self.unit, self.strategy, self.seed, self.batches_per_step = unit, strategy, seed, batches_per_step
         self.turns = {kind: "+".join(together) if kind in together else kind for kind in sources}
         self._unit = {"supervised_tokens": 0, "total_tokens": 1}.get(unit, -1)
         cursors = {
@@ -142,14 +143,14 @@ class Blend:
 
     def next_row(self, state: BlendState) -> DrawnRow:
         """Draws a single conversation and moves ``state`` on."""
-        shares = self.shares.at(state.step // self._per_step)
+        shares = self.shares.at(state.step // self.batches_per_step)
         state.step += 1
         ((_, row),) = self._drawn(self._fill(state, shares, 1.0, 0, 1, single=True))
         return row
 
     def shares_at(self, state: BlendState) -> dict[str, float]:
         """Returns every kind's share of the step that was taken last; they add up to 1."""
-        return self.shares.at(max(0, state.step - 1) // self._per_step)
+        return self.shares.at(max(0, state.step - 1) // self.batches_per_step)
 
     def fetch(self, row: DrawnRow) -> Any:
         """Returns the conversation of a drawn row.
@@ -160,7 +161,7 @@ class Blend:
         return self.sources[row.kind][row.source].draw(row.row, row.epoch)
 
     def _step(self, state: BlendState, budget: int, ranks: int) -> "_Draws":
-        shares = self.shares.at(state.step // self._per_step)
+        shares = self.shares.at(state.step // self.batches_per_step)
         state.step += 1
         if self.strategy != "alternate":
             return self._fill(state, shares, self._worth(shares, budget), budget, ranks)
