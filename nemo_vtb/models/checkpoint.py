@@ -4,6 +4,7 @@ It is the same under every strategy: whole tensors, optimizer states by paramete
 Frozen weights that were read from a file are named and fingerprinted, not copied.
 """
 
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.modules.lora.shifted import INITIAL
 from nemo_vtb.parts.random_state import gather_random_states
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.models.salm import SALM
 
 _SAMPLES = 4096
+# What PEFT puts between a module's name and its weights, once for each adapter around it.
+_WRAPPED = re.compile(r"\.(base_layer|original_module)(?=\.)")
 # Where the frozen weights of each part came from, in the config's words.
 _ORIGIN = {"llm": "pretrained_llm", "embed_tokens": "pretrained_llm", "perception": "pretrained_asr"}
 
@@ -32,9 +36,8 @@ def fingerprint_frozen(model: nn.Module) -> dict[str, str]:
         ``{part: SHA-256}`` for the parts that have frozen weights. Call it before weights are sharded.
     """
     digests: dict[str, Any] = {}
-    for name, parameter in sorted((_without_peft(name), p) for name, p in model.named_parameters()):
-        if parameter.requires_grad or parameter.is_meta:
-            continue
+    frozen = [(_without_peft(name), p) for name, p in model.named_parameters() if not (p.requires_grad or p.is_meta)]
+    for name, parameter in sorted(frozen, key=lambda named: named[0]):
         digest = digests.setdefault(name.split(".", 1)[0], sha256())
         flat = parameter.detach().reshape(-1)
         picked = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
@@ -107,7 +110,9 @@ def check_state_dict(model: nn.Module, state: dict[str, Any]) -> None:
     """
     own = set(model.state_dict())
     known = set(state) & own
-    _compare_names(set(state), known | set(getattr(model, "trainable_names", own)), "has")
+    # PiSSA and OLoRA are trained against what they began with, which no file but this one has.
+    began = {name for name in own if f".{INITIAL}." in name}
+    _compare_names(set(state), known | set(getattr(model, "trainable_names", own)) | began, "has")
 
 
 def _blend(trainer: Any) -> dict[str, Any] | None:
@@ -147,4 +152,4 @@ def _finish_batch(progress: dict[str, Any]) -> None:
 
 
 def _without_peft(name: str) -> str:
-    return name.replace("llm.base_model.model.", "llm.").replace(".base_layer.", ".")
+    return _WRAPPED.sub("", name.replace("llm.base_model.model.", "llm."))

@@ -7,7 +7,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.lora import leave_casts_to_autocast, lora_settings
+from nemo_vtb.modules.lora.install import adapt_encoder, adapt_llm, trained_by_lora
+from nemo_vtb.parts.lora import lora_settings
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
@@ -72,16 +73,21 @@ def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfi
     """
     if cfg.get("lora") is None:
         return llm
-    from peft import LoraConfig, get_peft_model
-
     names = [name for name, _ in llm.named_modules()]
     section: dict[str, Any] = OmegaConf.to_container(cfg.lora, resolve=True)
     settings = lora_settings(section, llm.config.model_type, names)
     llm.model.embed_tokens = embed_tokens
-    wrapped = get_peft_model(llm, LoraConfig(**settings))
+    wrapped = adapt_llm(llm, settings)
     del llm.model.embed_tokens
-    leave_casts_to_autocast(wrapped)
     return wrapped
+
+
+def lora_patterns(model: Any) -> list[str]:
+    """Name patterns of what LoRA trains in the LLM and the encoder, for ``freeze_parameters`` to leave alone."""
+    parts = {"llm": model.llm} if model.cfg.get("lora") is not None else {}
+    if model.cfg.get("encoder_lora") is not None:
+        parts["perception.encoder"] = model.perception.encoder
+    return [pattern for prefix, part in parts.items() for pattern in trained_by_lora(part, f"{prefix}.")]
 
 
 def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModule":
@@ -121,6 +127,8 @@ def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModul
         loaded = module.load_state_dict(state, strict=False)
         if missing := [key for key in loaded.missing_keys if key.startswith("encoder.")]:
             raise VTBError(f"model.pretrained_asr={cfg.pretrained_asr} lacks {len(missing)} weights, e.g. {missing[0]}")
+    if cfg.get("encoder_lora") is not None:
+        adapt_encoder(module.encoder, OmegaConf.to_container(cfg.encoder_lora, resolve=True))
     return module
 
 
