@@ -16,6 +16,8 @@ from nemo_vtb.errors import VTBError
 # code execution from a checkpoint's config.
 ALLOWED_TARGETS = (
     "nemo_vtb.modules.adapter.ConformerAdapter",
+    "nemo_vtb.modules.encoders.hugging_face.SpeechEncoder",
+    "nemo_vtb.modules.encoders.hugging_face.SpeechFeatures",
     "nemo_vtb.modules.whisper.WhisperEncoder",
     "nemo_vtb.modules.whisper.WhisperFeatures",
 )

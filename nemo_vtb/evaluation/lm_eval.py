@@ -145,7 +145,7 @@ def language_model(model: "VoiceTextBlender", lora: str) -> "PreTrainedModel":
         gate.install(model.llm)
         gate.value = torch.zeros(1, 1, 1, device=model.device)
     if lora == "off" and has_lora:
-        model.llm.base_model.disable_adapter_layers()
+        model.backbone.lora_scale = 0
     llm = model.backbone.causal_lm
     llm.model.embed_tokens = model.embed_tokens
     return llm

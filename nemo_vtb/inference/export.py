@@ -15,7 +15,11 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.card.data import sources_without_licence, trained_on
 from nemo_vtb.inference.card.text import loses_gate, without_text
 from nemo_vtb.inference.card.write import Facts, part_of, read_report, trained_sizes, write_model_card
+from nemo_vtb.models.checkpoint import kept_state
 from nemo_vtb.models.slim import read_trained, steps_of, write_slim
+from nemo_vtb.modules.lora.install import merge_into
+from nemo_vtb.modules.lora.plain import join_initial, not_plain, single_scale
+from nemo_vtb.modules.lora.shifted import INITIAL
 from nemo_vtb.parts.turn_mask import end_of_turn_id
 
 if TYPE_CHECKING:
@@ -66,12 +70,15 @@ def export(
     _require_trained_lora(model, checkpoint)
     read = read_trained(checkpoint)
     facts = _facts(model, read, form, dtype, inputs)
+    _make_plain(model, read, form)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     notes = [
         f"no licence is stated for {name}: put a README.md with `license:` in its YAML front matter beside it"
         for name in sources_without_licence(facts.data)
     ]
+    if form == "hf" and (setting := not_plain(model.cfg.get("lora"))):
+        notes.append(f"NeMo's vLLM plugin does not know model.lora.{setting}; for it, export with --to merged")
     if facts.data is None:
         notes.append("the checkpoint does not say what it was trained on; --config-name NAME says it for the card")
     if form == "slim":
@@ -97,7 +104,10 @@ def merge_lora(model: "VoiceTextBlender") -> None:
     """
     if not hasattr(model.llm, "peft_config"):
         raise VTBError("nothing to merge: the checkpoint has no LoRA; use --to hf")
-    model.llm = model.llm.merge_and_unload(safe_merge=True)
+    try:
+        model.llm = model.llm.merge_and_unload(safe_merge=True)
+    except (ValueError, RuntimeError, NotImplementedError) as error:
+        raise VTBError(f"LoRA cannot be merged: {str(error).splitlines()[0]} Use --to hf or adapter.") from error
     # PEFT leaves its mark on the model it was taken off.
     del model.llm.peft_config
     model.gated = False
@@ -106,10 +116,32 @@ def merge_lora(model: "VoiceTextBlender") -> None:
         model.cfg.pop("text_lora", None)
 
 
+def _make_plain(model: "VoiceTextBlender", read: dict[str, Any], form: str) -> None:
+    """Brings LoRA into the form that the readers of a folder know; see ``nemo_vtb.modules.lora.plain``."""
+    if model.cfg.get("encoder_lora") is not None and form in ("hf", "merged"):
+        merge_into(model.perception.encoder)
+        with open_dict(model.cfg):
+            model.cfg.pop("encoder_lora")
+    if not hasattr(model.llm, "peft_config"):
+        return
+    changed = join_initial(model.llm)
+    if changed and form == "slim":
+        read["state_dict"] = kept_state(model, model.state_dict())
+        read["hyper_parameters"]["cfg"]["lora"] = {**read["hyper_parameters"]["cfg"]["lora"], **changed}
+    if form == "hf":
+        changed = (changed or {}) | (single_scale(model.llm) or {})
+    with open_dict(model.cfg):
+        for key, value in (changed or {}).items():
+            model.cfg.lora[key] = value
+
+
 def _require_trained_lora(model: nn.Module, checkpoint: str) -> None:
-    ups = [p for name, p in model.named_parameters() if ".lora_B." in name]
-    if ups and not any(p.any() for p in ups):
-        raise VTBError(f"{checkpoint}: every LoRA up-projection is zero, as before training; nothing was learnt")
+    state = model.state_dict()
+    ups = {name: tensor for name, tensor in state.items() if ".lora_B.default." in name}
+    # PiSSA and OLoRA begin where the adapter that takes their beginning away stands.
+    began = {name: state.get(name.replace(".default.", f".{INITIAL}.")) for name in ups}
+    if ups and not any((up if began[name] is None else up + began[name]).any() for name, up in ups.items()):
+        raise VTBError(f"{checkpoint}: every LoRA up-projection is as before training; nothing was learnt")
 
 
 def _facts(model: "VoiceTextBlender", read: Mapping[str, Any], form: str, dtype: str, inputs: CardInputs) -> Facts:
@@ -166,7 +198,7 @@ def _save_adapter(model: "VoiceTextBlender", folder: Path, dtype: torch.dtype, f
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     trained = set(model.trainable_names)
     if hasattr(model.llm, "peft_config"):
-        trained -= {name for name in trained if ".lora_" in name}
+        trained -= {name for name in trained if name.startswith("llm.")}
         if facts.llm.hub_id:
             model.llm.peft_config["default"].base_model_name_or_path = facts.llm.hub_id
         # The embeddings are not in the LLM here, so PEFT cannot look whether they were trained; they are not.

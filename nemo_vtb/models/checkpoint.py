@@ -4,6 +4,7 @@ It is the same under every strategy: whole tensors, optimizer states by paramete
 Frozen weights that were read from a file are named and fingerprinted, not copied.
 """
 
+import re
 from collections.abc import Container, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.random_state import gather_random_states
+from nemo_vtb.modules.lora.shifted import INITIAL
 from nemo_vtb.optim.build import settings_of
 from nemo_vtb.optim.resume import check_optimizer
 from nemo_vtb.parts.lora import check_same_lora
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from nemo.collections.speechlm2.models.salm import SALM
 
 _SAMPLES = 4096
+# What PEFT puts between a module's name and its weights, once for each adapter around it.
+_WRAPPED = re.compile(r"\.(base_layer|original_module)(?=\.)")
 # Where the frozen weights of each part came from, in the config's words.
 _ORIGIN = {"llm": "pretrained_llm", "embed_tokens": "pretrained_llm", "perception": "pretrained_asr"}
 
@@ -121,7 +125,9 @@ def check_state_dict(model: nn.Module, state: dict[str, Any]) -> None:
     """
     own = model.state_dict()
     known = set(state) & set(own)
-    _compare_names(set(state), known | set(getattr(model, "trainable_names", own)), "has")
+    # PiSSA and OLoRA are trained against what they began with, which no file but this one has.
+    began = {name for name in own if f".{INITIAL}." in name}
+    _compare_names(set(state), known | set(getattr(model, "trainable_names", own)) | began, "has")
     check_shapes(model, state)
 
 
@@ -186,4 +192,4 @@ def _finish_batch(progress: dict[str, Any]) -> None:
 
 
 def _without_peft(name: str) -> str:
-    return name.replace("llm.base_model.model.", "llm.").replace(".base_layer.", ".")
+    return _WRAPPED.sub("", name.replace("llm.base_model.model.", "llm."))

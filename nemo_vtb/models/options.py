@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.lora_fields import check_lora_fields, not_zero_for_zero
 
 Part = Literal["llm", "encoder"]
 
@@ -79,7 +80,7 @@ MODEL_KEYS = frozenset(
     "encoder_chunk_size_seconds pretrained_s2s_model pretrained_perception_from_s2s use_nemo_automodel "
     "torch_dtype dtype model_type architectures init_configure_model "
     # ours
-    "llm_config lr_scale alignment text_lora text_kl retention init_from".split()
+    "llm_config encoder_config lr_scale alignment encoder_lora text_lora text_kl retention init_from".split()
 ) | {field.name for field in fields(StepOptions)}
 # Whether LoRA takes part in answers to conversations without audio.
 TEXT_LORA = ("always", "audio_gated")
@@ -100,10 +101,23 @@ def check_model_section(section: Mapping[str, Any]) -> None:
         raise VTBError(f"model.text_lora must be one of {', '.join(TEXT_LORA)}, not '{section['text_lora']}'")
     if section.get("text_kl") and section.get("lora") is None:
         raise VTBError("model.text_kl needs an untouched LLM beside the trained one: choose LoRA, e.g. lora=r32")
+    _check_lora(section)
     if section.get("retention") is not None:
         retention_options(section["retention"])
     if section.get("use_nemo_automodel"):
         raise VTBError("model.use_nemo_automodel=true is not supported: VoiceTextBlender runs the Hugging Face LLM")
+
+
+def _check_lora(section: Mapping[str, Any]) -> None:
+    """What can be refused of the sections ``lora`` and ``encoder_lora`` before anything is loaded."""
+    if section.get("lora") is not None:
+        settings = check_lora_fields(section["lora"])
+        if section.get("text_lora") == "audio_gated" and (ungated := not_zero_for_zero(settings)):
+            raise VTBError(f"model.text_lora=audio_gated cannot be used with model.lora.{ungated[0]}")
+    if section.get("encoder_lora") is not None:
+        check_lora_fields(section["encoder_lora"], "model.encoder_lora")
+        if section.get("encoder_cache"):
+            raise VTBError("model.encoder_cache=true needs a frozen encoder, which model.encoder_lora trains")
 
 
 def step_options(section: Mapping[str, Any]) -> StepOptions:

@@ -27,7 +27,7 @@ from nemo_vtb.models.prepare import prepare_for_trainer
 from nemo_vtb.models.step_guard import ForwardPass, StepGuard
 from nemo_vtb.modules.alignment import EmbeddingAlignment
 from nemo_vtb.modules.backbone import HFBackbone
-from nemo_vtb.modules.build import build_llm, build_perception, install_lora
+from nemo_vtb.modules.build import build_llm, build_perception, install_lora, lora_patterns
 from nemo_vtb.modules.clip_encoder import ClipEncoder
 from nemo_vtb.modules.frame_cache import FrameCache
 from nemo_vtb.optim.build import check_optimizer_sections, configure
@@ -95,7 +95,7 @@ class VoiceTextBlender(SALM):
             self.perception.modality_adapter.match_embeddings(self.embed_tokens.weight.detach() * scale)
         settings = self.cfg.get("alignment")
         self.alignment = EmbeddingAlignment(llm.config.hidden_size, **settings) if settings is not None else None
-        keep = [*self.cfg.get("prevent_freeze_params", []), r"^.+\.lora_.+$"]
+        keep = [*self.cfg.get("prevent_freeze_params", []), *lora_patterns(self)]
         # Now rather than in configure_optimizers: DDP decides when it wraps what it reduces.
         self.trainable_names = freeze_parameters(self, self.cfg.get("freeze_params", []), keep)
         # Random weights stand in no file: what is frozen of them must be saved.

@@ -1,7 +1,7 @@
 """The LLM behind the few calls the model needs, so that packing, loss and metrics do not know whose it is."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.gather import Gathered
+from nemo_vtb.modules.lora.install import adapted_head
+from nemo_vtb.modules.lora.untouched import UntouchedBiases, adapters_off, not_linear
 from nemo_vtb.modules.lora_gate import LoraGate, scale_lora
 from nemo_vtb.parts.loss import fused_losses, supervised_losses
 from nemo_vtb.parts.text_retention import divergences
@@ -34,7 +36,9 @@ class HFBackbone:
         self._owner = owner
         self._gate = LoraGate()
         self._lora_scale = 1.0
+        self._off = ExitStack()
         self._loss_backend, self._loss_chunk = loss_backend, loss_chunk
+        self._biases = UntouchedBiases(owner.llm, owner.frozen_from_file) if hasattr(owner.llm, "peft_config") else None
         head, table = self.causal_lm.lm_head, owner.embed_tokens
         if head.weight is table.weight:
             # One tensor cannot be in two units of FSDP2.
@@ -48,6 +52,10 @@ class HFBackbone:
         Raises:
             VTBError: If there is no LoRA, or it is of a kind whose output is not zero for a zero input.
         """
+        if adapted_head(self.causal_lm) is not None:
+            raise VTBError(
+                "model.text_lora=audio_gated cannot be used with LoRA on lm_head: leave it out of model.lora"
+            )
         self._gate.install(self._owner.llm)
 
     @property
@@ -186,11 +194,22 @@ class HFBackbone:
     def _losses(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         head = self.causal_lm.lm_head
         if self._loss_backend == "chunked" or not len(targets):
-            return supervised_losses(hidden, targets, self._logits, self._loss_chunk, head.weight.requires_grad)
+            return supervised_losses(hidden, targets, self._logits, self._loss_chunk, self._head_trains)
         return fused_losses(self._loss_backend, hidden, head.weight, targets, self._logit_cap), None
 
     def _divergences(self, tuned: Tensor, base: Tensor) -> Tensor:
-        return divergences(tuned, base, self._logits, self._loss_chunk, self.causal_lm.lm_head.weight.requires_grad)
+        return divergences(tuned, base, self._logits, self._loss_chunk, self._head_trains, self._untouched_logits)
+
+    def _untouched_logits(self, hidden: Tensor) -> Tensor:
+        head = adapted_head(self.causal_lm)
+        if head is None:
+            return self._logits(hidden)
+        with torch.no_grad(), adapters_off(head):
+            return self._logits(hidden)
+
+    @property
+    def _head_trains(self) -> bool:
+        return any(parameter.requires_grad for parameter in self.causal_lm.lm_head.parameters())
 
     @property
     def _logit_cap(self) -> float | None:
@@ -207,6 +226,11 @@ class HFBackbone:
             raise VTBError(f"lora_scale is {scale!r}; it is 0 for the untouched LLM, 1 as trained, or any number above")
         if scale != 1 and not hasattr(self._owner.llm, "peft_config"):
             raise VTBError(f"lora_scale is {scale:g}, but the model has no LoRA to scale")
+        if scale not in (0, 1) and (whole := not_linear(self._owner.llm)):
+            raise VTBError(f"lora_scale is {scale:g}; with model.lora.{whole} it can be 0 or 1 and nothing between")
+        self._off.close()
+        if scale == 0:
+            self._off.enter_context(self.without_lora())
         scale_lora(self._owner.llm, scale)
         self._lora_scale = float(scale)
 
@@ -226,7 +250,14 @@ class HFBackbone:
 
     @contextmanager
     def without_lora(self) -> Iterator[None]:
-        """The untouched LLM for the time of the block."""
+        """The untouched LLM for the time of the block.
+
+        Raises:
+            VTBError: If it is not to be had any more (``model.lora.bias`` on sharded or exported weights).
+        """
         llm = self._owner.llm
-        with llm.disable_adapter() if hasattr(llm, "peft_config") else nullcontext():
+        if self._biases is None:
+            yield
+            return
+        with adapters_off(llm), self._biases.put_back():
             yield

@@ -7,13 +7,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.lora import leave_casts_to_autocast, lora_settings
+from nemo_vtb.modules.encoders.fill import HUGGING_FACE, fill_adapter, fill_hugging_face
+from nemo_vtb.modules.encoders.nemo_asr import adopt_nemo_encoder, load_nemo_encoder, shape_nemo_encoder
+from nemo_vtb.modules.lora.install import adapt_encoder, adapt_llm, trained_by_lora
+from nemo_vtb.parts.lora import lora_settings
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
     from transformers import PreTrainedModel
-
-_OWN_ENCODERS = ("nemo_vtb.modules.whisper.WhisperEncoder",)
 
 
 def build_llm(cfg: DictConfig) -> "PreTrainedModel":
@@ -72,45 +73,43 @@ def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfi
     """
     if cfg.get("lora") is None:
         return llm
-    from peft import LoraConfig, get_peft_model
-
     names = [name for name, _ in llm.named_modules()]
     section: dict[str, Any] = OmegaConf.to_container(cfg.lora, resolve=True)
     settings = lora_settings(section, llm.config.model_type, names)
     llm.model.embed_tokens = embed_tokens
-    wrapped = get_peft_model(llm, LoraConfig(**settings))
+    wrapped = adapt_llm(llm, settings)
     del llm.model.embed_tokens
-    leave_casts_to_autocast(wrapped)
     return wrapped
+
+
+def lora_patterns(model: Any) -> list[str]:
+    """Name patterns of what LoRA trains in the LLM and the encoder, for ``freeze_parameters`` to leave alone."""
+    parts = {"llm": model.llm} if model.cfg.get("lora") is not None else {}
+    if model.cfg.get("encoder_lora") is not None:
+        parts["perception.encoder"] = model.perception.encoder
+    return [pattern for prefix, part in parts.items() for pattern in trained_by_lora(part, f"{prefix}.")]
 
 
 def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModule":
     """Builds preprocessor, speech encoder and adapter; writes the sizes that follow from others into ``cfg``.
 
     Raises:
-        VTBError: If the encoder's checkpoint fits none of the encoder's weights.
+        VTBError: If the encoder is none we know, or config and checkpoint disagree.
     """
     from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
 
     perception = cfg.perception
-    pretrained = cfg.get("pretrained_weights", True)
     state = None
     with open_dict(cfg):
         perception.output_dim = hidden_size
-        if perception.encoder.get("_target_") in _OWN_ENCODERS:
-            perception.encoder.pretrained = cfg.pretrained_asr
-            perception.encoder.pretrained_weights = pretrained
-            # An exported model is built where the encoder's own folder is not.
-            if perception.encoder.get("config") is None:
-                perception.encoder.config = _encoder_config(cfg.pretrained_asr)
-            perception.modality_adapter.feat_in = perception.encoder.config.d_model
-            perception.preprocessor.features = perception.encoder.config.num_mel_bins
-        elif pretrained:
-            state = _adopt_nemo_encoder(cfg)
+        if (perception.get("encoder") or {}).get("_target_") in HUGGING_FACE:
+            fill_hugging_face(cfg)
+        elif cfg.get("pretrained_weights", True):
+            state = adopt_nemo_encoder(cfg)
+        else:
+            shape_nemo_encoder(cfg)
+        fill_adapter(perception, hidden_size)
         adapter = perception.modality_adapter
-        if adapter.get("_target_") == "nemo_vtb.modules.adapter.ConformerAdapter":
-            adapter.output_dim = hidden_size
-            adapter.setdefault("feat_in", perception.encoder.get("d_model"))
         for part in (perception.encoder, adapter):
             if str(part.get("_target_")).endswith(".ConformerEncoder"):
                 # NeMo's default is an all-reduce in every forward pass; ranks whose batches are not alike, in
@@ -118,27 +117,7 @@ def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModul
                 part.sync_max_audio_length = False
     module = AudioPerceptionModule(perception).train()
     if state is not None:
-        loaded = module.load_state_dict(state, strict=False)
-        if missing := [key for key in loaded.missing_keys if key.startswith("encoder.")]:
-            raise VTBError(f"model.pretrained_asr={cfg.pretrained_asr} lacks {len(missing)} weights, e.g. {missing[0]}")
+        load_nemo_encoder(module, state, f"model.pretrained_asr={cfg.pretrained_asr}")
+    if cfg.get("encoder_lora") is not None:
+        adapt_encoder(module.encoder, OmegaConf.to_container(cfg.encoder_lora, resolve=True))
     return module
-
-
-def _encoder_config(pretrained: str) -> dict[str, Any]:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(pretrained).to_diff_dict()
-    except OSError as error:
-        raise VTBError(f"model.pretrained_asr={pretrained} cannot be loaded: {str(error).splitlines()[0]}") from error
-
-
-def _adopt_nemo_encoder(cfg: DictConfig) -> dict[str, torch.Tensor]:
-    from nemo.collections.asr.models import ASRModel
-    from nemo.collections.speechlm2.parts.pretrained import load_pretrained_nemo
-
-    own = OmegaConf.to_container(cfg.perception.get("encoder", {}), resolve=True)
-    asr = load_pretrained_nemo(ASRModel, cfg.pretrained_asr).eval()
-    cfg.perception.preprocessor = asr.cfg.preprocessor
-    cfg.perception.encoder = OmegaConf.merge(asr.cfg.encoder, {k: v for k, v in own.items() if v is not None})
-    return asr.state_dict()

@@ -1,4 +1,4 @@
-"""A Hugging Face Whisper encoder as the speech encoder of NeMo's perception module, at each clip's true length.
+"""A Hugging Face Whisper encoder, or Voxtral's, in NeMo's perception module, at each clip's true length.
 
 Whisper pads every clip to 30 s; an encoder whose positions are cut to the clip keeps the words and costs a fraction.
 Results do not depend on what a clip is batched with: padding is masked before every layer that could see it.
@@ -12,6 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.modules.encoders.families import (
+    WHISPER_TARGET,
+    encoder_class,
+    encoder_config,
+    family_of,
+    load_encoder,
+    read_config,
+)
 
 _N_FFT, _HOP, _SAMPLE_RATE = 400, 160, 16_000
 
@@ -64,7 +72,7 @@ class WhisperEncoder(nn.Module):
     Args:
         pretrained: A Hugging Face folder or hub id.
         pretrained_weights: False builds the same shapes with random weights.
-        config: Fields of its ``WhisperConfig``, for when there are to be no weights and the folder may be elsewhere.
+        config: Fields of its config, for when there are to be no weights and the folder may be elsewhere.
     """
 
     subsampling_factor = 2
@@ -73,17 +81,15 @@ class WhisperEncoder(nn.Module):
         self, pretrained: str, pretrained_weights: bool = True, config: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        from omegaconf import OmegaConf
-        from transformers import WhisperConfig, WhisperModel
-
         if pretrained_weights:
-            self.encoder = WhisperModel.from_pretrained(pretrained, dtype=torch.float32).encoder
+            model_type = read_config(pretrained).model_type
+            family_of(model_type, f"model.pretrained_asr={pretrained}", WHISPER_TARGET)
+            model = load_encoder(pretrained, model_type)
         else:
-            if config is None:
-                known = WhisperConfig.from_pretrained(pretrained)
-            else:
-                known = WhisperConfig(**OmegaConf.to_container(OmegaConf.create(dict(config))))
-            self.encoder = WhisperModel(known).encoder
+            known = encoder_config(pretrained, config, "whisper")
+            family_of(known.model_type, "model.perception.encoder.config", WHISPER_TARGET)
+            model = encoder_class(known.model_type)(known)
+        self.encoder = model.get_encoder() if hasattr(model, "decoder") else model
         self.d_model = self.encoder.config.d_model
 
     @property

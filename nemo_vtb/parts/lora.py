@@ -1,10 +1,10 @@
 """LoRA settings: validated, with the target modules of each LLM family (DESIGN: the ``lora`` config group)."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.lora_fields import check_lora_fields
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype, nn
@@ -40,15 +40,8 @@ def lora_settings(settings: Mapping[str, Any], model_type: str, module_names: li
     Raises:
         VTBError: On an unknown key, an impossible rank, or targets the LLM does not have.
     """
-    from peft import LoraConfig
-
-    settings = dict(settings)
-    known = {field.name for field in fields(LoraConfig)}
-    if unknown := sorted(set(settings) - known):
-        raise VTBError(f"model.lora has unknown keys {', '.join(unknown)}; they are fields of peft.LoraConfig")
+    settings = check_lora_fields(settings)
     rank = settings.get("r", DEFAULT_RANK)
-    if not isinstance(rank, int) or rank < 1:
-        raise VTBError(f"model.lora.r must be a positive integer, not {rank!r}")
     targets = settings.get("target_modules", "auto")
     if targets == "auto":
         if model_type not in TARGETS_BY_FAMILY:

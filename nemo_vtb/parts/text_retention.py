@@ -26,7 +26,12 @@ def speech_gate(layout: PackedLayout) -> np.ndarray:
 
 
 def divergences(
-    tuned: Tensor, base: Tensor, project: Callable[[Tensor], Tensor], chunk: int = 1024, head_trains: bool = True
+    tuned: Tensor,
+    base: Tensor,
+    project: Callable[[Tensor], Tensor],
+    chunk: int = 1024,
+    head_trains: bool = True,
+    project_base: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """KL(base || tuned) of the next-token distributions, in nats.
 
@@ -36,13 +41,15 @@ def divergences(
         project: The LLM's head.
         chunk: Positions projected at a time.
         head_trains: Whether a gradient flows into the head itself.
+        project_base: The untouched head, where LoRA adapts the head too.
 
     Returns:
         ``(P,)`` float32.
     """
+    project_base = project_base or project
 
     def one_chunk(tuned_part: Tensor, base_part: Tensor) -> tuple[Tensor]:
-        target = project(base_part).float().log_softmax(-1).detach()
+        target = project_base(base_part).float().log_softmax(-1).detach()
         return ((target.exp() * (target - project(tuned_part).float().log_softmax(-1))).sum(-1),)
 
     if not len(tuned):
