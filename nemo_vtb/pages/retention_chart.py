@@ -29,7 +29,8 @@ def retention_chart(name: str, label: str, validation: Sequence[Mapping[str, Any
         return ""
 
     def draw(axes: "Axes") -> None:
-        steps, points = zip(*drops, strict=True)
+        steps, lost = zip(*drops, strict=True)
+        points = tuple(100 * drop for drop in lost)
         axes.plot(steps, points, color=colour("text"), marker="o", markersize=3.5, linewidth=1.6, label="points lost")
         axes.set_ylim(min(0.0, *points), max(10.0, *points) * 1.1)
         axes.set_xlabel("optimizer step")

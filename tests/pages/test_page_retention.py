@@ -9,7 +9,7 @@ def _rows(**columns):
 
 
 def test_drop_and_divergence_are_drawn_with_an_axis_each():
-    chart = retention_chart("kept", "Text kept", _rows(val_text_drop=[0.0, 5.0, 20.0], val_text_kl=[0.0, 0.1, 0.4]))
+    chart = retention_chart("kept", "Text kept", _rows(val_text_drop=[0.0, 0.05, 0.2], val_text_kl=[0.0, 0.1, 0.4]))
     assert chart.startswith("<svg") and 'aria-label="Text kept"' in chart
     assert "points lost against the untouched LLM" in chart and "KL to the untouched LLM" in chart
     assert "var(--kind-text)" in chart
