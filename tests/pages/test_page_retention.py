@@ -1,4 +1,4 @@
-from nemo_vtb.pages.retention_chart import retention_chart
+from nemo_vtb.pages.charts import retention_chart
 
 
 def _rows(**columns):
@@ -21,4 +21,4 @@ def test_the_divergence_may_be_missing_and_numbers_may_be_odd():
 
 
 def test_a_run_without_the_gate_has_no_chart():
-    assert retention_chart("kept", "Text kept", _rows(val_loss_asr=[3.0, 2.0, 1.0])) == ""
+    assert retention_chart("kept", "Text kept", _rows(val_loss_asr=[3.0, 2.0, 1.0])) is None
