@@ -72,7 +72,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     if judge:
         report["judge"] = judge.section(items)
     if gated:
-        report["gate"] = check(_text_points(report), section["max_text_drop"]).to_dict()
+        report["gate"] = check(_suites(report), section["max_text_drop"]).to_dict()
     report["environment"] = environment(command, settings["seed"])
     report["seconds"] = round(time.monotonic() - began, 1)
     folder = Path(settings["out"])
@@ -107,14 +107,13 @@ def _checked(cfg: DictConfig) -> dict[str, Any]:
     return {"out": "runs/eval", "device": "cpu", **settings}
 
 
-def _text_points(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Suites of checked replies as the gate takes them: scores in points of 100; a likelihood is no such score."""
+def _suites(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Suites of checked replies as the gate takes them; a likelihood is no such score."""
     suites = {name: found for name, found in report.get("text", {}).items() if found["measure"] == "accuracy"}
     return {
         name: {
-            **{key: 100 * found[key]["value"] for key in ("tuned", "base", "drop")},
-            **{key: 100 * found["drop"][key] for key in ("low", "high")},
-            "n": found["drop"]["n"],
+            **{key: found[key]["value"] for key in ("tuned", "base", "drop")},
+            **{key: found["drop"][key] for key in ("low", "high", "n")},
             "lost": found["lost"],
         }
         for name, found in suites.items()

@@ -51,7 +51,7 @@ class RetentionOptions:
 
     Attributes:
         text: Suites by name, as under ``eval.text``; those of type ``likelihood`` give the divergence.
-        max_text_drop: Points that a suite may lose.
+        max_text_drop: Points of 100 that a suite may lose.
         every: Validations from one measurement to the next, between which the last numbers stand.
         patience: Measurements in a row past the limit at which training stops.
         past_limit: What happens then.

@@ -1,45 +1,40 @@
-"""Charts of a report as SVG that follows the page's light or dark colours."""
+"""The charts of the pages: losses, shares, lengths, scores, and what became of the text."""
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from io import StringIO
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from nemo_vtb.data.conversations.kinds import KINDS
-from nemo_vtb.errors import VTBError
+from nemo_vtb.pages.svg import STAND_IN, colour, legend_above, second_axis, svg_of
 from nemo_vtb.reports.figures import number, percent
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.axes import Axes
 
 Curve = tuple[list[float], list[float]]
 
-# matplotlib draws with stand-in colours, which the SVG then replaces by the variables of page.css.
-STAND_IN = {"--ink": "#010203", "--quiet": "#010204", "--line": "#010205"} | {
-    f"--kind-{kind}": f"#01020{digit}" for kind, digit in zip(KINDS, "6789a", strict=True)
-}
 _MARKERS = dict(zip(KINDS, "os^Dv", strict=True))
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "nemo_vtb",
-    "text.parse_math": False,
-    "font.size": 8.5,
-    "text.color": STAND_IN["--ink"],
-    "axes.labelcolor": STAND_IN["--quiet"],
-    "axes.edgecolor": STAND_IN["--line"],
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": STAND_IN["--line"],
-    "grid.linewidth": 0.6,
-    "xtick.color": STAND_IN["--line"],
-    "ytick.color": STAND_IN["--line"],
-    "xtick.labelcolor": STAND_IN["--quiet"],
-    "ytick.labelcolor": STAND_IN["--quiet"],
-    "legend.frameon": False,
-}
+_INCHES_PER_BAR = 0.42
+_PALE = 0.4
+
+
+class Bar(NamedTuple):
+    """A pair of bars.
+
+    Attributes:
+        label: Of both.
+        kind: Whose colour they have.
+        pale: ``value`` of the upper one, with ``low`` and ``high`` where it has an interval.
+        full: The same of the lower one.
+    """
+
+    label: str
+    kind: str
+    pale: Mapping[str, Any]
+    full: Mapping[str, Any]
 
 
 def curves(rows: Sequence[Mapping[str, Any]], prefix: str) -> dict[str, Curve]:
@@ -56,7 +51,7 @@ def curves(rows: Sequence[Mapping[str, Any]], prefix: str) -> dict[str, Curve]:
                 steps, values = found.setdefault(key.removeprefix(prefix), ([], []))
                 steps.append(step)
                 values.append(value)
-    return {kind: found[kind] for kind in _in_order(found)}
+    return {kind: found[kind] for kind in in_order(found)}
 
 
 def smooth(values: Sequence[float]) -> list[float]:
@@ -66,12 +61,17 @@ def smooth(values: Sequence[float]) -> list[float]:
     return [sum(window) / len(window) for window in windows]
 
 
-def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) -> str:
+def in_order(kinds: Mapping[str, Any]) -> list[str]:
+    """The kinds in the order of ``KINDS``, then others by name."""
+    return [kind for kind in KINDS if kind in kinds] + sorted(set(kinds) - set(KINDS))
+
+
+def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) -> "Markup":
     """Draws losses over steps, one colour per kind.
 
     Args:
-        name: Makes the ids inside the SVG unique on the page.
-        label: What a screen reader says.
+        name: As in ``svg_of``.
+        label: As in ``svg_of``.
         series: ``{kind: (steps, losses in nats per token)}``.
         raw: Draw the values thin behind their moving average, rather than joined by markers.
 
@@ -92,52 +92,96 @@ def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) ->
         axes.set_ylim(0, max(tops) * 1.1 or 1)
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("loss (nats per supervised token)")
-        axes.legend(
-            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series), handlelength=1.2, columnspacing=1.0
-        )
+        legend_above(axes, len(series))
 
     return svg_of(name, label, draw)
 
 
-def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mapping[str, Any], unit: str) -> str:
+def retention_chart(name: str, label: str, validation: Sequence[Mapping[str, Any]]) -> "Markup | None":
+    """Draws the points lost against the untouched LLM and, on an axis of its own, the divergence from it, over steps.
+
+    Args:
+        name: As in ``svg_of``.
+        label: As in ``svg_of``.
+        validation: Rows with ``step`` and what ``RetentionGate`` logs; without it there is no chart.
+
+    Raises:
+        VTBError: If matplotlib is not installed.
+    """
+    found = curves(validation, "val_text_")
+    if "drop" not in found:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        steps, lost = found["drop"]
+        points = [100 * drop for drop in lost]
+        axes.plot(steps, points, color=colour("text"), marker="o", markersize=3.5, linewidth=1.6, label="points lost")
+        axes.set_ylim(min(0.0, *points), max(10.0, *points) * 1.1)
+        axes.set_xlabel("optimizer step")
+        axes.set_ylabel("points lost against the untouched LLM")
+        handles = list(axes.lines)
+        if "kl" in found:
+            right, (steps, nats) = second_axis(axes), found["kl"]
+            style: dict[str, Any] = {"color": STAND_IN["--quiet"], "linestyle": "--", "linewidth": 1.2}
+            handles += right.plot(steps, nats, label="KL to the untouched LLM (right)", **style)
+            right.set_ylim(0, max(0.1, *nats) * 1.1)
+            right.set_ylabel("KL (nats per token)")
+        legend_above(axes, 2, handles=handles)
+
+    return svg_of(name, label, draw)
+
+
+def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mapping[str, Any], unit: str) -> "Markup":
     """Draws, per kind, the share of ``unit`` that was asked for (pale) and the one that came (full).
 
     Raises:
         VTBError: If matplotlib is not installed.
     """
-    kinds = _in_order({**asked, **realised})
+    bars = [
+        Bar(kind, kind, {"value": number(asked, kind)}, {"value": number(realised, kind)})
+        for kind in in_order({**asked, **realised})
+    ]
 
     def draw(axes: "Axes") -> None:
-        for shares, offset, alpha in ((asked, -0.2, 0.4), (realised, 0.2, 1.0)):
-            for row, kind in enumerate(kinds):
-                share = number(shares, kind)
-                if share is not None and math.isfinite(share):
-                    end = (100 * share, row + offset)
-                    axes.barh(end[1], end[0], height=0.36, color=colour(kind), alpha=alpha)
-                    axes.annotate(
-                        percent(share), end, xytext=(3, 0), textcoords="offset points", va="center", fontsize=7.5
-                    )
-        axes.set_yticks(range(len(kinds)), kinds)
-        axes.tick_params(axis="y", length=0, labelcolor=STAND_IN["--ink"])
-        axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
+        _draw_bars(axes, bars, ("asked", "realised"), percent, 100.0)
         axes.set_xlim(left=0)
         axes.margins(x=0.12)
         axes.set_xlabel(f"share of {unit} (%)")
-        ink = STAND_IN["--quiet"]
-        axes.bar(0, 0, color=ink, alpha=0.4, label="asked")
-        axes.bar(0, 0, color=ink, label="realised")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handlelength=1.3)
 
     return svg_of(name, label, draw)
 
 
-def length_chart(name: str, label: str, edges: Sequence[float], counts: Mapping[str, Sequence[int]], axis: str) -> str:
+def score_chart(name: str, label: str, bars: Sequence[Bar], axis: str, end: float, scale: float = 1.0) -> "Markup":
+    """Draws scores with 95 % intervals: the untouched LLM pale, the checkpoint full.
+
+    Args:
+        name: As in ``svg_of``.
+        label: As in ``svg_of``.
+        bars: From top to bottom; values that are missing or not finite are left out.
+        axis: What the values are.
+        end: Where the axis ends; a longer bar is cut and its value written.
+        scale: Factor from values to the axis.
+
+    Raises:
+        VTBError: If matplotlib is not installed.
+    """
+
+    def draw(axes: "Axes") -> None:
+        _draw_bars(axes, bars, ("untouched LLM", "checkpoint"), lambda value: f"{scale * value:.3g}", scale, end)
+        axes.set_xlim(0, end * 1.1)
+        axes.set_xlabel(axis)
+
+    return svg_of(name, label, draw, (4.4, 0.9 + _INCHES_PER_BAR * len(bars)))
+
+
+def length_chart(
+    name: str, label: str, edges: Sequence[float], counts: Mapping[str, Sequence[int]], axis: str
+) -> "Markup":
     """Draws how the conversations of each kind spread over lengths, as shares of the kind.
 
     Args:
-        name: As in ``loss_chart``.
-        label: What a screen reader says.
+        name: As in ``svg_of``.
+        label: As in ``svg_of``.
         edges: Of the bins, rising, above 0; drawn on a logarithmic axis.
         counts: ``{kind: conversations per bin}``.
         axis: What the lengths are.
@@ -149,7 +193,7 @@ def length_chart(name: str, label: str, edges: Sequence[float], counts: Mapping[
     def draw(axes: "Axes") -> None:
         from matplotlib.ticker import LogLocator, NullLocator
 
-        for kind in _in_order(counts):
+        for kind in in_order(counts):
             shares = [100 * count / max(1, sum(counts[kind])) for count in counts[kind]]
             axes.stairs(shares, edges, color=colour(kind), linewidth=1.5, label=kind)
         axes.set_xscale("log")
@@ -159,54 +203,64 @@ def length_chart(name: str, label: str, edges: Sequence[float], counts: Mapping[
         axes.set_xlabel(axis)
         axes.set_ylabel("share of the kind (%)")
         axes.set_ylim(bottom=0)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(counts), handlelength=1.0, columnspacing=1)
+        legend_above(axes, len(counts))
 
     return svg_of(name, label, draw)
 
 
-def svg_of(name: str, label: str, draw: "Callable[[Axes], None]", size: tuple[float, float] = (4.4, 2.95)) -> str:
-    """Draws an SVG for a page.
-
-    Args:
-        name: Makes the ids inside the SVG unique on the page.
-        label: What a screen reader says.
-        draw: Draws into the axes.
-        size: In inches, at the font's size.
+def histogram(name: str, label: str, series: Mapping[str, Sequence[float]], axis: str, bins: int = 24) -> "Markup":
+    """Draws how values spread, a second series as a line over the first.
 
     Raises:
         VTBError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise VTBError("the report page needs matplotlib; run: pip install 'nemo-vtb[quickstart]'") from error
-    with rc_context(cast(Any, _STYLE)):
-        figure = Figure(figsize=size, layout="constrained")
-        figure.patch.set_visible(False)
-        axes = figure.add_subplot()
-        axes.patch.set_visible(False)
-        draw(axes)
-        file = StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return _inline(file.getvalue(), name, label)
+
+    def draw(axes: "Axes") -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        edges = np.histogram_bin_edges(np.concatenate([np.asarray(one, dtype=float) for one in series.values()]), bins)
+        for place, (one, found) in enumerate(series.items()):
+            how: dict[str, Any] = {"linewidth": 1.6} if place else {"fill": True, "alpha": 0.45}
+            axes.stairs(np.histogram(found, edges)[0], edges, color=STAND_IN["--kind-asr"], label=one, **how)
+        axes.set_xlabel(axis)
+        axes.set_ylabel("how many")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        if len(series) > 1:
+            legend_above(axes, len(series))
+
+    return svg_of(name, label, draw)
 
 
-def _inline(svg: str, name: str, label: str) -> str:
-    """Makes a stand-alone SVG fit for a page: unique ids, the page's colours and font, no fixed size."""
-    view_box = svg.partition('viewBox="')[2].partition('"')[0]
-    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
-    body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|font-family:[^;\"]*;?", "", body, flags=re.DOTALL)
-    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)
-    for variable, colour in STAND_IN.items():
-        body = body.replace(colour, f"var({variable})")
-    return f'<svg class="chart" viewBox="{view_box}" role="img" aria-label="{label}">{body}'
+def _draw_bars(
+    axes: "Axes",
+    bars: Sequence[Bar],
+    sides: tuple[str, str],
+    words: Callable[[float], str],
+    scale: float,
+    end: float = math.inf,
+) -> None:
+    """Draws pairs of bars from top to bottom, each with its value in words and a line for its interval."""
+    for side, offset, alpha in (("pale", -0.2, _PALE), ("full", 0.2, 1.0)):
+        for row, bar in enumerate(bars):
+            value, low, high = (_finite(getattr(bar, side), key) for key in ("value", "low", "high"))
+            if value is None:
+                continue
+            shown, place = min(scale * value, end), row + offset
+            axes.barh(place, shown, height=0.36, color=colour(bar.kind), alpha=alpha)
+            reach = shown if high is None else min(scale * high, end)
+            if low is not None and scale * low < end:
+                axes.plot([scale * low, reach], [place, place], color=STAND_IN["--ink"], linewidth=0.9, zorder=3)
+            beside = (max(shown, reach), place)
+            axes.annotate(words(value), beside, xytext=(3, 0), textcoords="offset points", va="center", fontsize=7.5)
+        axes.barh(0, 0, color=STAND_IN["--quiet"], alpha=alpha, label=sides[side == "full"])
+    axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
+    axes.tick_params(axis="y", length=0, labelcolor=STAND_IN["--ink"])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    legend_above(axes, 2)
 
 
-def colour(kind: str) -> str:
-    """Returns the stand-in for a kind's colour on the page."""
-    return STAND_IN.get(f"--kind-{kind}", STAND_IN["--quiet"])
-
-
-def _in_order(kinds: Mapping[str, Any]) -> list[str]:
-    return [kind for kind in KINDS if kind in kinds] + sorted(set(kinds) - set(KINDS))
+def _finite(score: Mapping[str, Any], key: str) -> float | None:
+    value = number(score, key)
+    return value if value is not None and math.isfinite(value) else None

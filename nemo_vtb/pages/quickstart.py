@@ -1,20 +1,39 @@
-"""The page a person reads after a run: one HTML file that needs nothing beside it."""
+"""The page of ``vtb quickstart``: what a run taught, before and after."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from nemo_vtb.pages.charts import curves, loss_chart, share_chart
-from nemo_vtb.pages.retention_chart import retention_chart
-from nemo_vtb.pages.samples import samples_table
-from nemo_vtb.pages.tiles import language_table, tiles
-from nemo_vtb.pages.verdict import cautions, headline
-from nemo_vtb.reports.figures import MISSING, duration, number, section, unit_of
+from nemo_vtb.pages.charts import curves, loss_chart, retention_chart, share_chart
+from nemo_vtb.pages.document import Figure, render
+from nemo_vtb.pages.verdict import TEXT_DROP, USABLE_WER, cautions, gain, headline
+from nemo_vtb.reports.figures import before_after, duration, number, section, unit_of
 
-_TITLE = "Quickstart report · nemo_vtb"
-# Nothing on the page may fetch or run anything, whatever a transcript holds.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:; img-src data:"
+
+class Result(NamedTuple):
+    """A share before and after training.
+
+    Attributes:
+        title: What it is.
+        unit: What ``n`` counts.
+        n: Examples.
+        before: A fraction, as is ``after``; None where nothing was measured.
+        after: See ``before``.
+        change: ``good``, ``bad``, or ``fine`` where it may be chance.
+        limit: What is wrong with the value itself.
+        bad: Whether the figure is cause for concern.
+        divergence: From the untouched LLM, nats per token; of text only.
+    """
+
+    title: str
+    unit: str
+    n: float | None
+    before: float | None = None
+    after: float | None = None
+    change: str = "fine"
+    limit: str = ""
+    bad: bool = False
+    divergence: float | None = None
 
 
 def render_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, Any]], raw_json: str) -> str:
@@ -28,119 +47,73 @@ def render_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, Any]],
     Raises:
         VTBError: If matplotlib is not installed and there is something to draw.
     """
-    body = (
-        f'{tiles(report)}\n<div class="figures">{_losses(report)}{_shares(report)}{_languages(report)}</div>\n'
-        f"{_samples(samples)}\n{_details(report, raw_json)}"
-    )
-    return document(_TITLE, headline(report), cautions(report), body)
-
-
-def document(title: str, headline: str, cautions: Sequence[str], body: str) -> str:
-    """Returns a whole page.
-
-    Args:
-        title: Of the page, plain HTML.
-        headline: What was found, in a sentence.
-        cautions: What to keep in mind, a sentence each.
-        body: HTML under the headline.
-    """
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{title}</title><style>\n{style}</style></head>\n'
-        f"<body><main><header><p>{title}</p><h1>{_unbroken(headline)}</h1>{_cautions(cautions)}</header>\n"
-        f"{body}</main></body></html>\n"
-    )
-
-
-def figure(title: str, note: str, content: str) -> str:
-    """Returns a chart or a table as a card with its title and a note."""
-    return f"<figure><figcaption><h2>{title}</h2><p>{note}</p></figcaption>{content}</figure>"
-
-
-def details(environment: Mapping[str, Any], raw_json: str, *more: str, name: str = "report.json") -> str:
-    """Returns what few will read, folded up: the environment, more HTML and the raw numbers."""
-    return (
-        "<details><summary>Environment and raw numbers</summary>"
-        f"{_pairs('Environment', list(_flat(environment)))}{''.join(more)}"
-        f"<h2>{name}</h2><pre>{escape(raw_json)}</pre></details>"
-    )
-
-
-def _unbroken(sentence: str) -> str:
-    """Escapes a sentence and keeps ``before → after`` on one line."""
-    return escape(sentence).replace(" → ", "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}")
-
-
-def _cautions(sentences: Sequence[str]) -> str:
-    told = "".join(f"<li>{_unbroken(sentence)}</li>" for sentence in sentences)
-    return f'<ul class="cautions" aria-label="Read with care">{told}</ul>' if told else ""
-
-
-def _losses(report: Mapping[str, Any]) -> str:
-    history = section(report, "history")
-    training = curves(history.get("train") or [], "loss_")
-    held_out = curves(history.get("validation") or [], "val_loss_")
-    drawn = ""
-    if training:
-        chart = loss_chart("training", "Training loss by kind over optimizer steps", training, raw=True)
-        drawn += figure("Training loss", "Moving average; single steps thin behind it.", chart)
-    if held_out:
-        chart = loss_chart("held-out", "Held-out loss by kind over optimizer steps", held_out, raw=False)
-        drawn += figure("Held-out loss", "On examples that are never trained on.", chart)
-    label = "Points of text lost and divergence from the untouched LLM over optimizer steps"
-    if chart := retention_chart("retention", label, history.get("validation") or []):
-        drawn += figure("Text kept", "What the text suites lose against the untouched LLM; 0 is nothing.", chart)
-    return drawn
-
-
-def _shares(report: Mapping[str, Any]) -> str:
-    asked, realised = section(report, "asked_share"), section(report, "realised_share")
-    if not asked and not realised:
-        return ""
-    unit = unit_of(report)
-    chart = share_chart("shares", f"Asked and realised share of {unit} by kind", asked, realised, unit)
-    return figure("Blend", f"What the model was trained on, counted in {unit}.", chart)
-
-
-def _languages(report: Mapping[str, Any]) -> str:
-    by_language = section(report, "wer", "by_language")
-    if not by_language:
-        return ""
-    return figure(
-        "Word error rate by language",
-        "Held-out clips; lower is better, and bars end at 100%.",
-        language_table(by_language),
-    )
-
-
-def _samples(samples: Sequence[Mapping[str, Any]]) -> str:
-    if not samples:
-        return ""
-    return (
-        '<section><h2>Held-out examples</h2><p class="lead">What the model replied before and after training; '
-        f'<span class="note">♪</span> is the clip.</p>{samples_table(samples)}</section>'
-    )
-
-
-def _details(report: Mapping[str, Any], raw_json: str) -> str:
     stages = section(report, "stages")
-    times = [(name, duration(number(stages, name))) for name in stages]
-    return details(section(report, "environment"), raw_json, _pairs("Time by stage", times))
+    times = {name: seconds for name in stages if (seconds := number(stages, name)) is not None}
+    wer = section(report, "wer")
+    return render(
+        "quickstart",
+        headline(report),
+        cautions(report),
+        section(report, "environment"),
+        raw_json,
+        results=[
+            _result("Word error rate", "wer", wer, "clips"),
+            _result("… of a voice new to it", "wer", section(wer, "new_voice"), "clips"),
+            _result("Questions about a clip", "sqa", section(report, "sqa"), "questions"),
+            _result("Mixed speech and text", "mixed", section(report, "mixed"), "requests"),
+            _text(section(report, "text")),
+        ],
+        seconds=number(report, "seconds"),
+        longest=max(times.items(), key=lambda stage: stage[1], default=None),
+        stages=[(name, duration(number(stages, name))) for name in stages],
+        charts=list(_charts(report)),
+        languages=[_language_row(code, section(wer, "by_language", code)) for code in section(wer, "by_language")],
+        samples=samples,
+    )
 
 
-def _pairs(title: str, pairs: Sequence[tuple[str, str]]) -> str:
-    if not pairs:
-        return ""
-    rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in pairs)
-    return f'<h2>{title}</h2><table class="pairs"><tbody>{rows}</tbody></table>'
+def _result(title: str, name: str, values: Mapping[str, Any], unit: str) -> Result:
+    found = Result(title, unit, number(values, "n"))
+    pair, judged = before_after(values), gain(name, values)
+    if pair is None or judged is None:
+        return found
+    change, usable = judged
+    limit = "" if usable else "over half" if name == "wer" else "under half"
+    state = "good" if change > 0 else "bad" if change < 0 else "fine"
+    return found._replace(before=pair[0], after=pair[1], change=state, limit=limit, bad=not usable or change < 0)
 
 
-def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value)
-        else:
-            yield key, MISSING if value is None else str(value)
+def _text(text: Mapping[str, Any]) -> Result:
+    found = Result("Text suite", "prompts", number(text, "n"), divergence=number(text, "kl_to_base"))
+    pair = before_after(text, "score_")
+    if pair is None:
+        return found
+    lost = pair[0] - pair[1] > TEXT_DROP
+    return found._replace(before=pair[0], after=pair[1], change="bad" if lost else "fine", bad=lost)
+
+
+def _language_row(code: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Error rates of a language, with the length of its bar, at most 1."""
+    after = number(values, "after")
+    shown = after if after is not None and math.isfinite(after) else 0.0
+    rates = {"before": number(values, "before"), "after": after, "n": number(values, "n")}
+    return {"code": code, **rates, "bar": min(shown, 1.0), "bad": shown > USABLE_WER}
+
+
+def _charts(report: Mapping[str, Any]) -> Iterator[Figure]:
+    history = section(report, "history")
+    validation = history.get("validation") or []
+    if training := curves(history.get("train") or [], "loss_"):
+        chart = loss_chart("training", "Training loss by kind over optimizer steps", training, raw=True)
+        yield Figure("Training loss", "Moving average; single steps thin behind it.", chart)
+    if held_out := curves(validation, "val_loss_"):
+        chart = loss_chart("held-out", "Held-out loss by kind over optimizer steps", held_out, raw=False)
+        yield Figure("Held-out loss", "On examples that are never trained on.", chart)
+    label = "Points of text lost and divergence from the untouched LLM over optimizer steps"
+    if kept := retention_chart("retention", label, validation):
+        yield Figure("Text kept", "What the text suites lose against the untouched LLM; 0 is nothing.", kept)
+    asked, realised = section(report, "asked_share"), section(report, "realised_share")
+    if asked or realised:
+        unit = unit_of(report)
+        chart = share_chart("shares", f"Asked and realised share of {unit} by kind", asked, realised, unit)
+        yield Figure("Blend", f"What the model was trained on, counted in {unit}.", chart)

@@ -8,6 +8,7 @@ from nemo_vtb.reports.figures import (
     before_after,
     decimal,
     duration,
+    language,
     listed,
     number,
     percent,
@@ -16,19 +17,6 @@ from nemo_vtb.reports.figures import (
     unit_of,
 )
 
-LANGUAGES = {
-    "ar": "Arabic",
-    "de": "German",
-    "en": "English",
-    "es": "Spanish",
-    "fr": "French",
-    "it": "Italian",
-    "ja": "Japanese",
-    "nl": "Dutch",
-    "pt": "Portuguese",
-    "ru": "Russian",
-    "zh": "Chinese",
-}
 USABLE_WER = 0.5
 _USABLE_ACCURACY = 0.5
 TEXT_DROP = 0.02
@@ -89,11 +77,6 @@ def headline(report: Mapping[str, Any]) -> str:
 def cautions(report: Mapping[str, Any]) -> list[str]:
     """Lists, one sentence each, what in the numbers is bad or uncertain."""
     return [*_about_speech(report), *_about_text(report), *_about_training(report)]
-
-
-def language(code: str) -> str:
-    """Returns the English name of a language code, or the code where the page knows no name."""
-    return LANGUAGES.get(code, code)
 
 
 def _outcome(name: str, values: Mapping[str, Any]) -> tuple[str, str] | None:

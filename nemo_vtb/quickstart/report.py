@@ -31,8 +31,7 @@ def write_report(report: dict[str, Any], folder: Path, samples: list[dict[str, A
     becomes ``null`` in it; the page names it.
 
     Args:
-        report: What was measured; every key may be missing. Shares, word error rates and accuracies are fractions,
-            times are seconds, losses and ``text.kl_to_base`` are nats per token.
+        report: What was measured, in the units of ``nemo_vtb.reports``; every key may be missing.
         folder: Where to write; made if missing.
         samples: Rows with ``kind``, ``prompt`` (the clip shown as ♪), ``audio`` (path or None), ``reference``,
             ``before``, ``after``, ``correct_before`` and ``correct_after`` (True, False, or None: not scored).

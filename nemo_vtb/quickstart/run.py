@@ -111,8 +111,8 @@ def _report(
         **speech_results(tasks, before.answers, after.answers),
         "text": {
             "kl_to_base": divergence,
-            "score_before": 100 * sum(before.suite) / len(before.suite),
-            "score_after": 100 * sum(after.suite) / len(after.suite),
+            "score_before": sum(before.suite) / len(before.suite),
+            "score_after": sum(after.suite) / len(after.suite),
             "n": len(after.suite),
         },
         "realised_share": shares.shares(cfg.data.train_ds.blend.unit),
@@ -160,7 +160,7 @@ def _say(report: dict[str, Any], folder: Path) -> None:
         print(_line(f"Word error rate {name}", row))
     for kind in ("sqa", "mixed"):
         print(_line(f"{kind} answered exactly", report[kind]))
-    kept = {"before": text["score_before"] / 100, "after": text["score_after"] / 100, "n": text["n"]}
+    kept = {"before": text["score_before"], "after": text["score_after"], "n": text["n"]}
     print(_line("Text suite", kept), f"KL to the untouched LLM {text['kl_to_base']:.3f} nats")
     print(f"{report['seconds']:.0f} s in all. Report: {folder / 'report.html'}")
     print(f"Talk to it: vtb chat {folder / 'last.ckpt'}")

@@ -6,12 +6,30 @@ from numbers import Real
 from typing import Any
 
 MISSING = "–"
+LANGUAGES = {
+    "ar": "Arabic",
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "it": "Italian",
+    "ja": "Japanese",
+    "nl": "Dutch",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "zh": "Chinese",
+}
 _UNITS = {"total_tokens": "LLM positions", "examples": "conversations", "steps": "steps"}
 
 
 def unit_of(report: Mapping[str, Any]) -> str:
     """Returns what the shares of the blend are shares of, in words."""
     return _UNITS.get(str(report.get("share_unit")), "supervised tokens")
+
+
+def language(code: str) -> str:
+    """Returns the English name of a language code, or the code where no name is known."""
+    return LANGUAGES.get(code, code)
 
 
 def section(report: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
@@ -34,6 +52,11 @@ def before_after(values: Mapping[str, Any], prefix: str = "") -> tuple[float, fl
     if before is None or after is None or not (math.isfinite(before) and math.isfinite(after)):
         return None
     return before, after
+
+
+def above(value: float | None, limit: float | None) -> bool:
+    """Whether ``value > limit``; False where either is missing."""
+    return value is not None and limit is not None and value > limit
 
 
 def percent(fraction: float | None) -> str:

@@ -164,18 +164,19 @@ def scored(score: Mapping[str, Any], unit: str) -> str:
     """Writes a score with its interval."""
     if not score:
         return MISSING
-    return f"{_number(score['value'], unit)} [{_number(score['low'], unit)}, {_number(score['high'], unit)}]"
+    return f"{spelt(score['value'], unit)} [{spelt(score['low'], unit)}, {spelt(score['high'], unit)}]"
 
 
 def changed(row: Row) -> str:
     """Writes a difference with its interval and signs."""
     if not row.change:
         return ""
-    value, low, high = (_number(row.change[key], row.unit, signed=True) for key in ("value", "low", "high"))
+    value, low, high = (spelt(row.change[key], row.unit, signed=True) for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
-def _number(value: float | None, unit: str, signed: bool = False) -> str:
+def spelt(value: float | None, unit: str, signed: bool = False) -> str:
+    """Writes one number of a score."""
     if value is None or not math.isfinite(value):
         return MISSING
     sign = "+" if signed else ""

@@ -28,14 +28,14 @@ def compare(study: Study, command: str) -> dict[str, Any]:
         VTBError: If a file of the study is missing or does not fit the others, or matplotlib is not installed.
     """
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
+    from nemo_vtb.pages.study import render_study_page
+    from nemo_vtb.pages.study_charts import write_picture
     from nemo_vtb.reports.environment import environment
     from nemo_vtb.reports.write import write_both
     from nemo_vtb.study.claims import judge
     from nemo_vtb.study.evidence import Facts
-    from nemo_vtb.study.page import render_study_page
-    from nemo_vtb.study.plots import write_picture
     from nemo_vtb.study.scores import UNTOUCHED, chance_of, same_replies, scores_of
-    from nemo_vtb.study.table import markdown
+    from nemo_vtb.study.table import NOTE, cells, markdown
     from nemo_vtb.synthesis.jobs.shard import write_text
 
     answers = {arm: [_rows(run.folder / "answers.jsonl") for run in _seeds(study, arm)] for arm in study.arms}
@@ -61,7 +61,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
         "environment": environment(command, study.measure.get("seed", 0)),
     }
     write_picture(report, study.out / "study.png")
-    write_both(report, study.out, lambda text: render_study_page(report, text), "study")
+    write_both(report, study.out, lambda text: render_study_page(report, cells(report), NOTE, text), "study")
     write_text(study.out / "study.md", markdown(report))
     return report
 

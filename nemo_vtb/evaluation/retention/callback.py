@@ -24,7 +24,7 @@ _REMEDY = (
 class RetentionGate(Callback):
     """Logs, at each validation, ``val_text_score``, ``val_text_drop`` and ``val_text_kl``; enforces the limit.
 
-    The score is the mean over the suites in points of 100, the drop that of the suite that lost most. All ranks ask
+    The score is the mean over the suites, the drop that of the suite that lost most, both fractions. All ranks ask
     their share. Where LoRA keeps out of text, or the LLM is frozen, nothing can be lost: nothing is asked, the drop and
     the divergence are logged as 0. What was lost is listed in ``retention/step_<step>.jsonl`` in the run's folder.
 

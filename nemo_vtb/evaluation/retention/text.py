@@ -43,7 +43,7 @@ class Retained:
 
     @property
     def score(self) -> float:
-        """Mean over the suites, points of 100."""
+        """Mean over the suites, a fraction."""
         return sum(suite["tuned"] for suite in self.suites.values()) / len(self.suites)
 
 
@@ -147,10 +147,10 @@ def _compared(tasks: Sequence[Task], tuned: Sequence[str], base: Sequence[str]) 
     }
     drop = difference(shares(right["base"]), shares(right["tuned"]), Drawing())
     return {
-        **{side: 100 * sum(marks) / len(marks) for side, marks in right.items()},
-        "drop": 100 * drop["value"],
-        "low": 100 * drop["low"],
-        "high": 100 * drop["high"],
+        **{side: sum(marks) / len(marks) for side, marks in right.items()},
+        "drop": drop["value"],
+        "low": drop["low"],
+        "high": drop["high"],
         "n": len(tasks),
         "lost": [
             {"id": task.conversation.id, "prompt": task.conversation.turns[0].value, "base": old, "tuned": new}

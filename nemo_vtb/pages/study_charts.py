@@ -1,31 +1,24 @@
 """The pictures of a study: speech skill against kept text, and what the share of text changes."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.pages.charts import STAND_IN, svg_of
+from nemo_vtb.pages.document import TEMPLATES
+from nemo_vtb.pages.svg import STAND_IN, legend_above, second_axis, svg_of
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.axes import Axes
 
 Palette = Mapping[str, str]
 
-# The light colours of page.css, for a picture that stands alone.
-_LIGHT = {
-    "--ink": "#16191d",
-    "--quiet": "#5a626b",
-    "--line": "#dfe3e7",
-    "--kind-text": "#6b7580",
-    "--kind-asr": "#2166c4",
-    "--kind-ast": "#12866a",
-    "--kind-sqa": "#c0730a",
-    "--kind-mixed": "#8a3ea8",
-}
 _COLOURS = ("--kind-mixed", "--kind-asr", "--kind-text", "--kind-ast", "--kind-sqa", "--ink", "--quiet")
 _MARKERS = "os^DvPX*"
 _DOTS_PER_INCH = 160
+_VARIABLE = re.compile(r"(--[\w-]+): (#\w+);")
 
 
 def draw_skills(axes: "Axes", report: Mapping[str, Any], palette: Palette) -> None:
@@ -60,15 +53,13 @@ def draw_skills(axes: "Axes", report: Mapping[str, Any], palette: Palette) -> No
     axes.set_xlabel("speech skill (%)")
     axes.set_ylabel("text suites right (%)")
     axes.margins(0.08)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handlelength=1.2, columnspacing=1.0)
+    legend_above(axes, 2)
 
 
 def draw_shares(axes: "Axes", report: Mapping[str, Any], palette: Palette) -> None:
     """Speech skill, kept text and divergence over the share of text, of arms that differ in nothing else."""
     arms = share_arms(report)
-    right = axes.twinx()
-    right.patch.set_visible(False)
-    right.grid(visible=False)
+    right = second_axis(axes)
     handles = []
     for name, title, colour, on, style in (
         ("text", "text suites", "--kind-text", axes, "-"),
@@ -88,7 +79,7 @@ def draw_shares(axes: "Axes", report: Mapping[str, Any], palette: Palette) -> No
     axes.set_ylim(0, 100)
     right.set_ylabel("KL (nats per token)")
     right.set_ylim(bottom=0)
-    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handlelength=1.6)
+    legend_above(axes, 2, handles=handles)
 
 
 def share_arms(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -97,13 +88,13 @@ def share_arms(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(plain, key=lambda arm: arm["text_share"])
 
 
-def skills_chart(report: Mapping[str, Any]) -> str:
+def skills_chart(report: Mapping[str, Any]) -> "Markup":
     """``draw_skills`` as an SVG for the page."""
     label = "Speech skill against text suites of every arm"
     return svg_of("skills", label, lambda axes: draw_skills(axes, report, STAND_IN), (4.6, 3.9))
 
 
-def shares_chart(report: Mapping[str, Any]) -> str:
+def shares_chart(report: Mapping[str, Any]) -> "Markup":
     """``draw_shares`` as an SVG for the page."""
     label = "Speech skill, text suites and divergence over the share of text"
     return svg_of("shares", label, lambda axes: draw_shares(axes, report, STAND_IN), (4.6, 3.9))
@@ -120,20 +111,22 @@ def write_picture(report: Mapping[str, Any], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise VTBError("the study's plots need matplotlib; run: pip install 'nemo-vtb[eval]'") from error
+    # A picture that stands alone has the page's light colours.
+    light = dict(_VARIABLE.findall((TEMPLATES / "page.css").read_text(encoding="utf-8").partition("@media")[0]))
     style = {
         "font.size": 9,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "grid.color": _LIGHT["--line"],
+        "grid.color": light["--line"],
         "axes.spines.top": False,
         "legend.frameon": False,
     }
     both = len(share_arms(report)) > 1
     with rc_context(cast(Any, style)):
         figure = Figure(figsize=(10.4 if both else 5.2, 4.4), layout="constrained", facecolor="white")
-        draw_skills(figure.add_subplot(1, 1 + both, 1), report, _LIGHT)
+        draw_skills(figure.add_subplot(1, 1 + both, 1), report, light)
         if both:
-            draw_shares(figure.add_subplot(1, 2, 2), report, _LIGHT)
+            draw_shares(figure.add_subplot(1, 2, 2), report, light)
         partial = path.with_name(f".{path.name}")
         figure.savefig(partial, format="png", dpi=_DOTS_PER_INCH)
     partial.replace(path)
