@@ -80,16 +80,16 @@ def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) ->
     """
 
     def draw(axes: "Axes") -> None:
-        tops = []
+        lines = {kind: smooth(values) if raw else values for kind, (_, values) in series.items()}
         for kind, (steps, values) in series.items():
-            line = smooth(values) if raw else values
-            tops.append(max(line))
             marks: dict[str, Any] = {} if raw else {"marker": _MARKERS.get(kind, "x"), "markersize": 3.5}
-            axes.plot(steps, line, color=colour(kind), linewidth=1.6, label=kind, zorder=3, **marks)
+            style = {"color": colour(kind), "linewidth": 1.6, "linestyle": "-" if kind in KINDS else "--"}
+            axes.plot(steps, lines[kind], label=kind, zorder=3, **style, **marks)
             if raw:
                 axes.plot(steps, values, color=colour(kind), linewidth=0.6, alpha=0.3)
-        # Single spikes of the raw loss may leave the picture, or they would flatten everything else.
-        axes.set_ylim(0, max(tops) * 1.1 or 1)
+        # Single spikes of the raw loss, and losses of no kind, may leave the picture: they would flatten all others.
+        whole = [kind for kind in lines if kind in KINDS] or list(lines)
+        axes.set_ylim(0, max(max(lines[kind]) for kind in whole) * 1.1 or 1)
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("loss (nats per supervised token)")
         legend_above(axes, len(series))

@@ -6,7 +6,7 @@ from typing import Any
 
 from nemo_vtb.pages.charts import histogram
 from nemo_vtb.pages.document import Figure, Tile, render
-from nemo_vtb.reports.figures import duration, percent
+from nemo_vtb.reports.figures import duration, listed, percent
 
 _LENGTHS = {
     "user_tokens": ("Length of user turns", "tokens"),
@@ -14,6 +14,7 @@ _LENGTHS = {
     "conversation_tokens": ("Length of conversations", "tokens, markup of the chat template included"),
     "clip_seconds": ("Length of clips", "seconds"),
 }
+_ROWS = {"bank": "sentences for a bank", "held_out": "held-out conversations"}
 _LEFT_OUT = "A conversation whose later turn is unfit keeps what stood before it."
 
 
@@ -60,7 +61,7 @@ def render_card(
 
 
 def _headline(card: Mapping[str, Any]) -> str:
-    made = " and ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in card["rows"].items())
+    made = listed([f"{count:,} {_ROWS.get(name, name)}" for name, count in card["rows"].items()])
     return f"vtb synth {card['job']} began with {card['items']:,} items and made {made}."
 
 

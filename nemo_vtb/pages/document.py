@@ -1,5 +1,6 @@
 """How a page is made: a template, one stylesheet, and what templates may call."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).with_name("templates")
+_TOGETHER = re.compile(r" → |\[[^][]*, [^][]*\]")
 
 
 class Tile(NamedTuple):
@@ -86,11 +88,16 @@ def _environment() -> "Environment":
         "decimal": decimal,
         "duration": duration,
         "language": language,
-        "unbroken": lambda sentence: sentence.replace(" → ", "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}"),
+        "unbroken": _unbroken,
         "count": lambda n: MISSING if n is None else f"{n:,.0f}",
     }
     made.globals |= {"playable": playable, "kinds": KINDS}
     return made
+
+
+def _unbroken(sentence: str) -> str:
+    """Keeps ``before → after`` and ``[low, high]`` on one line."""
+    return _TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), sentence)
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -115,7 +115,7 @@ def _cautions(report: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
             yield f"Text suite {name} lost more than chance explains: {percent(found['drop']['value'])}."
     if judge := section(report, "judge"):
         yield from _judge_cautions(judge)
-    if few := sorted({row.name for row in rows if row.tuned["n"] < _FEW}):
+    if few := sorted({row.name for row in rows if row.tuned["n"] < _FEW and not row.name.startswith("…")}):
         yield f"Fewer than {_FEW} items stand behind {listed(few)}: mind the intervals."
     if "base" in section(report, "sqa", "em"):
         yield "Where there is speech, the untouched LLM hears it through the trained adapter, with LoRA off."
@@ -160,7 +160,7 @@ def _tile(title: str, score: Mapping[str, Any], bad: bool) -> Tile:
 
 
 def _between(score: Mapping[str, Any], unit: str = PERCENT) -> str:
-    return f"{spelt(score['low'], unit)} to {spelt(score['high'], unit)}"
+    return f"{spelt(score['low'], unit)} to {spelt(score['high'], unit)}{'%' * (unit == PERCENT)}"
 
 
 def _charts(rows: Sequence[Row]) -> Iterator[Figure]:

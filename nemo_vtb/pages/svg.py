@@ -17,6 +17,10 @@ STAND_IN = {"--ink": "#010203", "--quiet": "#010204", "--line": "#010205"} | {
     f"--kind-{kind}": f"#01020{digit}" for kind, digit in zip(KINDS, "6789a", strict=True)
 }
 _STYLE = {
+    # A hidden patch comes back when the axes get a twin; a transparent one does not.
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
     "svg.fonttype": "none",
     "svg.hashsalt": "nemo_vtb",
     "text.parse_math": False,
@@ -62,10 +66,7 @@ def svg_of(name: str, label: str, draw: "Callable[[Axes], None]", size: tuple[fl
         raise VTBError("the report page needs matplotlib; run: pip install 'nemo-vtb[quickstart]'") from error
     with rc_context(cast(Any, _STYLE)):
         figure = Figure(figsize=size, layout="constrained")
-        figure.patch.set_visible(False)
-        axes = figure.add_subplot()
-        axes.patch.set_visible(False)
-        draw(axes)
+        draw(figure.add_subplot())
         file = StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return _inline(file.getvalue(), name, label)
@@ -74,7 +75,6 @@ def svg_of(name: str, label: str, draw: "Callable[[Axes], None]", size: tuple[fl
 def second_axis(axes: "Axes") -> "Axes":
     """An axis of its own on the right, without a grid."""
     right = axes.twinx()
-    right.patch.set_visible(False)
     right.grid(visible=False)
     return right
 
