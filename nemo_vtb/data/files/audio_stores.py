@@ -32,8 +32,20 @@ class AudioStore(Protocol):
         """
         ...
 
+    def cell(self, row: int, place: tuple[str | int, ...]) -> Recording:
+        """Returns the recording that a cell of a table holds.
 
-class AudioFolder:
+        Args:
+            row: Number of the row.
+            place: Column, then keys and positions within it.
+
+        Raises:
+            BadRow: If the rows do not come from a table, or there is no audio.
+        """
+        raise BadRow("missing audio", f"a cell of a table is named ({row}, {place}), and the row comes from none")
+
+
+class AudioFolder(AudioStore):
     """Clips as files.
 
     Args:
@@ -79,7 +91,7 @@ class AudioFolder:
         return recording_of(AudioSource("file", [0], path), Described(rate, samples, 1))
 
 
-class AudioTar:
+class AudioTar(AudioStore):
     """Clips inside a tar, read at their offsets without unpacking anything.
 
     Args:
