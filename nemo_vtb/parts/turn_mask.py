@@ -107,9 +107,9 @@ def encode_turns(
         if role not in formatter.get_roles():
             raise VTBError(f"prompt format '{formatter.NAME}' has no role '{role}'; it has {formatter.get_roles()}")
         tokens = formatter.encode_turn(formatter.get_template(role), dict.fromkeys(values), values)
-        ids += tokens
         if role == answer_role and values["message"][:1].isspace():
             tokens = _header_apart(tokens, values["message"], formatter)
+        ids += tokens
         learnt = role == answer_role and number not in context
         mask += _answer_mask(tokens, formatter) if learnt else [False] * len(tokens)
         if role == answer_role and ends_with_eos:
