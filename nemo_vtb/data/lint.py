@@ -2,7 +2,6 @@
 
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,27 +19,22 @@ from nemo_vtb.data.files.disk import open_rows
 from nemo_vtb.data.files.notes import NO_FAULT, Note, collect_notes
 from nemo_vtb.data.files.notes import REMEDIES as NOTE_REMEDIES
 from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES, BadRow
-from nemo_vtb.data.row_forms.visible import has_text, invisible
 from nemo_vtb.data.sources.formats import RowFile, parse_noting
 from nemo_vtb.data.sources.source import Reading, named_files
+from nemo_vtb.data.text_check import REMEDIES as TEXT_REMEDIES
+from nemo_vtb.data.text_check import Spellings, odd_words, token_pattern, written_names
 from nemo_vtb.data.worker_pool import worker_pool
 from nemo_vtb.errors import VTBError
 
 _LINES_AT_ONCE = 64
 _RATE = 16_000
-# What the chat templates of known LLMs are made of, where there is no tokenizer to ask.
-_USUAL_TOKENS = re.compile(
-    r"<\|[a-z_]{2,30}\|>|<(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]|<</?SYS>>"
-)
 FILE_REMEDIES = {
     "unreadable file": "see the message",
     "damaged tar": "copy or make the tar again; the recordings behind the damage are lost to every reader",
 }
 WARNINGS = {
     "duplicate id": "give every row an id of its own: bad rows and drawn wordings are told apart by it",
-    "special token in text": "leave it where somebody talks of it: it is learnt as text, and does nothing",
-    "empty answer": "give it a text: nothing of it is learnt (keep_empty: true learns to say nothing)",
-    "invisible text": "take it out: nobody who reads the row can see what is learnt",
+    **TEXT_REMEDIES,
     **NOTE_REMEDIES,
     **{reason: REMEDIES[reason] for reason in NOT_BAD},
 }
@@ -111,12 +105,10 @@ class _Task:
     decode: bool
     special: re.Pattern[str]
 
-    def __call__(self, chunk: "_Chunk") -> tuple[list[Finding], list[tuple[int, int]], dict[Note, tuple[int, int]]]:
-        """Findings of some lines; the line and a hash of the id of each good row; notes with count and first line."""
+    def __call__(self, chunk: "_Chunk") -> "_Found":
+        """What some lines hold."""
         file = self.files[chunk.file]
-        findings: list[Finding] = []
-        names = []
-        notes: dict[Note, tuple[int, int]] = {}
+        found = _Found()
         for number, line in enumerate(chunk.lines, start=chunk.line):
             if not line.strip():
                 continue
@@ -126,14 +118,17 @@ class _Task:
                     conversation = self._conversation(file, line, number)
             except BadRow as error:
                 severity = "warning" if error.reason in NOT_BAD else "error"
-                findings.append(Finding(*where, severity, error.reason, " ".join(str(error).split())))
+                found.findings.append(Finding(*where, severity, error.reason, " ".join(str(error).split())))
                 continue
             if conversation is not None:
-                names.append((number, stable_hash(conversation.id)))
-                findings += [Finding(*where, "warning", *found) for found in self._odd(conversation)]
+                found.ids.append((number, stable_hash(conversation.id)))
+                found.names += [(number, name) for name in written_names(conversation)]
+                odd = odd_words(conversation, self.special, self.reading.audio_tag)
+                found.findings += [Finding(*where, "warning", *one) for one in odd]
             for note in noted:
-                notes[note] = notes[note][0] + 1 if note in notes else 1, notes.get(note, (0, number))[1]
-        return findings, names, notes
+                count, first = found.notes.get(note, (0, number))
+                found.notes[note] = count + 1, first
+        return found
 
     def _conversation(self, file: RowFile, line: bytes, number: int) -> Any:
         try:
@@ -158,17 +153,22 @@ class _Task:
         if limit is not None and size.total > limit:
             raise BadRow("too long", f"{size.total} LLM positions, batch_tokens allows {limit}")
 
-    def _odd(self, conversation: Any) -> Iterator[tuple[str, str]]:
-        for turn in conversation.turns:
-            if hasattr(turn, "cut"):
-                continue
-            for token in sorted(set(self.special.findall(turn.value))):
-                yield "special token in text", f"the {turn.role}'s text holds {token}"
-            if unseen := Counter(invisible(turn.value)):
-                named = [f"U+{ord(one):04X} {unicodedata.name(one, '')}".strip() for one, _ in unseen.most_common(3)]
-                yield "invisible text", f"the {turn.role}'s text holds {unseen.total()} of {', '.join(named)}"
-            if turn.role == "assistant" and not has_text(turn.value):
-                yield "empty answer", "an answer is empty"
+
+@dataclass
+class _Found:
+    """What some lines hold.
+
+    Attributes:
+        findings: What is wrong with them.
+        ids: Line and a hash of the id of each good row.
+        names: Line and name, where a name may be written in several ways.
+        notes: How many rows a note is true of, and the first of them.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    ids: list[tuple[int, int]] = field(default_factory=list)
+    names: list[tuple[int, str]] = field(default_factory=list)
+    notes: dict[Note, tuple[int, int]] = field(default_factory=dict)
 
 
 class _Chunk(NamedTuple):
@@ -210,22 +210,25 @@ def lint_entry(
     result.findings += unreadable.values()
     readable = [file for number, file in enumerate(files) if number not in unreadable]
     result.findings += _damaged(readable)
-    tokens = [re.escape(token) for token in special_tokens if token != reading.audio_tag]
-    task = _Task(readable, reading, decode, re.compile("|".join(tokens)) if tokens else _USUAL_TOKENS)
+    task = _Task(readable, reading, decode, token_pattern(special_tokens, reading.audio_tag))
     chunks = (chunk for number, file in enumerate(readable) for chunk in _chunks(number, file))
     seen: dict[int, tuple[str, int]] = {}
     notes: dict[tuple[str, Note], tuple[int, int]] = {}
+    spellings = Spellings()
     bar = tqdm(desc=f"lint {kind}/{name}", unit=" rows", leave=False, delay=3.0)
     with bar, _mapper(task, processes) as run:
-        for chunk, (findings, names, noted) in run(chunks):
+        for chunk, found in run(chunks):
             result.rows += sum(bool(line.strip()) for line in chunk.lines)
-            result.findings += findings
+            result.findings += found.findings
             bar.update(len(chunk.lines))
             path = str(readable[chunk.file].path)
-            for note, (count, line) in noted.items():
+            for note, (count, line) in found.notes.items():
                 held = notes.get((path, note), (0, line))
                 notes[path, note] = held[0] + count, held[1]
-            for line, identity in names:
+            for line, written in found.names:
+                if message := spellings.alike(written, f"{path}:{line}"):
+                    result.findings.append(Finding(path, line, "warning", "names alike", message))
+            for line, identity in found.ids:
                 first = seen.setdefault(identity, (path, line))
                 if first != (path, line):
                     message = f"{first[0]}:{first[1]} has the same id"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 REMEDIES = {
     "unread field": "read its documentation: rename the field to one that is read, or take it out",
+    "other normalisation": "write the name as the file has it: the file is found here, other readers compare bytes",
     "unknown language": "write a tag of BCP 47 such as de or pt-BR, or name the language in the pool's languages",
     "no wordings": "add wordings in the language to a pool, and name it with prompts; English ones ask until then",
 }
