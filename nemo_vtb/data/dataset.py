@@ -19,7 +19,8 @@ from nemo_vtb.data.conversations.kinds import kind_of
 from nemo_vtb.data.conversations.unscored import is_unscored
 from nemo_vtb.data.direct_ids import direct_ids
 from nemo_vtb.data.files.audio_check import signal
-from nemo_vtb.parts.turn_mask import EncodedConversation, encode_turns, merged_turns
+from nemo_vtb.parts.control_tokens import PlainTextTokenizer, broken, control_tokens
+from nemo_vtb.parts.turn_mask import EncodedConversation, context_turns, encode_turns, merged_turns
 
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
@@ -70,14 +71,17 @@ class VTBDataset(SALMDataset):
         super().__init__(tokenizer)
         self.prompt_format, self.audio_tag = prompt_format, audio_tag
         self._made: tuple[str, PromptFormatter] = ("", None)
-        self._ids = direct_ids(tokenizer)
+        self._ids = PlainTextTokenizer(direct_ids(tokenizer))
+        self._controls = control_tokens(tokenizer)
 
     def encode(self, conversation: "NeMoMultimodalConversation") -> EncodedConversation:
         """Token ids and loss mask of one conversation."""
         if self.prompt_format is None:
             return EncodedConversation(np.asarray(conversation.input_ids), np.asarray(conversation.mask))
         own = (turn.audio_locator_tag for turn in conversation.turns if hasattr(turn, "cut"))
-        encoded = encode_turns(merged_turns(conversation, next(own, self.audio_tag) or _NO_TAG), self._formatter())
+        formatter = self._formatter()
+        turns = merged_turns(conversation, next(own, self.audio_tag) or _NO_TAG, self._controls)
+        encoded = encode_turns(turns, formatter, context=context_turns(conversation))
         if is_unscored(conversation):
             encoded.loss_mask[:] = False
         return encoded
@@ -128,11 +132,14 @@ class VTBDataset(SALMDataset):
         assert self.prompt_format is not None
         if self._made[0] != self.prompt_format:
             self._made = self.prompt_format, PromptFormatter.resolve(self.prompt_format)(self._ids)
+            self._controls = control_tokens(self.tokenizer, self._made[1])
         return self._made[1]
 
     def _transcript(self, turn: Any) -> np.ndarray | None:
         # With the space that a word has inside a sentence: those are the tokens the LLM knows best.
-        return np.asarray(self._ids.text_to_ids(f" {turn.text}"), dtype=np.int64) if turn.text else None
+        if not turn.text:
+            return None
+        return np.asarray(self._ids.text_to_ids(broken(f" {turn.text}", self._controls)), dtype=np.int64)
 
 
 def _padded(signals: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Finds what is wrong with data before a training run does: every row parsed as in training, every clip decoded."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,14 @@ from tqdm import tqdm
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.files.audio_check import signal
 from nemo_vtb.data.files.audio_stores import tar_index
-from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES, BadRow, open_lines, parse_line
-from nemo_vtb.data.sources.formats import RowFile
+from nemo_vtb.data.files.disk import open_rows
+from nemo_vtb.data.files.notes import NO_FAULT, Note, collect_notes
+from nemo_vtb.data.files.notes import REMEDIES as NOTE_REMEDIES
+from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES, BadRow
+from nemo_vtb.data.sources.formats import RowFile, parse_noting
 from nemo_vtb.data.sources.source import Reading, named_files
+from nemo_vtb.data.text_check import REMEDIES as TEXT_REMEDIES
+from nemo_vtb.data.text_check import Spellings, odd_words, token_pattern, written_names
 from nemo_vtb.data.worker_pool import worker_pool
 from nemo_vtb.errors import VTBError
 
@@ -28,7 +34,8 @@ FILE_REMEDIES = {
 }
 WARNINGS = {
     "duplicate id": "give every row an id of its own: bad rows and drawn wordings are told apart by it",
-    "special token in text": "take it out: the tokenizer reads it as its special token, whoever wrote it",
+    **TEXT_REMEDIES,
+    **NOTE_REMEDIES,
     **{reason: REMEDIES[reason] for reason in NOT_BAD},
 }
 
@@ -39,7 +46,7 @@ class Finding(NamedTuple):
     Attributes:
         file: The file.
         line: From 1; 0 for the whole file.
-        severity: ``error`` where training would skip the row or stop, else ``warning``.
+        severity: ``error`` where training would skip the row or stop; ``note`` where nothing is wrong; ``warning``.
         reason: One of ``REMEDIES`` or ``WARNINGS``.
         message: What is wrong.
     """
@@ -96,33 +103,36 @@ class _Task:
     files: list[RowFile]
     reading: Reading
     decode: bool
-    special: tuple[str, ...]
+    special: re.Pattern[str]
 
-    def __call__(self, chunk: "_Chunk") -> tuple[list[Finding], list[tuple[int, int]]]:
-        """Findings of some lines, and for each good row its line and a hash of its id."""
+    def __call__(self, chunk: "_Chunk") -> "_Found":
+        """What some lines hold."""
         file = self.files[chunk.file]
-        findings: list[Finding] = []
-        names = []
+        found = _Found()
         for number, line in enumerate(chunk.lines, start=chunk.line):
             if not line.strip():
                 continue
             where = str(file.path), number
             try:
-                conversation = self._conversation(file, line, number)
+                with collect_notes() as noted:
+                    conversation = self._conversation(file, line, number)
             except BadRow as error:
                 severity = "warning" if error.reason in NOT_BAD else "error"
-                findings.append(Finding(*where, severity, error.reason, str(error)))
-            else:
-                if conversation is not None:
-                    names.append((number, stable_hash(conversation.id)))
-                    findings += [
-                        Finding(*where, "warning", "special token in text", text) for text in self._odd(conversation)
-                    ]
-        return findings, names
+                found.findings.append(Finding(*where, severity, error.reason, " ".join(str(error).split())))
+                continue
+            if conversation is not None:
+                found.ids.append((number, stable_hash(conversation.id)))
+                found.names += [(number, name) for name in written_names(conversation)]
+                odd = odd_words(conversation, self.special, self.reading.audio_tag)
+                found.findings += [Finding(*where, "warning", *one) for one in odd]
+            for note in noted:
+                count, first = found.notes.get(note, (0, number))
+                found.notes[note] = count + 1, first
+        return found
 
     def _conversation(self, file: RowFile, line: bytes, number: int) -> Any:
         try:
-            draw = file.parse(parse_line(line), f"{file.path}:{number}")
+            draw = parse_noting(file, line, f"{file.path}:{number}")
             if draw is None:
                 return None
             conversation = draw(0)
@@ -143,11 +153,22 @@ class _Task:
         if limit is not None and size.total > limit:
             raise BadRow("too long", f"{size.total} LLM positions, batch_tokens allows {limit}")
 
-    def _odd(self, conversation: Any) -> Iterator[str]:
-        for turn in conversation.turns:
-            for token in self.special if not hasattr(turn, "cut") else ():
-                if token in turn.value:
-                    yield f"the {turn.role}'s text holds {token}"
+
+@dataclass
+class _Found:
+    """What some lines hold.
+
+    Attributes:
+        findings: What is wrong with them.
+        ids: Line and a hash of the id of each good row.
+        names: Line and name, where a name may be written in several ways.
+        notes: How many rows a note is true of, and the first of them.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    ids: list[tuple[int, int]] = field(default_factory=list)
+    names: list[tuple[int, str]] = field(default_factory=list)
+    notes: dict[Note, tuple[int, int]] = field(default_factory=dict)
 
 
 class _Chunk(NamedTuple):
@@ -189,21 +210,33 @@ def lint_entry(
     result.findings += unreadable.values()
     readable = [file for number, file in enumerate(files) if number not in unreadable]
     result.findings += _damaged(readable)
-    task = _Task(readable, reading, decode, tuple(token for token in special_tokens if token != reading.audio_tag))
+    task = _Task(readable, reading, decode, token_pattern(special_tokens, reading.audio_tag))
     chunks = (chunk for number, file in enumerate(readable) for chunk in _chunks(number, file))
     seen: dict[int, tuple[str, int]] = {}
+    notes: dict[tuple[str, Note], tuple[int, int]] = {}
+    spellings = Spellings()
     bar = tqdm(desc=f"lint {kind}/{name}", unit=" rows", leave=False, delay=3.0)
     with bar, _mapper(task, processes) as run:
-        for chunk, (findings, names) in run(chunks):
+        for chunk, found in run(chunks):
             result.rows += sum(bool(line.strip()) for line in chunk.lines)
-            result.findings += findings
+            result.findings += found.findings
             bar.update(len(chunk.lines))
             path = str(readable[chunk.file].path)
-            for line, identity in names:
+            for note, (count, line) in found.notes.items():
+                held = notes.get((path, note), (0, line))
+                notes[path, note] = held[0] + count, held[1]
+            for line, written in found.names:
+                if message := spellings.alike(written, f"{path}:{line}"):
+                    result.findings.append(Finding(path, line, "warning", "names alike", message))
+            for line, identity in found.ids:
                 first = seen.setdefault(identity, (path, line))
                 if first != (path, line):
                     message = f"{first[0]}:{first[1]} has the same id"
                     result.findings.append(Finding(path, line, "warning", "duplicate id", message))
+    for (path, note), (count, line) in notes.items():
+        message = f"{note.message} ({count} rows, this one first)"
+        severity = "note" if note.reason in NO_FAULT else "warning"
+        result.findings.append(Finding(path, line, severity, note.reason, message))
 
 
 def _unreadable(files: Sequence[RowFile]) -> dict[int, Finding]:
@@ -211,7 +244,7 @@ def _unreadable(files: Sequence[RowFile]) -> dict[int, Finding]:
     refused = {}
     for number, file in enumerate(files):
         try:
-            with open_lines(file.path) as lines:
+            with open_rows(file.path) as lines:
                 lines.read(1)
             for tar in _tars(file):
                 tar_index(tar)
@@ -233,7 +266,7 @@ def _tars(file: RowFile) -> list[Path]:
 
 def _chunks(number: int, file: RowFile) -> Iterator[_Chunk]:
     line = 1
-    with open_lines(file.path) as lines:
+    with open_rows(file.path) as lines:
         while block := list(islice(lines, _LINES_AT_ONCE)):
             yield _Chunk(number, line, block)
             line += len(block)

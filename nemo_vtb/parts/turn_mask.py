@@ -6,6 +6,8 @@ every assistant turn is supervised, from its first word through its end-of-turn 
 format has no such token, the tokenizer's end of sequence stands behind every answer.
 """
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.control_tokens import broken
 
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
@@ -40,21 +43,37 @@ def without_tag(text: str, audio_tag: str) -> str:
     return text.replace(audio_tag, f"{audio_tag[:1]} {audio_tag[1:]}")
 
 
-def merged_turns(conversation: "NeMoMultimodalConversation", audio_tag: str) -> list[tuple[str, str]]:
+def merged_turns(
+    conversation: "NeMoMultimodalConversation", audio_tag: str, controls: re.Pattern[str] | None = None
+) -> list[tuple[str, str]]:
     """Joins neighbouring turns of one role by a space, each audio turn written as ``audio_tag``.
+
+    Args:
+        conversation: The conversation.
+        audio_tag: The placeholder of a clip.
+        controls: Finds control tokens in people's words, which are then broken; see ``control_tokens``.
 
     Returns:
         ``(role, message)`` pairs.
     """
     pieces = (
-        (turn.role, audio_tag if hasattr(turn, "cut") else without_tag(turn.value, audio_tag))
+        (turn.role, audio_tag if hasattr(turn, "cut") else broken(without_tag(turn.value, audio_tag), controls))
         for turn in conversation.turns
     )
     return [(role, " ".join(text for _, text in group)) for role, group in groupby(pieces, key=lambda piece: piece[0])]
 
 
+def context_turns(conversation: "NeMoMultimodalConversation") -> set[int]:
+    """Returns which of the merged turns are answers that are not learnt."""
+    groups = groupby(conversation.turns, key=lambda turn: turn.role)
+    return {number for number, (_, group) in enumerate(groups) if not all(getattr(t, "learnt", True) for t in group)}
+
+
 def encode_turns(
-    turns: list[tuple[str, str]], formatter: "PromptFormatter", for_generation: bool = False
+    turns: list[tuple[str, str]],
+    formatter: "PromptFormatter",
+    for_generation: bool = False,
+    context: Collection[int] = (),
 ) -> EncodedConversation:
     """Encodes ``(role, message)`` turns with a NeMo prompt format.
 
@@ -65,6 +84,7 @@ def encode_turns(
         turns: Roles ``system``, ``user`` and ``assistant``.
         formatter: Any registered NeMo prompt format.
         for_generation: Ends with the header of the next answer instead of an answer.
+        context: Numbers of the answers that carry no loss.
 
     Raises:
         VTBError: If a role is unknown to the format.
@@ -80,16 +100,21 @@ def encode_turns(
         preamble = formatter._apply_tokenizer(formatter.get_template("preamble"))
         ids += preamble
         mask += [False] * len(preamble)
-    for role, values in _fold_system(turns, formatter):
+    folded = _fold_system(turns, formatter)
+    learnt = True
+    for number, (role, values) in enumerate(folded, start=len(turns) - len(folded)):
         role = answer_role if role == "assistant" else role
         if role not in formatter.get_roles():
             raise VTBError(f"prompt format '{formatter.NAME}' has no role '{role}'; it has {formatter.get_roles()}")
         tokens = formatter.encode_turn(formatter.get_template(role), dict.fromkeys(values), values)
+        if role == answer_role and values["message"][:1].isspace():
+            tokens = _header_apart(tokens, values["message"], formatter)
         ids += tokens
-        mask += _answer_mask(tokens, formatter) if role == answer_role else [False] * len(tokens)
+        learnt = role == answer_role and number not in context
+        mask += _answer_mask(tokens, formatter) if learnt else [False] * len(tokens)
         if role == answer_role and ends_with_eos:
             ids.append(formatter.tokenizer.eos)
-            mask.append(True)
+            mask.append(learnt)
     if for_generation:
         if formatter.INFERENCE_PREFIX is not None:
             prefix = formatter._apply_tokenizer(formatter.INFERENCE_PREFIX)
@@ -97,7 +122,7 @@ def encode_turns(
             mask += [False] * len(prefix)
     elif formatter.INSERT_EOS and not ends_with_eos:
         ids.append(formatter.tokenizer.eos)
-        mask.append(any(mask))
+        mask.append(any(mask) and learnt)
     return EncodedConversation(np.asarray(ids, dtype=np.int64), np.asarray(mask, dtype=bool))
 
 
@@ -127,6 +152,19 @@ def _fold_system(turns: list[tuple[str, str]], formatter: "PromptFormatter") -> 
     if _SYSTEM_AND_USER in formatter.get_roles():  # Llama 2
         return [(_SYSTEM_AND_USER, {"message": message, "system": system}), *folded[2:]]
     return [("user", {"message": f"{system}\n\n{message}"}), *folded[2:]]
+
+
+def _header_apart(tokens: list[int], message: str, formatter: "PromptFormatter") -> list[int]:
+    """The tokens of an answer that begins with white space, with those that its header has when it is asked for.
+
+    A tokenizer may join the header's last line break with the answer's first spaces, to a token that no prompt ends in.
+    """
+    header, _, rest = formatter.get_template(formatter.OUTPUT_ROLE).partition("|message|")
+    asked = formatter._apply_tokenizer(header) if header else []
+    if tokens[: len(asked)] == asked:
+        return tokens
+    apart = asked + formatter._apply_tokenizer(message + rest)
+    return apart if _text(apart, formatter) == _text(tokens, formatter) else tokens
 
 
 def _answer_mask(tokens: list[int], formatter: "PromptFormatter") -> list[bool]:

@@ -3,6 +3,7 @@
 Rows of recognition, translation and question-answering corpora become conversations in ``instructed.py``.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -12,17 +13,19 @@ from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
 from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
 from nemo_vtb.data.conversations.kinds import ALIGN
-from nemo_vtb.data.conversations.turns import ClipRules, Turn, check_order, clean, clip, role_of
-from nemo_vtb.data.conversations.turns import field as field_of
+from nemo_vtb.data.conversations.turns import ClipRules, Turn, check_order, clip, role_of
 from nemo_vtb.data.files.audio_stores import AudioStore
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file
+from nemo_vtb.data.row_forms.languages import language_tag
+from nemo_vtb.data.row_forms.parts import ClipPart, RowClips, count_placeholders, parts_of
+from nemo_vtb.data.row_forms.switches import ContextTurn, is_learnt, learns_last_only, with_switches
+from nemo_vtb.data.row_forms.values import clean, is_empty
+from nemo_vtb.data.row_forms.values import field as field_of
 
 # A draw: how a row looks in a given epoch.
 Draw = Callable[[int], NeMoMultimodalConversation]
 
-# NeMo's share_gpt reader knows the first two, ms-swift and LLaMA-Factory the third.
-PLACEHOLDERS = ("<sound>", "<speech>", "<audio>")
-_CLIP_FIELDS = {"audios", "sound", "ori_sound"}
 # Tags that say what a conversation looks like; all others travel along in ``custom``.
 _SHAPING_TAGS = ("system_prompt", "context")
 
@@ -38,6 +41,8 @@ class RowContext:
         frame_seconds: Audio per LLM position, for lengths.
         tags: NeMo's ``tags``: ``system_prompt`` and ``context`` open conversations that lack them; languages say what a
             corpus holds; anything else is attached to each conversation.
+        learn: ``all`` answers of a conversation, or the ``last`` one only.
+        keep_empty: Whether empty answers are learnt: to say nothing where nobody speaks.
     """
 
     kind: str
@@ -45,19 +50,30 @@ class RowContext:
     rules: ClipRules
     frame_seconds: float
     tags: Mapping[str, Any] = field(default_factory=dict)
+    learn: str = "all"
+    keep_empty: bool = False
 
-    def conversation(self, name: str, turns: list[Turn], custom: Any = None) -> NeMoMultimodalConversation:
+    def conversation(
+        self, name: str, turns: list[Turn], custom: Any = None, last_only: bool = False
+    ) -> NeMoMultimodalConversation:
         """Tags a list of turns and opens it as the tags say.
 
+        Args:
+            name: The sample's id.
+            turns: Answers that are context only are ContextTurns.
+            custom: Travels along.
+            last_only: Whether its row says that only the last answer is learnt.
+
         Raises:
-            BadRow: If no prompt format could write the turns.
+            BadRow: If no prompt format could write the turns, or nothing of them is learnt.
         """
         if "context" in self.tags and isinstance(turns[0] if turns else None, AudioTurn):
             turns = [TextTurn(value=self.tags["context"], role="user"), *turns]
         if "system_prompt" in self.tags and not (turns and turns[0].role == "system"):
             turns = [TextTurn(value=self.tags["system_prompt"], role="system"), *turns]
         if self.kind != ALIGN:
-            check_order(turns)
+            turns = with_switches(turns, last_only or self.learn == "last", self.keep_empty)
+            check_order(turns, self.keep_empty)
         extra = {key: value for key, value in self.tags.items() if key not in _SHAPING_TAGS}
         own = custom if isinstance(custom, dict) else {}
         return NeMoMultimodalConversation(
@@ -82,41 +98,49 @@ class ChatParser:
         """Parses NeMo's multimodal_conversation row: ``conversations`` of ``from``, ``type`` and ``value``.
 
         Raises:
-            BadRow: If the row is no conversation.
+            BadRow: If the row is no conversation, or holds a clip or another field that changes what it means.
         """
+        check_meaning(row)
+        _no_clips(row, ("conversations",), "turns of type audio")
         turns: list[Turn] = []
         for turn in field_of(row, "conversations", list):
             role = role_of(turn)
-            if turn.get("type", "text") == "audio":
-                turns.append(self._context.rules.turn(clip(turn, "value", store), role, _transcript(turn)))
+            check_meaning(turn)
+            learnt = is_learnt(turn, role)
+            if _is_audio(turn):
+                turns.append(self._context.rules.turn(clip(turn, "value", store), role, _transcript(turn.get("text"))))
             else:
-                turns.append(TextTurn(value=field_of(turn, "value", str), role=role))
+                _no_clips(turn, ("value", "text"), "turns of type audio")
+                turns.append(_text_turn(field_of(turn, "value", str), role, learnt))
         return self._fixed(row, where, turns)
 
     def share_gpt(self, row: dict[str, Any], where: str, store: AudioStore) -> Draw:
-        """Parses ShareGPT and ms-swift rows.
+        """Parses ShareGPT, OpenAI, Transformers and ms-swift rows.
 
-        ``conversations`` or ``messages`` hold placeholders, clips stand in their order under ``audios``. NeMo's single
-        ``sound`` (or ``ori_sound``) may be named by several placeholders. A message may also be a list of text and
-        audio parts.
+        ``conversations`` or ``messages`` hold placeholders, clips stand in their order under ``audios`` or another
+        field. NeMo's ``sound`` may be named by several placeholders, or hold several clips for one. A message may also
+        be a list of text and audio parts, each with its clip.
 
         Raises:
             BadRow: If the row is no conversation, or placeholders and clips do not agree.
         """
-        messages = row.get("messages") or row.get("conversations")
-        if not isinstance(messages, list):
-            raise BadRow("missing field", "neither 'messages' nor 'conversations' is a list")
+        check_meaning(row)
+        messages = _messages(row)
         # HTML talks of <audio> too: in plain text without clips it is a word like any other.
-        literal = self._context.kind == "text" and not _CLIP_FIELDS & row.keys()
-        clips = None if literal else _Clips(row)
+        holders = [row, *(message for message in messages if isinstance(message, dict))]
+        literal = self._context.kind == "text" and not any(_beside(holder) for holder in holders)
+        clips = None if literal else RowClips(row, "the row", count_placeholders(messages))
         turns: list[Turn] = _opening(row)
         for message in messages:
             role = role_of(message)
-            for text, audio in _parts(message, clips):
-                if audio is not None:
-                    turns.append(self._context.rules.turn(clip({**message, "value": audio}, "value", store), role))
-                elif text.strip() or role == "assistant":
-                    turns.append(TextTurn(value=clean(text.strip()), role=role))
+            check_meaning(message)
+            learnt = is_learnt(message, role)
+            for part in parts_of(message, role, clips, literal):
+                if isinstance(part, ClipPart):
+                    cut = clip({"value": part.value, **part.claims}, "value", store)
+                    turns.append(self._context.rules.turn(cut, role, _transcript(part.transcript)))
+                else:
+                    turns.append(_text_turn(part, role, learnt))
         if clips is not None:
             clips.check_all_used()
         return self._fixed(row, where, turns)
@@ -127,24 +151,27 @@ class ChatParser:
         Raises:
             BadRow: If the row is no conversation.
         """
-        if row.get("mask", "User") != "User":
-            raise BadRow("nothing supervised", f"mask is {row['mask']!r}: only the assistant's turns can be learnt")
-        turns = [
-            TextTurn(value=field_of(t, "value", str), role=role_of(t)) for t in field_of(row, "conversations", list)
-        ]
-        return self._fixed(row, where, [*_opening(row), *turns])
+        check_meaning(row)
+        _no_clips(row, ("conversations", "system"), "rows of type share_gpt: nemo_sft_jsonl is text")
+        turns: list[Turn] = _opening(row)
+        for turn in field_of(row, "conversations", list):
+            role = role_of(turn)
+            check_meaning(turn)
+            _no_clips(turn, ("value",), "rows of type share_gpt: nemo_sft_jsonl is text")
+            turns.append(_text_turn(field_of(turn, "value", str), role, is_learnt(turn, role)))
+        return self._fixed(row, where, turns)
 
     def _fixed(self, row: dict[str, Any], where: str, turns: list[Turn]) -> Draw:
         custom = with_languages(row.get("custom"), row.get("lang"), row.get("target_lang"))
-        conversation = self._context.conversation(row_name(row, where), turns, custom)
+        conversation = self._context.conversation(row_name(row, where), turns, custom, learns_last_only(row))
         return lambda epoch: conversation
 
 
 def with_languages(custom: Any, source: Any, target: Any) -> dict[str, Any]:
     """Returns what travels with a conversation, with the languages that its row names as ``lang``, ``target_lang``."""
-    named = {"lang": source, "target_lang": target}
+    named = {"lang": language_tag(source), "target_lang": language_tag(target)}
     own = custom if isinstance(custom, dict) else {}
-    return own | {key: value for key, value in named.items() if isinstance(value, str)}
+    return own | {key: value for key, value in named.items() if value is not None}
 
 
 def row_name(row: dict[str, Any], where: str) -> str:
@@ -154,64 +181,53 @@ def row_name(row: dict[str, Any], where: str) -> str:
     return "/".join(PurePath(where).parts[-2:])
 
 
-class _Clips:
-    """The clips of a row, handed out in the order of its placeholders."""
+def _messages(row: dict[str, Any]) -> list[Any]:
+    found = [key for key in ("messages", "conversations") if not is_empty(row.get(key))]
+    if len(found) > 1:
+        raise BadRow("missing field", "both 'messages' and 'conversations' hold a conversation: which of them?")
+    messages = row[found[0]] if found else None
+    if isinstance(messages, str) and messages.lstrip().startswith("["):  # columns of tables often hold JSON
+        try:
+            messages = json.loads(messages)
+        except ValueError as error:
+            raise BadRow("broken JSON", f"broken JSON under '{found[0]}': {error}") from error
+    if not isinstance(messages, list):
+        raise BadRow("missing field", "neither 'messages' nor 'conversations' is a list")
+    return messages
 
-    def __init__(self, row: dict[str, Any]) -> None:
-        listed = row.get("audios")
-        self._single = row.get("sound") or row.get("ori_sound")
-        self._left = [listed] if isinstance(listed, str) else list(listed or []) if isinstance(listed, list) else []
-        self._used_single = False
 
-    def take(self) -> str:
-        if self._left:
-            entry = self._left.pop(0)
-            entry = entry.get("path") if isinstance(entry, dict) else entry
-            return field_of({"audios": entry}, "audios", str)
-        if isinstance(self._single, str):
-            self._used_single = True
-            return self._single
-        raise BadRow("wrong placeholder count", "more audio placeholders than entries in 'audios'")
+def _is_audio(turn: dict[str, Any]) -> bool:
+    """Whether NeMo's turn is a clip; what is neither text nor audio is refused, whatever else NeMo takes for a clip."""
+    kind = turn.get("type", "text")
+    if kind not in ("text", "audio"):
+        raise BadRow("unknown turn type", f"a turn is of type {str(kind)[:40]!r}; known are 'text' and 'audio'")
+    value = turn.get("value")
+    if kind == "text" and isinstance(value, str) and names_clip_file(value) and role_of(turn) == "user":
+        raise BadRow("clip in text", f"a turn of type text is the name of a recording: {value[:80]!r}")
+    return kind == "audio"
 
-    def check_all_used(self) -> None:
-        if self._left:
-            raise BadRow("wrong placeholder count", f"{len(self._left)} entries in 'audios' have no audio placeholder")
-        if self._single and not self._used_single:
-            raise BadRow("wrong placeholder count", "the clip under 'sound' has no audio placeholder")
+
+def _beside(holder: dict[str, Any]) -> list[str]:
+    """The fields of a row or a message that name clips beside its words."""
+    words = ("messages", "conversations", "system", "content", "value", "text")
+    return [name for name in clip_fields(holder) if name not in words]
+
+
+def _no_clips(holder: dict[str, Any], words: tuple[str, ...], instead: str) -> None:
+    if found := [name for name in clip_fields(holder) if name not in words]:
+        raise BadRow("clip in another field", f"the clip under '{found[0]}' is read by nobody: clips are {instead}")
+
+
+def _text_turn(text: str, role: str, learnt: bool) -> TextTurn:
+    return (TextTurn if learnt or role != "assistant" else ContextTurn)(value=text, role=role)
 
 
 def _opening(row: dict[str, Any]) -> list[Turn]:
-    system = row.get("system")
-    return [TextTurn(value=clean(system), role="system")] if isinstance(system, str) and system.strip() else []
+    found = [key for key in ("system", "system_prompt") if not is_empty(row.get(key))]
+    if len({str(row[key]) for key in found}) > 1:
+        raise BadRow("missing field", "'system' and 'system_prompt' differ: which of them?")
+    return [TextTurn(value=field_of(row, key, str), role="system") for key in found[:1]]
 
 
-def _transcript(turn: dict[str, Any]) -> str | None:
-    text = turn.get("text")
+def _transcript(text: Any) -> str | None:
     return clean(text) if isinstance(text, str) and text else None
-
-
-def _parts(message: dict[str, Any], clips: _Clips | None) -> list[tuple[str, str | None]]:
-    """The ``(text, audio)`` parts of a message, one of the two in each."""
-    content = message.get("content", message.get("value", message.get("text")))
-    if isinstance(content, list):
-        return [_typed_part(part, clips) for part in content]
-    if not isinstance(content, str):
-        raise BadRow("missing field", "a message has no text under 'content' or 'value'")
-    if clips is None:
-        return [(content, None)]
-    for other in PLACEHOLDERS[1:]:
-        content = content.replace(other, PLACEHOLDERS[0])
-    parts: list[tuple[str, str | None]] = []
-    for number, text in enumerate(content.split(PLACEHOLDERS[0])):
-        if number:
-            parts.append(("", clips.take()))
-        parts.append((text, None))
-    return parts
-
-
-def _typed_part(part: Any, clips: _Clips | None) -> tuple[str, str | None]:
-    if isinstance(part, dict) and part.get("type") == "text":
-        return field_of(part, "text", str), None
-    if isinstance(part, dict) and part.get("type") == "audio":
-        return "", field_of(part, "audio", str) if clips is None or part.get("audio") else clips.take()
-    raise BadRow("missing field", f"a part of a message is neither text nor audio: {str(part)[:80]}")

@@ -14,11 +14,18 @@ from nemo.collections.common.data.lhotse.text_adapters import TextTurn
 from nemo_vtb.data.conversations.chat_rows import Draw, RowContext, row_name, with_languages
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.prompt_pool import PromptPool, pick
-from nemo_vtb.data.conversations.turns import Turn, clean, clip
+from nemo_vtb.data.conversations.turns import Turn, clip
 from nemo_vtb.data.files.audio_stores import AudioStore
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields
+from nemo_vtb.data.row_forms.languages import language_tag
+from nemo_vtb.data.row_forms.switches import learns_last_only
+from nemo_vtb.data.row_forms.values import clean, field, is_empty
+from nemo_vtb.data.row_forms.visible import has_text
 
 KINDS = ("asr", "ast", "sqa", ALIGN)
+# Under these names people keep transcripts.
+_TEXTS = ("text", "sentence", "transcription", "transcript", "answer", "translation", "normalized_text", "raw_text")
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,18 @@ class UtteranceParser:
         text_field: Where the answer stands: by default ``text`` for recognition, ``answer`` or ``translation`` for
             translation, ``answer`` for questions.
         lang_field: Where the language of the audio stands.
+        audio_field: Where a manifest names the clip.
     """
 
     def __init__(
-        self, context: RowContext, pool: PromptPool, text_field: str | None = None, lang_field: str | None = None
+        self,
+        context: RowContext,
+        pool: PromptPool,
+        text_field: str | None = None,
+        lang_field: str | None = None,
+        audio_field: str = "audio_filepath",
     ) -> None:
-        self._context, self._pool = context, pool
+        self._context, self._pool, self._audio_field = context, pool, audio_field
         fields = {"asr": ("text",), "ast": ("answer", "translation"), "sqa": ("answer",), ALIGN: ("text",)}
         self._answer_fields = (text_field,) if text_field else fields.get(context.kind, ())
         self._language_fields = ("source_lang", lang_field or "lang")
@@ -63,7 +76,11 @@ class UtteranceParser:
         Raises:
             BadRow: If there is no clip, no answer, or no language where one is needed.
         """
-        cut = clip(row, "audio_filepath", store)
+        if is_empty(row.get(self._audio_field)) and (others := clip_fields(row)):
+            raise BadRow(
+                "missing field", f"'{self._audio_field}' is missing; the clip is under '{others[0]}' (audio_field)"
+            )
+        cut = clip(row, self._audio_field, store)
         return self.draw_of(Utterance(row_name(row, where), cut, row, row.get("custom")))
 
     def draw_of(self, utterance: Utterance) -> Draw:
@@ -73,20 +90,16 @@ class UtteranceParser:
             BadRow: As ``manifest``.
         """
         kind, fields = self._context.kind, utterance.fields
-        answer = self._text(fields, *self._answer_fields)
-        if answer is None:
-            raise BadRow(
-                "nothing supervised",
-                f"the row has no {' or '.join(self._answer_fields)} (text_field names another field)",
-            )
+        check_meaning(fields)
+        learns_last_only(fields)
+        answer = self._answer(fields)
         if kind in ("asr", ALIGN):
-            transcript: str | None = answer
+            transcript: str | None = answer or None
         else:  # a translation under `text` is not what was said
             transcript = None if "text" in self._answer_fields else self._text(fields, "text")
         turn = self._context.rules.turn(utterance.cut, "user", transcript)
         tags = self._context.tags
-        source = self._text({**fields, **tags}, *self._language_fields)
-        target = self._text({**fields, **tags}, "target_lang")
+        source, target = self._language(fields, *self._language_fields), self._language(fields, "target_lang")
         utterance = replace(utterance, custom=with_languages(utterance.custom, source, target))
         if kind == ALIGN:
             heard = self._context.conversation(utterance.name, [turn], utterance.custom)
@@ -107,7 +120,7 @@ class UtteranceParser:
         def draw(epoch: int) -> Any:
             wording = pick(wordings, kind, utterance.name, epoch)
             turns: list[Turn] = [TextTurn(value=wording.say, role="user"), turn]
-            return self._draw(utterance, turns, wording.answer(answer))(epoch)
+            return self._draw(utterance, turns, wording.answer(answer, source if kind == "asr" else target))(epoch)
 
         return draw
 
@@ -115,6 +128,31 @@ class UtteranceParser:
         turns = [*turns, TextTurn(value=answer, role="assistant")]
         conversation = self._context.conversation(utterance.name, turns, utterance.custom)
         return lambda epoch: conversation
+
+    def _answer(self, fields: Mapping[str, Any]) -> str:
+        found = [name for name in self._answer_fields if fields.get(name) is not None]
+        if not found:
+            texts = [key for key, value in fields.items() if key in _TEXTS and isinstance(value, str)]
+            raise BadRow(
+                "nothing supervised",
+                f"the row has no {' or '.join(self._answer_fields)} (text_field names another field)"
+                + (f"; it has {', '.join(texts)}" if texts else ""),
+            )
+        answers = {name: field(fields, name, str) for name in found}
+        named = next((name for name, answer in answers.items() if has_text(answer)), found[0])
+        if not has_text(answers[named]) and (not self._context.keep_empty or self._context.kind == ALIGN):
+            raise BadRow("nothing supervised", f"'{named}' is empty (keep_empty: true keeps such rows)")
+        return answers[named]
+
+    def _language(self, fields: Mapping[str, Any], *names: str) -> str | None:
+        for holder in (self._context.tags, fields):
+            for name in names:
+                value = holder.get(name)
+                if (tag := language_tag(value)) is not None:
+                    return tag
+                if value is not None and value != "":
+                    raise BadRow("missing language", f"'{name}' is {str(value)[:40]!r}, not the tag of a language")
+        return None
 
     @staticmethod
     def _text(fields: Mapping[str, Any], *names: str) -> str | None:

@@ -13,7 +13,9 @@ from typing import Any
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.data.conversations.target_text import has_capitals, has_punctuation, without_punctuation
+from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.row_forms.languages import base_language, language_name, language_tag, lower, spellings
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import config_dir
 
@@ -39,11 +41,16 @@ class Wording:
     punctuation: bool | None = None
     capitals: bool | None = None
 
-    def answer(self, text: str) -> str:
-        """Returns the text as the instruction asks for it."""
+    def answer(self, text: str, language: str | None = None) -> str:
+        """Returns the text as the instruction asks for it.
+
+        Args:
+            text: The answer as the data has it.
+            language: Its tag, for lower case.
+        """
         if self.punctuation is False:
             text = without_punctuation(text)
-        return text.lower() if self.capitals is False else text
+        return lower(text, language) if self.capitals is False else text
 
 
 def pick(wordings: Sequence[Wording], task: str, name: str, epoch: int) -> Wording:
@@ -72,30 +79,49 @@ class PromptPool:
         for section in (*TASKS, "languages"):
             if section not in pool:
                 raise VTBError(f"{self.path}: section '{section}' is missing")
-        self._languages = pool["languages"]
-        if not all(isinstance(names, Mapping) for names in self._languages.values()):
+        if not all(isinstance(names, Mapping) for names in pool["languages"].values()):
             raise VTBError(f"{self.path}: languages holds tables of names: languages: {{any: {{en: English}}}}")
+        self._languages = {_key(key): {_key(of): name for of, name in names.items()}
+                           for key, names in pool["languages"].items()}  # fmt: skip
         self._known: dict[tuple[str, str | None, str | None], list[Wording]] = {}
         self._wordings = {
-            task: {key: [self._wording(w, f"{task}.{key}") for w in listed] for key, listed in pool[task].items()}
+            task: {_key(key): [self._wording(w, f"{task}.{key}") for w in listed] for key, listed in pool[task].items()}
             for task in TASKS
         }
 
     def wordings(self, task: str, source: str | None, target: str | None = None) -> list[Wording]:
         """Returns every wording for a task: those for any language, for the answer's language, and for a pair.
 
-        Wordings that name a language are left out where the data does not say which it is.
+        Sections are found by a tag with or without its region and script; where none fits, English ones ask. Wordings
+        that name a language are left out where the data does not say which it is.
         """
         if (task, source, target) not in self._known:
-            language = source if task == "asr" else target
-            found = []
-            for key in dict.fromkeys(("any", language, f"{source}-{target}")):
-                fill = {"source": self._name(source, key), "target": self._name(target, key)}
-                for wording in self._wordings[task].get(key, ()):
-                    if all(fill[slot] is not None for slot in _slots(wording.say)):
-                        found.append(replace(wording, say=wording.say.format(**fill)))
+            own: dict[str, str] = {}
+            for tag in _spelled(source if task == "asr" else target):
+                own |= {tag: tag} | {f"{other}-{tag}": "en" for other in _spelled(source)}
+            found = list(self._filled(task, {"any": "en", **own}, source, target))
+            found = found or list(self._filled(task, {"en": "en"}, source, target))
             self._known[task, source, target] = found
+        if (language := source if task == "asr" else target) is not None:
+            self._say(task, language)
         return self._known[task, source, target]
+
+    def _filled(
+        self, task: str, sections: Mapping[str, str], source: str | None, target: str | None
+    ) -> Iterator[Wording]:
+        """The wordings of sections, each with the language that it is written in."""
+        for key, written_in in sections.items():
+            fill = {"source": self._name(source, key, written_in), "target": self._name(target, key, written_in)}
+            for wording in self._wordings[task].get(key, ()):
+                if all(fill[slot] is not None for slot in _slots(wording.say)):
+                    yield replace(wording, say=wording.say.format(**fill))
+
+    def _say(self, task: str, language: str) -> None:
+        name = self._name(language)
+        if name == language and language_name(language) is None:
+            note("unknown language", f"nobody knows the name of the language '{language}'")
+        elif base_language(language) != "en" and not any(key in self._wordings[task] for key in _spelled(language)):
+            note("no wordings", f"{self.path.name} has no {task} wordings in {name} ({language}): English ones ask")
 
     def fitting(self, task: str, text: str, source: str | None, target: str | None = None) -> list[Wording]:
         """Returns the wordings that a text can follow: punctuation and capitals can be taken from it, not added.
@@ -109,7 +135,7 @@ class PromptPool:
         Raises:
             BadRow: If there is none.
         """
-        punctuation, capitals = has_punctuation(text), has_capitals(text)
+        punctuation, capitals = has_punctuation(text), has_capitals(text, source if task == "asr" else target)
         fitting = [
             wording
             for wording in self.wordings(task, source, target)
@@ -121,11 +147,14 @@ class PromptPool:
             )
         return fitting
 
-    def _name(self, language: str | None, key: str | None) -> str | None:
+    def _name(self, language: str | None, key: str = "any", written_in: str = "en") -> str | None:
+        """The name of a language as a section writes it: the pool's own one, else Unicode's, else the tag."""
         if language is None:
             return None
-        tables = (self._languages.get(key), self._languages.get("any"))
-        return next((table[language] for table in tables if table and language in table), language)
+        tables = {name: self._languages.get(name, {}) for name in (key, written_in, "any")}
+        pooled = {name: next((t[tag] for tag in _spelled(language) if tag in t), None) for name, t in tables.items()}
+        there = language_name(language, written_in) if written_in != "en" else None
+        return pooled[key] or pooled[written_in] or there or pooled["any"] or language_name(language) or language
 
     def _wording(self, entry: Any, where: str) -> Wording:
         if isinstance(entry, str):
@@ -139,6 +168,14 @@ class PromptPool:
             if entry.get(key) not in (None, True, False):
                 raise VTBError(f"{self.path}: {where}.{key} must be true or false, not {entry[key]!r}")
         return Wording(entry["say"], entry.get("punctuation"), entry.get("capitals"))
+
+
+def _key(key: Any) -> str:
+    return (language_tag(key) or str(key)).lower().replace("_", "-")
+
+
+def _spelled(language: str | None) -> list[str]:
+    return [_key(tag) for tag in spellings(language)] if language is not None else []
 
 
 def _slots(say: str) -> Iterator[str]:

@@ -2,29 +2,49 @@
 
 import unicodedata
 
+from nemo_vtb.data.row_forms.languages import lower, upper
+
+# Unicode files these under punctuation, but people say them.
+_SPOKEN = frozenset("%‰‱٪؉؊&@#§¶*\\％＆＠＃＊﹪﹠﹫﹟")
+# Part of a word between letters: apostrophes, hyphens, the Catalan dot, Hebrew's geresh and gershayim, Tibetan's tsheg.
+_IN_WORDS = frozenset("'’‛՚＇-‐‑·‧׳״་")
+_IN_NUMBERS = frozenset(".,:/٫٬’'")
+_MINUS = frozenset("-‐‑−–")
+
 
 def has_punctuation(text: str) -> bool:
-    """Returns whether a text is punctuated; apostrophes and hyphens inside words do not count."""
+    """Returns whether a text is punctuated; what belongs to a word or a number or is said does not count."""
     return without_punctuation(text) != " ".join(text.split())
 
 
-def has_capitals(text: str) -> bool:
-    """Returns whether a text has upper case; all of it in upper case, as old transcripts have it, does not count."""
-    return text != text.lower() and text != text.upper()
+def has_capitals(text: str, language: str | None = None) -> bool:
+    """Returns whether a text has upper case; all of it in upper case, as old transcripts have it, does not count.
+
+    Args:
+        text: Any text.
+        language: Its tag, where somebody knows: an i is no capital of the same letter everywhere.
+    """
+    return text != lower(text, language) and text != upper(text, language)
 
 
 def without_punctuation(text: str) -> str:
     """Removes punctuation and joins words by single spaces.
 
-    Apostrophes and hyphens between letters stay (don't, twenty-one), as does what stands between digits (3.5, 10:30).
+    Apostrophes and hyphens between letters stay (don't, twenty-one), as do what stands between digits (3.5, 10:30), a
+    minus before a number, and signs that are said: per cent, ampersand, at, hash, paragraph, asterisk.
     """
     kept = []
     for index, character in enumerate(text):
-        if unicodedata.category(character).startswith("P"):
+        if unicodedata.category(character).startswith("P") and character not in _SPOKEN:
             before, after = text[index - 1 : index], text[index + 1 : index + 2]
-            inside_word = character in "'’-‐‑" and before.isalnum() and after.isalnum()
-            inside_number = character in ".,:/" and before.isdigit() and after.isdigit()
-            kept.append(character if inside_word or inside_number else " ")
+            inside_word = character in _IN_WORDS and _letter(before) and _letter(after)
+            inside_number = character in _IN_NUMBERS and before.isdigit() and after.isdigit()
+            minus = character in _MINUS and after.isdigit() and not before.strip()
+            kept.append(character if inside_word or inside_number or minus else " ")
         else:
             kept.append(character)
     return " ".join("".join(kept).split())
+
+
+def _letter(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character or " ").startswith("M")

@@ -11,6 +11,8 @@ from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTur
 from nemo_vtb.data.files.audio_check import TOLERANCE_SECONDS
 from nemo_vtb.data.files.audio_stores import AudioStore
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.row_forms.clip_forms import Cell, clip_source, in_memory
+from nemo_vtb.data.row_forms.visible import has_text
 
 Turn: TypeAlias = TextTurn | AudioTurn
 
@@ -21,7 +23,9 @@ _ROLES = {
     "gpt": "assistant",
     "model": "assistant",
     "system": "system",
+    "developer": "system",
 }
+_OF_TOOLS = ("tool", "function", "observation", "ipython", "environment")
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,15 @@ def clip(row: dict[str, Any], key: str, store: AudioStore) -> Cut:
     Raises:
         BadRow: If there is no such audio, or less than the row claims.
     """
-    name = field(row, key, str)
+    name = clip_source(row.get(key), key)
     offset, seconds = _seconds(row, "offset") or 0.0, _seconds(row, "duration")
     rate = row.get("sampling_rate", row.get("sample_rate"))
+    if isinstance(name, bytes):
+        recording = in_memory(name, key)
+    elif isinstance(name, Cell):
+        recording = store.cell(name.row, name.place)
     # A header that need not be read: NeMo's manifests may give the rate for that.
-    if seconds and type(rate) is int:
+    elif seconds and type(rate) is int:
         recording = store.recording(name, offset + seconds, rate)
     else:
         recording = store.recording(name)
@@ -93,47 +101,28 @@ def span(recording: Recording, offset: float, seconds: float | None, name: str) 
     return cut.with_id(f"{name}@{cut.start:.3f}+{cut.duration:.3f}")
 
 
-def field(row: Any, key: str, kind: type) -> Any:
-    """Returns a field of a row.
-
-    Raises:
-        BadRow: If it is missing, of another type, or text that no tokenizer takes.
-    """
-    value = row.get(key) if isinstance(row, dict) else None
-    if not isinstance(value, kind):
-        raise BadRow("missing field", f"'{key}' is missing or not a {kind.__name__}")
-    return clean(value) if isinstance(value, str) else value
-
-
-def clean(text: str) -> str:
-    """Returns the text.
-
-    Raises:
-        BadRow: If it holds half of a surrogate pair, which is not text.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise BadRow("broken JSON", f"broken JSON: half a surrogate pair at character {error.start}") from error
-    return text
-
-
 def role_of(turn: Any) -> str:
     """Returns ``user``, ``assistant`` or ``system``.
 
     Raises:
-        BadRow: If nobody knows who speaks.
+        BadRow: If nobody knows who speaks, or it is a tool.
     """
     if not isinstance(turn, dict):
         raise BadRow("missing field", f"a turn must be a JSON object, not {turn!r}"[:200])
     name = str(turn.get("from", turn.get("role", ""))).lower()
+    if name not in _ROLES and any(word in name for word in _OF_TOOLS):
+        raise BadRow("tool turn", f"a turn of the role '{name[:40]}': calls of tools cannot be learnt")
     if name not in _ROLES:
         raise BadRow("unknown role", f"role '{name[:40]}' is none of {', '.join(_ROLES)}")
     return _ROLES[name]
 
 
-def check_order(turns: list[Turn]) -> None:
+def check_order(turns: list[Turn], keep_empty: bool = False) -> None:
     """Refuses conversations that no prompt format can write or from which nothing is learnt.
+
+    Args:
+        turns: Of a conversation.
+        keep_empty: Whether empty answers are learnt.
 
     Raises:
         BadRow: Names what is wrong.
@@ -141,8 +130,10 @@ def check_order(turns: list[Turn]) -> None:
     roles = [turn.role for turn in turns]
     if "assistant" not in roles:
         raise BadRow("no assistant turn", "the conversation has no assistant turn to learn from")
-    if not any(turn.role == "assistant" and turn.value.strip() for turn in turns):
-        raise BadRow("nothing supervised", "every assistant turn is empty")
+    if not any(turn.role == "assistant" and has_text(turn.value) for turn in turns) and not keep_empty:
+        raise BadRow("nothing supervised", "every assistant turn is empty (keep_empty: true keeps such rows)")
+    if not any(turn.role == "assistant" and getattr(turn, "learnt", True) for turn in turns):
+        raise BadRow("nothing supervised", "every answer is switched off or empty")
     start = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
     if roles[start] != "user" or "system" in roles[start:]:
         raise BadRow("turn order", "the order of the speakers is " + ", ".join(roles[:8]))

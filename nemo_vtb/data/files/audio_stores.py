@@ -11,6 +11,7 @@ from lhotse.utils import compute_num_samples
 
 from nemo_vtb.data.files.audio_check import Described, describe
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.files.spelling import spelled_otherwise
 from nemo_vtb.data.files.tars import TarIndex, recording_of
 
 _SPAN_NUMBER = re.compile(r"-sub\d+(\.\w+)?$")
@@ -32,8 +33,20 @@ class AudioStore(Protocol):
         """
         ...
 
+    def cell(self, row: int, place: tuple[str | int, ...]) -> Recording:
+        """Returns the recording that a cell of a table holds.
 
-class AudioFolder:
+        Args:
+            row: Number of the row.
+            place: Column, then keys and positions within it.
+
+        Raises:
+            BadRow: If the rows do not come from a table, or there is no audio.
+        """
+        raise BadRow("missing audio", f"a cell of a table is named ({row}, {place}), and the row comes from none")
+
+
+class AudioFolder(AudioStore):
     """Clips as files.
 
     Args:
@@ -56,10 +69,13 @@ class AudioFolder:
         if self.root is None and not Path(name).is_absolute() and _climbs(name):
             raise BadRow("unsafe path", f"{name} leaves the manifest's folder {self.folder}")
         bases = (self.folder,) if self.root is None else (self.folder, self.root)
-        for path in (base / name for base in bases):
+        for base in bases:
+            path = base / name
             try:
                 if not path.is_file():
-                    continue
+                    if (other := spelled_otherwise(base, name)) is None:
+                        continue
+                    path = other
             except OSError as error:  # a name longer than the file system takes
                 raise BadRow("missing audio", f"no audio file: {error.strerror}") from error
             if self.root is not None and not path.resolve().is_relative_to(self.root.resolve()):
@@ -79,7 +95,7 @@ class AudioFolder:
         return recording_of(AudioSource("file", [0], path), Described(rate, samples, 1))
 
 
-class AudioTar:
+class AudioTar(AudioStore):
     """Clips inside a tar, read at their offsets without unpacking anything.
 
     Args:

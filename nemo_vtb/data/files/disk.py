@@ -4,14 +4,18 @@ import fcntl
 import gzip
 import os
 import shutil
+import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from nemo_vtb.assets.cache import cache_root, make_folder
+from nemo_vtb.data.files.copies import lines_of, needs_copy
+from nemo_vtb.data.files.rows import open_lines
 from nemo_vtb.errors import VTBError
 
 
@@ -40,12 +44,26 @@ def locked(place: Path) -> Iterator[None]:
 
 
 def plain(path: Path) -> Path:
-    """Returns the file, or of a ``.gz`` its unpacked copy in the cache folder: gzip cannot be read from the middle.
+    """Returns the file, or the copy of its rows in the cache folder where they cannot be read from the middle.
+
+    That is so of ``.gz``, and of what ``copies.needs_copy`` says.
 
     Raises:
-        VTBError: If it is no whole gzip file.
+        VTBError: If it cannot be read to its end.
     """
-    return path if path.suffix != ".gz" else _unpacked(path, *stamps([path])[0])
+    if path.suffix != ".gz" and not needs_copy(path):
+        return path
+    return _unpacked(path, *stamps([path])[0])
+
+
+def open_rows(path: str | Path) -> Any:
+    """Opens a file of rows for reading lines of bytes, whatever it is.
+
+    Raises:
+        VTBError: If there is no such file, or it cannot be read.
+    """
+    path = Path(path)
+    return open(plain(path), "rb") if path.is_file() and needs_copy(path) else open_lines(path)
 
 
 @cache
@@ -56,10 +74,17 @@ def _unpacked(path: Path, *stamp: int) -> Path:
         if not copy.is_file():
             partial = Path(f"{copy}.{os.getpid()}.partial")
             try:
-                with gzip.open(path, "rb") as packed, open(partial, "wb") as file:
-                    shutil.copyfileobj(packed, file)
-            except (OSError, EOFError, zlib.error) as error:
+                with open(partial, "wb") as file:
+                    if path.suffix == ".gz":
+                        with gzip.open(path, "rb") as packed:
+                            shutil.copyfileobj(packed, file)
+                    else:
+                        file.writelines(lines_of(path))
+            except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
                 partial.unlink(missing_ok=True)
                 raise VTBError(f"{path} cannot be read to its end: {error}") from error
+            except VTBError:
+                partial.unlink(missing_ok=True)
+                raise
             partial.replace(copy)
     return copy

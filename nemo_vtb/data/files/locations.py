@@ -10,7 +10,7 @@ from nemo_vtb.paths import corpora_dir
 
 def source_name(entry: Mapping[str, Any]) -> str:
     """Returns what a source is called that has no name: the folder of its first file."""
-    keys = ("manifest_filepath", "paths", "cuts_path", "shar_path")
+    keys = ("manifest_filepath", "paths", "cuts_path", "shar_path", "data_dir")
     named = next((entry[key] for key in keys if entry.get(key) is not None), "source")
     named = next(iter(named.values())) if isinstance(named, Mapping) else named
     first = locate(expand(named)[0])

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,15 @@ REMEDIES = {
     "turn order": "begin with the user's turn, after at most one system turn",
     "no assistant turn": "add the answer the model shall learn",
     "nothing supervised": "give the answer a text",
+    "loss switch": "write true or false, or take the field out",
+    "tool turn": "take the calls of tools out of the row, or the row out of the file",
+    "other media": "take images and videos out, with the questions about them: there is speech and text here",
+    "reasoning": "take the field out, or write the reasoning into the answer's text",
+    "unknown turn type": "write text or audio",
+    "clip in text": "give the turn the type audio, or name the clip under 'audios' with a placeholder in the text",
+    "clip in another field": "make the clip a turn of type audio, or take the field out",
     "audio answer": "answers are text: give the assistant's turn a transcript instead of a clip",
-    "wrong placeholder count": "list one audio file per placeholder",
+    "wrong placeholder count": "name one recording for each audio placeholder, and write one for each recording",
     "missing audio": "restore the file, or correct the path",
     "unsafe path": "keep audio below the manifest's folder, or name its folder as audio_root",
     "unreadable audio": "encode the file again",
@@ -96,14 +104,18 @@ class BadRow(VTBError):
         return type(self), (self.reason, str(self))
 
 
-def parse_line(line: bytes) -> dict[str, Any]:
+def parse_line(line: bytes, make: Callable[[Any], dict[str, Any]] = dict) -> dict[str, Any]:
     """Parses one line of a JSONL file.
+
+    Args:
+        line: The line.
+        make: Makes an object of its pairs, those within others included.
 
     Raises:
         BadRow: If it is not a JSON object in UTF-8.
     """
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=None if make is dict else make)
     except json.JSONDecodeError as error:
         raise BadRow("broken JSON", f"broken JSON: {error.msg} at column {error.colno}") from error
     except UnicodeDecodeError as error:

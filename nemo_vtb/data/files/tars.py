@@ -16,6 +16,7 @@ import numpy as np
 from lhotse import AudioSource, Recording
 
 from nemo_vtb.data.files.audio_check import Described, describe
+from nemo_vtb.data.files.spelling import normalised
 from nemo_vtb.errors import VTBError
 
 _SHAR_METADATA = (".json", ".nometa", ".nodata")
@@ -152,8 +153,8 @@ class TarIndex:
 
 
 def name_hash(name: str) -> int:
-    """Returns 64 bits for a member's name, a leading ``./`` left out."""
-    encoded = name.removeprefix("./").encode("utf-8", "surrogateescape")
+    """Returns 64 bits for a member's name, a leading ``./`` and the Unicode normalisation left out."""
+    encoded = normalised(name.removeprefix("./")).encode("utf-8", "surrogateescape")
     return int.from_bytes(blake2b(encoded, digest_size=8).digest(), "big")
 
 

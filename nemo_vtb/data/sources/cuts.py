@@ -17,6 +17,7 @@ from nemo_vtb.data.conversations.instructed import Utterance, UtteranceParser
 from nemo_vtb.data.files.audio_check import TOLERANCE_SECONDS
 from nemo_vtb.data.files.audio_stores import AudioFolder, AudioTar
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.row_forms.fields import Tracked
 from nemo_vtb.errors import VTBError
 
 
@@ -87,6 +88,8 @@ class CutParser:
 
 
 def _cut(row: dict[str, Any]) -> Cut:
+    if isinstance(row, Tracked):
+        row.read_all()
     cut = deserialize_item(row)
     if isinstance(cut, PaddingCut) or not isinstance(cut, Cut) or not cut.has_recording:
         raise ValueError(f"a {type(cut).__name__} without a recording")

@@ -1,5 +1,6 @@
 """The data types of an ``input_cfg`` entry, in NeMo's words: which files hold the rows, and how a row is parsed."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,32 +13,37 @@ from nemo_vtb.data.conversations.prompt_pool import PromptPool
 from nemo_vtb.data.conversations.speak import SpokenParse, bank_paths, speaker
 from nemo_vtb.data.files.audio_stores import AudioFolder, AudioStore, AudioTar
 from nemo_vtb.data.files.locations import expand, locate
-from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.files.notes import note
+from nemo_vtb.data.files.rows import BadRow, parse_line
+from nemo_vtb.data.files.tables import SUFFIXES, AudioTable
+from nemo_vtb.data.row_forms.fields import Tracked, unread
 from nemo_vtb.data.sources.cuts import CutParser
 from nemo_vtb.errors import VTBError
 
 # Parses a row given its position `file:line`; raises BadRow. None: the row is none of this source's.
 ParseRow = Callable[[dict[str, Any], str], Draw | None]
 
-_CHAT = {"multimodal_conversation": "conversation", "share_gpt": "share_gpt", "nemo_sft_jsonl": "nemo_sft"}
-_MANIFESTS = ("nemo", "nemo_tarred")
+_CHAT = {"multimodal_conversation": "conversation", "share_gpt": "share_gpt", "nemo_sft_jsonl": "nemo_sft",
+         "share_gpt_webdataset": "share_gpt"}  # fmt: skip
+_MANIFESTS = ("nemo", "nemo_tarred", "parquet")
 _LHOTSE = ("lhotse", "lhotse_shar")
 # NeMo converts either of the two above under these names; the kind says which conversation it becomes.
 _CONVERTERS = ("lhotse_as_conversation", "sqa_as_conversation")
 TYPES = (*_CHAT, *_MANIFESTS, *_LHOTSE, *_CONVERTERS)
 # The keys of an entry that say where its rows are and how they are read.
 KEYS = ("type", "manifest_filepath", "paths", "tarred_audio_filepaths", "cuts_path", "shar_path", "audio_root",
-        "text_field", "lang_field", "prompts", "only", "tags", "speak")  # fmt: skip
+        "data_dir", "audio_field", "text_field", "lang_field", "prompts", "only", "tags", "learn", "keep_empty",
+        "speak")  # fmt: skip
 
 _SHARD = re.compile(r"_(\d+)(?=[^/_]*\.(?:json|tar))")
 
 
 @dataclass(frozen=True)
 class RowFile:
-    """A file of rows, one JSON object a line.
+    """A file of rows.
 
     Attributes:
-        path: The file, plain or ``.gz``.
+        path: The file: JSON Lines, plain or ``.gz``, or what ``files/copies.py`` reads.
         parse: What makes a conversation of a row.
         others: Files that the conversations depend on too: tars and speech banks.
     """
@@ -45,6 +51,20 @@ class RowFile:
     path: Path
     parse: ParseRow
     others: tuple[Path, ...] = ()
+
+
+def parse_noting(file: RowFile, line: bytes, where: str) -> Draw | None:
+    """Parses a line of a file, and notes the fields of its row that nothing reads.
+
+    Raises:
+        BadRow: If it cannot become a conversation.
+    """
+    row = parse_line(line, Tracked)
+    draw = file.parse(row, where)
+    if draw is not None and isinstance(row, Tracked):
+        for name in unread(row):
+            note("unread field", f"nothing reads '{name}'")
+    return draw
 
 
 def row_files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
@@ -65,6 +85,10 @@ def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
     data_type = entry.get("type", "multimodal_conversation")
     if data_type not in TYPES:
         raise VTBError(f"blend.kinds.{context.kind}: unknown type '{data_type}'; known: {', '.join(TYPES)}")
+    if data_type == "share_gpt_webdataset":
+        parse = ChatParser(context).share_gpt
+        only = entry.get("only") or {}
+        return [RowFile(tar, _Parse(parse, AudioTar(tar), only), (tar,)) for tar in _web_dataset(entry, context)]
     if data_type in _CHAT:
         paths = _paths(entry, "paths" if data_type == "nemo_sft_jsonl" else "manifest_filepath", context)
         method = getattr(ChatParser(context), _CHAT[data_type])
@@ -74,7 +98,8 @@ def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
             f"blend.kinds.{context.kind}: type {data_type} holds utterances; it gives {', '.join(KINDS)} only"
         )
     pool = PromptPool(entry.get("prompts"))
-    utterances = UtteranceParser(context, pool, entry.get("text_field"), entry.get("lang_field"))
+    audio_field = entry.get("audio_field") or ("audio" if data_type == "parquet" else "audio_filepath")
+    utterances = UtteranceParser(context, pool, entry.get("text_field"), entry.get("lang_field"), audio_field)
     if data_type in _MANIFESTS or entry.get("manifest_filepath") is not None:
         paths = _paths(entry, "manifest_filepath", context)
         return list(_paired(entry, paths, utterances.manifest, context))
@@ -95,7 +120,39 @@ def _spoken(files: list[RowFile], entry: Mapping[str, Any], context: RowContext)
 def _paths(entry: Mapping[str, Any], key: str, context: RowContext) -> list[Path]:
     if entry.get(key) is None:
         raise VTBError(f"blend.kinds.{context.kind}: an entry of type {entry.get('type')} needs {key}")
-    return [locate(path) for path in expand(entry[key])]
+    return [file for path in expand(entry[key]) for file in _in_folder(locate(path))]
+
+
+def _in_folder(path: Path) -> list[Path]:
+    """The tables of a folder that `datasets` has saved, or that holds nothing but tables; a file as it is."""
+    if not path.is_dir():
+        return [path]
+    if (path / "dataset_dict.json").is_file():
+        splits = sorted(part.parent.name for part in path.glob("*/state.json"))
+        raise VTBError(f"{path} holds the splits {', '.join(splits)}: name one of them, such as {path / splits[0]}")
+    if (state := path / "state.json").is_file():
+        saved = json.loads(state.read_text(encoding="utf-8"))
+        return [path / file["filename"] for file in saved["_data_files"]]
+    files = [file for suffix in SUFFIXES for file in sorted(path.rglob(f"*{suffix}"))]
+    if not files:
+        raise VTBError(f"{path} is a folder without tables ({', '.join(SUFFIXES)}): name the files of rows in it")
+    return files
+
+
+def _web_dataset(entry: Mapping[str, Any], context: RowContext) -> list[Path]:
+    """The tars of a WebDataset, in the order of its ``wids-meta.json`` where there is one."""
+    if entry.get("data_dir") is None:
+        raise VTBError(f"blend.kinds.{context.kind}: an entry of type share_gpt_webdataset needs data_dir")
+    found = []
+    for folder in map(locate, expand(entry["data_dir"])):
+        if (meta := folder / "wids-meta.json").is_file():
+            listed = json.loads(meta.read_text(encoding="utf-8"))["shardlist"]
+            found += [folder / shard["url"] for shard in listed]
+        else:
+            found += [folder] if folder.suffix == ".tar" else sorted(folder.rglob("*.tar"))
+    if not found:
+        raise VTBError(f"{entry['data_dir']} holds neither a wids-meta.json nor a .tar")
+    return found
 
 
 def _paired(entry: Mapping[str, Any], paths: list[Path], method: Any, context: RowContext) -> Iterator[RowFile]:
@@ -104,7 +161,8 @@ def _paired(entry: Mapping[str, Any], paths: list[Path], method: Any, context: R
     if entry.get("tarred_audio_filepaths") is None:
         root = locate(entry["audio_root"]) if entry.get("audio_root") else None
         for path in paths:
-            yield RowFile(path, _Parse(method, AudioFolder(path.parent, root), only))
+            store = AudioTable(path, root) if path.suffix in SUFFIXES else AudioFolder(path.parent, root)
+            yield RowFile(path, _Parse(method, store, only))
         return
     tars = _paths(entry, "tarred_audio_filepaths", context)
     if len(paths) == 1 and len(tars) > 1:

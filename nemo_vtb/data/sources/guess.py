@@ -1,7 +1,8 @@
 """What a file of rows probably is, from its first row: for people who lint a file without a config."""
 
 from nemo_vtb.data.conversations.instructed import KINDS
-from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.files.disk import open_rows
+from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.data.sources.formats import TYPES
 from nemo_vtb.errors import VTBError
 
@@ -52,7 +53,7 @@ def _looks_like(path: str) -> str:
 
 
 def _first_row(path: str) -> dict:
-    with open_lines(path) as lines:
+    with open_rows(path) as lines:
         for line in lines:
             if line.strip():
                 try:

@@ -128,4 +128,6 @@ def _load(place: Path, files: Sequence[RowFile]) -> RowIndex | None:
     rows: np.ndarray = (
         np.memmap(place, dtype=ROW, mode="r", offset=offset) if header["rows"] else np.zeros(0, dtype=ROW)
     )
-    return RowIndex(list(files), IndexContents(rows, header["reasons"], header["first"], header["digest"]))
+    return RowIndex(
+        list(files), IndexContents(rows, header["reasons"], header["first"], header["digest"], header["notes"])
+    )

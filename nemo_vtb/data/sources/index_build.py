@@ -16,8 +16,9 @@ from tqdm import tqdm
 from nemo_vtb.data.conversations.kinds import ALIGN, kind_of
 from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.data.files.disk import plain
-from nemo_vtb.data.files.rows import BadRow, parse_line
-from nemo_vtb.data.sources.formats import RowFile
+from nemo_vtb.data.files.notes import collect_notes
+from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.sources.formats import RowFile, parse_noting
 from nemo_vtb.data.worker_pool import worker_pool
 from nemo_vtb.errors import VTBError
 
@@ -44,12 +45,14 @@ class IndexContents(NamedTuple):
         reasons: Rows left out, by reason.
         first: First message of each reason.
         digest: Of the files' contents and all lengths; does not depend on where the files are.
+        notes: What is worth saying of good rows, and of how many of them.
     """
 
     rows: np.ndarray
     reasons: dict[str, int]
     first: dict[str, str]
     digest: str
+    notes: dict[str, int]
 
 
 def build_index(files: Sequence[RowFile], weigh: Weigh | None, name: str) -> IndexContents:
@@ -66,19 +69,20 @@ def build_index(files: Sequence[RowFile], weigh: Weigh | None, name: str) -> Ind
     contents = blake2b(digest_size=16)
     chunks = [chunk for number, file in enumerate(files) for chunk in _chunks(number, file.path, contents)]
     processes = min(len(os.sched_getaffinity(0)), len(chunks))
-    parts, reasons, first = [], Counter[str](), dict[str, str]()
+    parts, reasons, first, notes = [], Counter[str](), dict[str, str](), Counter[str]()
     bar = tqdm(total=sum(c.end - c.start for c in chunks), desc=f"index {name}", unit="B", unit_scale=True,
                delay=_PROGRESS_DELAY, leave=False)  # fmt: skip
     with bar, _mapper(_Job(list(files), weigh), processes) as run:
-        for chunk, (rows, bad, messages) in zip(chunks, run(chunks), strict=True):
+        for chunk, (rows, bad, messages, noted) in zip(chunks, run(chunks), strict=True):
             parts.append(rows)
             reasons.update(bad)
+            notes.update(noted)
             first = {**messages, **first}
             bar.update(chunk.end - chunk.start)
     rows = np.concatenate(parts) if parts else np.zeros(0, dtype=ROW)
     for column in ("total", "supervised"):
         contents.update(np.ascontiguousarray(rows[column]).tobytes())
-    return IndexContents(rows, dict(reasons), first, contents.hexdigest())
+    return IndexContents(rows, dict(reasons), first, contents.hexdigest(), dict(notes))
 
 
 class _Chunk(NamedTuple):
@@ -107,7 +111,12 @@ class _Job:
     files: list[RowFile]
     weigh: Weigh | None
 
-    def __call__(self, chunk: _Chunk) -> tuple[np.ndarray, Counter[str], dict[str, str]]:
+    def __call__(self, chunk: _Chunk) -> tuple[np.ndarray, Counter[str], dict[str, str], Counter[str]]:
+        with collect_notes() as notes:
+            rows, reasons, first = self._rows(chunk)
+        return rows, reasons, first, Counter({note.message: count for note, count in notes.items()})
+
+    def _rows(self, chunk: _Chunk) -> tuple[np.ndarray, Counter[str], dict[str, str]]:
         file = self.files[chunk.file]
         good, reasons, first = [], Counter[str](), dict[str, str]()
         with open(plain(file.path), "rb") as data:
@@ -130,9 +139,8 @@ class _Job:
     def _size(self, line: bytes, where: str, file: RowFile) -> Size | None:
         if not line.strip():
             return None
-        row = parse_line(line)
         try:
-            draw = file.parse(row, where)
+            draw = parse_noting(file, line, where)
             if draw is None or self.weigh is None:
                 return None if draw is None else Size(0, 0)
             conversation = draw(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from nemo.utils import logging
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.data.conversations.chat_rows import RowContext
@@ -153,6 +154,8 @@ def open_source(entry: Mapping[str, Any], kind: str, reading: Reading) -> Conver
     bad = BadRows(reading.max_bad_share)
     for reason, count in index.contents.reasons.items():
         _skip(bad, reason, index.contents.first[reason], count)
+    for message, count in sorted(index.contents.notes.items()):
+        logging.warning(f"nemo_vtb: {kind}/{name}: {message} ({count} rows)")
     source = ConversationSource(name, index, 1.0, bad, reading.max_total)
     paths = ", ".join(str(file.path) for file in files)
     bad.check(paths)
@@ -170,7 +173,14 @@ def named_files(entry: Mapping[str, Any], kind: str, reading: Reading) -> tuple[
     check_keys(entry, _KEYS, f"blend.kinds.{kind}.input_cfg")
     name = entry.get("name") or source_name(entry)
     rules = ClipRules(reading.audio_tag, reading.min_seconds, reading.max_seconds)
-    context = RowContext(kind, name, rules, reading.frame_seconds, entry.get("tags") or {})
+    learn = entry.get("learn", "all")
+    if learn not in ("all", "last"):
+        raise VTBError(
+            f"blend.kinds.{kind}: learn is {learn!r}; all answers of a conversation can be learnt, or the last"
+        )
+    context = RowContext(
+        kind, name, rules, reading.frame_seconds, entry.get("tags") or {}, learn, bool(entry.get("keep_empty", False))
+    )
     return name, row_files(entry, context)
 
 
@@ -239,8 +249,9 @@ def _key(entry: Mapping[str, Any], kind: str, reading: Reading) -> str:
 @cache
 def _code_digest() -> str:
     """Of the parsers and the shipped wordings: an index made by another version is made anew."""
-    package = Path(__file__).parents[1]
-    code = [*(package / "data").glob("*.py"), *(package / "parts").glob("*.py"), *(config_dir() / "prompts").glob("*")]
+    package = Path(__file__).parents[2]
+    code = [file for room in ("data", "parts") for file in (package / room).rglob("*.py")]
+    code += (config_dir() / "prompts").glob("*")
     digest = blake2b(digest_size=8)
     for path in sorted(code):
         digest.update(path.read_bytes())

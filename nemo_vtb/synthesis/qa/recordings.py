@@ -62,12 +62,13 @@ def recorded_items(source: Mapping[str, Any], seconds: Sequence[float]) -> Itera
     Raises:
         VTBError: On an unknown key or type, or a file that is not there.
     """
-    from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
+    from nemo_vtb.data.files.disk import open_rows
+    from nemo_vtb.data.files.rows import BadRow, parse_line
 
     times: Counter[str] = Counter()
     for number, file in enumerate(row_files(source, seconds)):
         at = 0
-        with open_lines(file.path) as lines:
+        with open_rows(file.path) as lines:
             for count, line in enumerate(lines, start=1):
                 begin, at = at, at + len(line)
                 if not line.strip():

@@ -55,13 +55,14 @@ def chat_items(source: Mapping[str, Any]) -> Iterator[Item]:
     Raises:
         VTBError: On an unknown key or type, or a file that is not there.
     """
-    from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
+    from nemo_vtb.data.files.disk import open_rows
+    from nemo_vtb.data.files.rows import BadRow, parse_line
     from nemo_vtb.data.sources.source import Reading, named_files
 
     entry = {key: value for key, value in source.items() if value is not None}
     _, files = named_files(entry, "text", Reading("<|audio|>", 0.08))
     for file in files:
-        with open_lines(file.path) as lines:
+        with open_rows(file.path) as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue

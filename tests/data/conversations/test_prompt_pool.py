@@ -63,7 +63,7 @@ def test_spanish_wordings_use_spanish_names(tmp_path):
         "asr: {}\nast: {es: ['del {source} al {target}']}\nlanguages: {any: {en: English}, es: {en: inglés}}"
     )
     pool = PromptPool(path)
-    assert [w.say for w in pool.wordings("ast", "en", "es")] == ["del inglés al es"]
+    assert [w.say for w in pool.wordings("ast", "en", "es")] == ["del inglés al español"]  # the second is Unicode's
     assert pool.wordings("ast", None, "es") == []
     with pytest.raises(BadRow, match="no asr wording for en"):
         pool.fitting("asr", "x", "en")

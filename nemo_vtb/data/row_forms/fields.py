@@ -1,0 +1,140 @@
+"""What becomes of the fields of a row: read, harmless, refused because they change what the row means, or reported."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.row_forms.values import is_empty
+
+# Nothing reads these, and nothing is lost by that.
+HARMLESS = frozenset((
+    # whose row it is, and where it comes from
+    *("id", "uid", "uuid", "key", "utt_id", "utterance_id", "conversation_id", "idx", "index", "name", "author"),
+    *("source", "dataset", "dataset_name", "corpus", "category", "task", "taskname", "domain", "topic", "subset"),
+    *("split", "license", "url_source", "created_at", "timestamp", "model", "orig_audio_filepath", "ori_sound"),
+    # NeMo's chat SFT, its manifests and prompt slots, its tars
+    *("canonical_form", "label", "type", "_skipme", "shard_id", "pnc", "itn", "diarize", "decodercontext", "emotion"),
+    *("pred_text", "wer", "cer", "score", "num_channels", "orig_sr", "dur", "num_samples"),
+    # who speaks, as Common Voice, FLEURS and VoxPopuli say it
+    *("speaker", "speaker_id", "client_id", "gender", "sex", "age", "accent", "accents", "locale", "variant"),
+    *("up_votes", "down_votes", "segment", "sentence_id", "raw_transcription", "normalized_text", "lang_id"),
+    # OpenAI and the exports of chat programs
+    *("refusal", "annotations", "logprobs", "finish_reason", "markdown", "metadata", "meta", "detail", "cache_control"),
+    # how the shipped corpora were made
+    *("speed", "form", "slots", "spanish", "voice", "written", "spoken"),
+    # a clip as `datasets` keeps it
+    *("path", "format", "sampling_rate"),
+))  # fmt: skip
+# Travels with the conversation as it is.
+_CARRIED = ("custom",)
+
+_MEANING = {
+    "tool turn": "tools functions function tool_calls tool_call function_call tool_call_id tool_choice tool_responses "
+    "available_tools tool_results",
+    "other media": "image images image_url image_path image_paths img pixel_values picture pictures video videos "
+    "video_url video_path video_paths frames objects",
+    "reasoning": "reasoning reasoning_content reasoning_details thinking thinking_blocks thought thoughts rationale "
+    "chain_of_thought cot think",
+}
+_REFUSED = {name: reason for reason, names in _MEANING.items() for name in names.split()}
+_WHY = {
+    "tool turn": "calls of tools cannot be learnt",
+    "other media": "images and videos cannot be learnt",
+    "reasoning": "reasoning apart from the answer cannot be learnt",
+}
+_PICTURE = re.compile(r"(?i)^(data:(image|video)/|[^\n]{1,1000}\.(png|jpe?g|gif|webp|bmp|tiff?|mp4|mkv|avi|mov|webm)$)")
+_CLIP = re.compile(r"(?i)^(data:audio/|[^\n]{1,1000}\.(wav|wave|flac|mp3|ogg|oga|opus|m4a|aac|wma|aiff?|sph|amr|au)$)")
+_CLIP_KEY = re.compile(
+    r"^((\w+_)?(audio|audios|sound|sounds|speech|wav|wavs|wave|mp3|flac|clip|clips|recording|recordings|input_audio)"
+    r"(_?(path|paths|file|files|filepath|filepaths|filename|filenames|url|urls|uri|bytes|base64|array|data|list))?)$"
+)
+
+
+class Tracked(dict):
+    """An object of a row that remembers which of its fields were read; what is nested in it does likewise."""
+
+    def __init__(self, pairs: Any = ()) -> None:
+        super().__init__(pairs)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As of a dict."""
+        self.read.add(key)
+        return super().get(key, default)
+
+    def read_all(self) -> None:
+        """Says that somebody has read everything in it."""
+        self.read.update(self)
+        for value in self.values():
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, Tracked):
+                    item.read_all()
+
+
+def unread(row: Tracked, inside: str = "") -> Iterator[str]:
+    """Yields the fields that nobody has read and that might matter: ``weather``, ``messages[].mood``."""
+    for key, value in row.items():
+        if key in _CARRIED or is_empty(value):
+            continue
+        if key not in row.read:
+            if normal(key) not in HARMLESS:
+                yield f"{inside}{key}"
+            continue
+        nested, name = (value, f"{key}[].") if isinstance(value, list) else ([value], f"{key}.")
+        for item in nested:
+            if isinstance(item, Tracked):
+                yield from unread(item, inside + name)
+
+
+def normal(key: str) -> str:
+    """Returns a field's name as the tables have it: ``Tool-Calls`` is ``tool_calls``."""
+    spread = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(key)) if not str(key).isupper() else str(key)
+    return spread.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def check_meaning(fields: Mapping[str, Any]) -> None:
+    """Refuses fields that change what a row means and that cannot be obeyed.
+
+    Raises:
+        BadRow: Names the field.
+    """
+    for key, value in fields.items():
+        if is_empty(value) or key in _CARRIED:
+            continue
+        name = normal(key)
+        reason = _REFUSED.get(name)
+        if reason is None and name not in HARMLESS and not _CLIP_KEY.match(name) and _looks(value, _PICTURE):
+            reason = "other media"
+        if reason is not None:
+            raise BadRow(reason, f"the field '{key}': {_WHY[reason]}")
+
+
+def clip_fields(fields: Mapping[str, Any]) -> list[str]:
+    """Returns the fields that name a clip, by what they are called or by what stands in them."""
+    return [key for key, value in fields.items() if key not in _CARRIED and _names_clip(normal(key), value)]
+
+
+def names_clip_file(text: str) -> bool:
+    """Whether a text is nothing but the name of a recording."""
+    return len(text) < 1000 and len(text.split()) == 1 and _CLIP.match(text.strip()) is not None
+
+
+def _names_clip(name: str, value: Any) -> bool:
+    if is_empty(value) or isinstance(value, (bool, int, float)):
+        return False
+    return _CLIP_KEY.match(name) is not None or (name not in HARMLESS and _looks(value, _CLIP))
+
+
+def _looks(value: Any, pattern: re.Pattern[str]) -> bool:
+    if isinstance(value, str):
+        return pattern.match(value.strip()) is not None
+    if isinstance(value, list):
+        return any(isinstance(item, str) and _looks(item, pattern) for item in value[:64])
+    if isinstance(value, dict):
+        return any(isinstance(value.get(key), str) and _looks(value[key], pattern) for key in ("path", "url"))
+    return False

@@ -1,0 +1,139 @@
+"""Switches by which rows say what of them is learnt: ``loss: false`` of a message, ``mask_history`` of a row."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, ClassVar
+
+from nemo.collections.common.data.lhotse.text_adapters import TextTurn
+
+from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.row_forms.fields import normal
+from nemo_vtb.data.row_forms.visible import has_text
+
+# ms-swift and LLaMA-Factory (loss), OpenAI (weight), Axolotl (train, training) and what people make of them.
+_LEARN = frozenset(
+    "loss weight train training trainable is_trainable learn learnable supervise supervised loss_weight loss_scale "
+    "compute_loss calculate_loss use_loss has_loss train_on loss_mask".split()
+)
+_DO_NOT = frozenset("mask masked is_masked mask_loss no_loss ignore_loss skip_loss no_train dont_train".split())
+# Nothing is known of them but that they speak of the loss.
+_SWITCH = re.compile(r"(^|_)(loss|train|training|trainable|learn|mask|masked|weights?|supervised?)(_|$)")
+_LAST = frozenset(("last", "last_round", "last_turn", "last_message", "last_answer", "last_assistant"))
+_ALL = frozenset(("default", "all", "all_turns"))
+_LAST_ONLY = re.compile(r"^(mask_history|(train_|learn_|loss_)?(on_)?(only_)?last(_turn|_round|_answer)?(_only)?)$")
+_WORDS = {"true": True, "yes": True, "1": True, "1.0": True, "on": True,
+          "false": False, "no": False, "0": False, "0.0": False, "off": False}  # fmt: skip
+# Of these a user's turn may have one that is on: who writes them means the assistant's turns alone.
+_FOR_ANSWERS = ("loss", "weight", "loss_scale", "loss_weight", "loss_mask")
+
+
+@dataclass
+class ContextTurn(TextTurn):
+    """An answer that later turns may refer to and of which nothing is learnt."""
+
+    learnt: ClassVar[bool] = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As of a TextTurn, with the switch."""
+        return {**super().to_dict(), "loss": False}
+
+
+def is_learnt(message: Mapping[str, Any], role: str) -> bool:
+    """Whether an answer is learnt, as its message says; by default it is.
+
+    Args:
+        message: With any number of switches.
+        role: ``user``, ``assistant`` or ``system``.
+
+    Raises:
+        BadRow: If a switch has a value, or stands at a turn, that cannot be obeyed.
+    """
+    said = {}
+    for key, value in message.items():
+        name = normal(key)
+        on = _truth(value)
+        if value is None or not (name in _LEARN or name in _DO_NOT or _is_switch(name, on, value)):
+            continue
+        _mark(message, key)
+        if on is None or not (name in _LEARN or name in _DO_NOT):
+            raise BadRow("loss switch", f"'{key}' is {str(value)[:40]!r}, which cannot be obeyed: true or false can")
+        said[key] = on if name in _LEARN else not on
+        if role != "assistant" and said[key] and name in _LEARN and name not in _FOR_ANSWERS:
+            raise BadRow("loss switch", f"'{key}' asks to learn a turn of the {role}: only answers can be learnt")
+    if len(set(said.values())) > 1:
+        raise BadRow("loss switch", f"{' and '.join(map(repr, said))} of one message contradict each other")
+    return all(said.values())
+
+
+def learns_last_only(row: Mapping[str, Any]) -> bool:
+    """Whether a row says that only its last answer is learnt.
+
+    Raises:
+        BadRow: If it says that nothing of it is, or something that cannot be obeyed.
+    """
+    last = False
+    for key, value in row.items():
+        name = normal(key)
+        word, on = normal(value) if isinstance(value, str) else "", _truth(value)
+        about = name in _LEARN or name in _DO_NOT or _LAST_ONLY.match(name) or _is_switch(name, on, value)
+        if value is None or not about:
+            continue
+        _mark(row, key)
+        if name == "mask" and word in ("user", "human", "system"):  # NeMo's: whose turns are not learnt
+            continue
+        if name == "mask" and word in ("assistant", "gpt", "model"):
+            raise BadRow("nothing supervised", f"mask is {value!r}: only the assistant's turns can be learnt")
+        if word in _LAST:
+            last = True
+        elif word in _ALL:
+            continue
+        elif _LAST_ONLY.match(name) and on is not None:
+            last |= on
+        elif on is None or not (name in _LEARN or name in _DO_NOT):
+            raise BadRow("loss switch", f"'{key}' is {str(value)[:40]!r}, which cannot be obeyed")
+        elif on != (name in _LEARN):
+            raise BadRow("nothing supervised", f"'{key}' is {value!r}: nothing of the row is to be learnt")
+    return last
+
+
+def with_switches(turns: Sequence[Any], last_only: bool, keep_empty: bool) -> list[Any]:
+    """Returns the turns with every answer that is not learnt marked as context.
+
+    Neighbouring turns of the assistant are one answer. An empty one is context, unless it is to be kept.
+
+    Raises:
+        BadRow: If one answer is both learnt and not.
+    """
+    groups = [(role, list(group)) for role, group in groupby(turns, key=lambda turn: turn.role)]
+    last = max((number for number, (role, _) in enumerate(groups) if role == "assistant"), default=-1)
+    found: list[Any] = []
+    for number, (role, group) in enumerate(groups):
+        if role == "assistant" and not any(hasattr(turn, "cut") for turn in group):
+            empty = not any(has_text(turn.value) for turn in group)
+            asked = {getattr(turn, "learnt", True) for turn in group if empty or has_text(turn.value)}
+            if len(asked) > 1:
+                raise BadRow("loss switch", "neighbouring turns of the assistant are one answer, and one is not learnt")
+            if not all(asked) or (last_only and number != last) or (empty and not keep_empty):
+                group = [ContextTurn(value=turn.value, role=role) for turn in group]
+        found += group
+    return found
+
+
+def _is_switch(name: str, on: bool | None, value: Any) -> bool:
+    """Whether a field that nobody knows switches the loss: by its name and its value; a measured loss does not."""
+    listed = isinstance(value, list) and bool(value)
+    return _SWITCH.search(name) is not None and (on is not None or listed)
+
+
+def _mark(fields: Mapping[str, Any], key: str) -> None:
+    fields.get(key)  # read, for those who report what nobody reads
+
+
+def _truth(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        return bool(value) if value in (0, 1) else None
+    return _WORDS.get(value.strip().lower()) if isinstance(value, str) else None

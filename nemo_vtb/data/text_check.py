@@ -1,0 +1,76 @@
+"""What is odd about the words and names of good rows, for lint."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from nemo_vtb.data.files.spelling import normalised
+from nemo_vtb.data.row_forms.visible import has_text, invisible
+
+if TYPE_CHECKING:
+    from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
+
+REMEDIES = {
+    "special token in text": "leave it where somebody talks of it: it is learnt as text, and does nothing",
+    "empty answer": "give it a text: nothing of it is learnt (keep_empty: true learns to say nothing)",
+    "invisible text": "take it out: nobody who reads the row can see what is learnt",
+    "names alike": "rename one: people and file systems take the two for one name",
+}
+# What the chat templates of known LLMs are made of, where there is no tokenizer to ask.
+_USUAL_TOKENS = re.compile(
+    r"<\|[a-z_]{2,30}\|>|<(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]|<</?SYS>>"
+)
+
+
+def token_pattern(special_tokens: Sequence[str], audio_tag: str) -> re.Pattern[str]:
+    """Returns what finds control tokens in a text: a tokenizer's, or without one those of known LLMs."""
+    tokens = [re.escape(token) for token in special_tokens if token != audio_tag]
+    return re.compile("|".join(tokens)) if tokens else _USUAL_TOKENS
+
+
+def odd_words(
+    conversation: "NeMoMultimodalConversation", special: re.Pattern[str], audio_tag: str
+) -> Iterator[tuple[str, str]]:
+    """Yields a reason and a message for each thing in a conversation's words that may not be meant.
+
+    Args:
+        conversation: The conversation.
+        special: Finds control tokens.
+        audio_tag: The placeholder of a clip, which is taken apart in any case.
+    """
+    for turn in conversation.turns:
+        if hasattr(turn, "cut"):
+            continue
+        for token in sorted(set(special.findall(turn.value)) - {audio_tag}):
+            yield "special token in text", f"the {turn.role}'s text holds {token}"
+        if unseen := Counter(invisible(turn.value)):
+            named = [f"U+{ord(one):04X} {unicodedata.name(one, '')}".strip() for one, _ in unseen.most_common(3)]
+            yield "invisible text", f"the {turn.role}'s text holds {unseen.total()} of {', '.join(named)}"
+        if turn.role == "assistant" and not has_text(turn.value):
+            yield "empty answer", "an answer is empty"
+
+
+def written_names(conversation: "NeMoMultimodalConversation") -> list[str]:
+    """Returns the names of a conversation that may be written in several ways: its id and those of its recordings."""
+    sources = (cut.recording.sources for cut in conversation.list_cuts() if getattr(cut, "has_recording", False))
+    named = [source.source for of in sources for source in of if isinstance(source.source, str)]
+    return [name for name in (conversation.id, *named) if not name.isascii()]
+
+
+class Spellings:
+    """Remembers names, to find those that differ by their Unicode normalisation only."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, str]] = {}
+
+    def alike(self, name: str, where: str) -> str | None:
+        """Returns a message where another spelling of a name was seen before.
+
+        Args:
+            name: As it is written.
+            where: Its position ``file:line``.
+        """
+        first, place = self._first.setdefault(normalised(name), (name, where))
+        return None if first == name else f"{name!r} differs from a name in {place} by its Unicode normalisation only"
