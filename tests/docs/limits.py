@@ -49,7 +49,11 @@ _ONE_QUESTION = (
     "+trainer.limit_val_batches=1",
 )
 LIMITS = (
-    Limit(r"^(vtb (train|quickstart)|python examples/vtb_train\.py) ", _TINY_MODEL, "a tiny random LLM and encoder, one step"),
+    Limit(
+        r"^(vtb (train|quickstart)|python examples/vtb_train\.py) ",
+        _TINY_MODEL,
+        "a tiny random LLM and encoder, one step",
+    ),
     Limit(r"^vtb quickstart ", _ONE_QUESTION, "one clip and one prompt are asked"),
     Limit(r"^vtb data report", ("--steps=2",), "two steps are simulated"),
     Limit(r"^vtb data lint --config-name", ("--no-decode", "--processes=1"), "clips are not decoded"),
@@ -58,9 +62,9 @@ LIMITS = (
         (
             "~eval.sets",
             "+eval.sets.few={{kind: asr, at_most: 1, type: nemo, manifest_filepath: manifest.jsonl}}",
-            "eval.text.short.at_most=2",
-            "eval.text.instructions.at_most=1",
-            "eval.text.chat.at_most=1",
+            "+eval.text.short.at_most=2",
+            "+eval.text.instructions.at_most=1",
+            "+eval.text.chat.at_most=1",
             "~eval.text.arithmetic",
             "eval.bootstrap=20",
             "eval.max_new_tokens=4",
@@ -68,7 +72,9 @@ LIMITS = (
         ),
         "one clip and three prompts are asked",
     ),
-    Limit(r"^vtb judge ", ("llm.backend=hf", "llm.model={llm}", "bootstrap=20", "threads=1"), "the judge is a tiny LLM"),
+    Limit(
+        r"^vtb judge ", ("llm.backend=hf", "llm.model={llm}", "bootstrap=20", "threads=1"), "the judge is a tiny LLM"
+    ),
     Limit(r"^vtb lm-eval ", ("--limit=1",), "one question"),
     Limit(r"^vtb synth text ", ("count=2",), "two conversations"),
     Limit(
@@ -87,6 +93,7 @@ NOT_RUN = (
     NotRun(r"^make ", "make", "it would make an environment; what it calls is run as vtb quickstart and as this suite"),
     NotRun(r"^(pip|apt-get) ", "nothing", "it changes the machine"),
     NotRun(r"^for package in \*\.deb", "nothing", "it unpacks what apt-get would have fetched"),
+    NotRun(r"^vtb doctor --slurm", "compose", "it needs a cluster; tests/launch/test_cluster_check.py has one"),
     NotRun(r"^srun ", "nothing", "it needs a job of a cluster; tests/launch/test_cluster_check.py has one"),
     NotRun(r"^nemo ", "nothing", "it submits to a cluster; tests/launch/test_recipes.py makes its script"),
     NotRun(r"examples/corpora/build_", "parse", "it makes the shipped corpora again: hours, and packages of Debian"),

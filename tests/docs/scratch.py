@@ -1,9 +1,10 @@
 """A folder like the root of a checkout, in which documented commands run: short copies of what they read."""
 
 import json
+import re
 import shutil
+from itertools import cycle
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from documents import ROOT
@@ -14,14 +15,13 @@ _ROWS = 4
 KINDS = ("text", "asr", "ast", "sqa", "mixed")
 
 
-def make_scratch(folder: Path, model: dict[str, Any], checkpoint: Path, clips: list[SimpleNamespace]) -> None:
+def make_scratch(folder: Path, model: dict[str, Any], checkpoint: Path) -> None:
     """Fills the folder.
 
     Args:
         folder: Empty.
         model: A tiny ``model`` section.
         checkpoint: Of such a model.
-        clips: A few recordings with texts.
     """
     shutil.copytree(ROOT / "conf", folder / "conf")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=_left_out)
@@ -33,7 +33,7 @@ def make_scratch(folder: Path, model: dict[str, Any], checkpoint: Path, clips: l
         shutil.copy(ROOT / name, folder)
     shutil.copy(ROOT / "conf" / "eval" / "prompts" / "spoken_qa.yaml", folder / "mine.yaml")
     begin_page(folder, checkpoint)
-    _write_rows(folder, clips)
+    _write_rows(folder, folder / "examples" / "corpora" / "smollm2_chat" / "train.jsonl")
     shutil.copy(_TESTS / "hydra_plugin" / "launcher.py", folder / "salm_train.py")
     OmegaConf.save(_launcher_config(folder, model), folder / "launcher.yaml")
     for task in ("evaluate", "generate"):
@@ -57,30 +57,54 @@ def _left_out(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if name in ("audio", "__pycache__") or name.endswith((".safetensors", ".png"))}
 
 
-def _write_rows(folder: Path, clips: list[SimpleNamespace]) -> None:
+def _write_rows(folder: Path, chats_of_corpus: Path) -> None:
     chats = [_chat(f"c{n}", f"Say {n}. Then stop.", f"Here is number {n}.") for n in range(8)]
-    spoken = [
-        {"id": f"r{n}", "audio_filepath": str(clip.path), "duration": clip.duration, "text": clip.text, "lang": "en"}
-        for n, clip in enumerate(clips)
-    ]
-    asked = [_chat(f"q{n}", clip, "that", clip.text) for n, clip in enumerate(clips)]
-    bank = [
-        {**row, "text": text} for row, text in zip(spoken, ("Then stop.", "Say 1.", "Say 2.", "Say 3."), strict=True)
-    ]
-    sft = [{"mask": "User", "system": "", "conversations": [{"from": "User", "value": "Hi. Who are you?"},
-            {"from": "Assistant", "value": "A model."}]}]  # fmt: skip
-    suite = [{"id": "s", "prompt": "Say hi.", "check": {"type": "words", "at_least": 0}}]
-    files = {"text": chats, "train": chats, "chats": sft, "manifest": spoken, "recordings": bank, "bank": bank}
-    for name, rows in (files | {"asked": asked, "suite": suite}).items():
+    spoken = _recordings()
+    said = [turn["value"] for row in _read(chats_of_corpus) for turn in row["conversations"][:1]]
+    sentences = [sentence for text in said for sentence in re.split(r"(?<=[.?!]) ", text)]
+    texts = [*sentences, *(f"Say {n}." for n in range(8)), "Then stop."]
+    turns = [{"from": "User", "value": "Hi. Who are you?"}, {"from": "Assistant", "value": "A model."}]
+    files = {
+        "text": chats,
+        "train": chats,
+        "chats": [{"mask": "User", "system": "", "conversations": turns}],
+        "manifest": spoken,
+        "translated": [{**row, "answer": row["text"], "target_lang": "es"} for row in spoken],
+        "asked": [_chat(row["id"], row, "that") for row in spoken],
+        "suite": [{"id": "s", "prompt": "Say hi.", "check": {"type": "words", "at_least": 0}}],
+        "bank": [{**row, "text": text} for row, text in zip(cycle(spoken), texts)],
+    }
+    for name, rows in (files | {"recordings": files["bank"]}).items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _chat(name: str, said: Any, answer: str, text: str = "") -> dict[str, Any]:
-    spoken = not isinstance(said, str)
-    user = {"from": "User", "type": "audio" if spoken else "text", "value": str(said.path) if spoken else said}
-    if spoken:
-        user["text"] = text
-    return {"id": name, "conversations": [user, {"from": "Assistant", "type": "text", "value": answer}]}
+def _recordings() -> list[dict[str, Any]]:
+    """Two rows of a manifest, with a sentence each."""
+    folder = ROOT / "examples" / "corpora" / "asterisk_prompts"
+    fit = [row for row in _read(folder / "manifest.jsonl") if row["lang"] == "en" and len(row["text"].split()) >= 6]
+    shortest = sorted(fit, key=lambda row: row["duration"])[:2]
+    keys = ("id", "duration", "text", "lang")
+    return [
+        {"id": row["key"]}
+        | {key: row[key] for key in keys if key in row}
+        | {"audio_filepath": str(folder / row["audio_filepath"])}
+        for row in shortest
+    ]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _chat(name: str, said: Any, answer: str) -> dict[str, Any]:
+    written = isinstance(said, str)
+    user = (
+        {"value": said, "type": "text"}
+        if written
+        else {"value": said["audio_filepath"], "type": "audio", "text": said["text"]}
+    )
+    reply = {"from": "Assistant", "type": "text", "value": answer}
+    return {"id": name, "conversations": [{"from": "User", **user}, reply]}
 
 
 def _launcher_config(folder: Path, model: dict[str, Any]) -> Any:
@@ -88,7 +112,7 @@ def _launcher_config(folder: Path, model: dict[str, Any]) -> Any:
     entries = {
         "text": {"manifest_filepath": str(folder / "text.jsonl")},
         "asr": spoken,
-        "ast": {**spoken, "target_lang": "en"},
+        "ast": {**spoken, "manifest_filepath": str(folder / "translated.jsonl")},
         "sqa": {"manifest_filepath": str(folder / "asked.jsonl")},
         "mixed": {"manifest_filepath": str(folder / "asked.jsonl")},
     }

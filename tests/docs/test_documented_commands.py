@@ -43,7 +43,7 @@ def scratch(
 ) -> Iterator[SimpleNamespace]:
     """The folder, the paths that limits name, and the environment of the shell."""
     folder = tmp_path_factory.mktemp("checkout")
-    make_scratch(folder, slim_cfg(), trained[1], clips)
+    make_scratch(folder, slim_cfg(), trained[1])
     server = LlamaServer(context=1024)
     paths = {
         "llm": str(tiny_llm),
