@@ -85,6 +85,11 @@ LIMITS = (
         r"vtb launch slurm ", ("--dry-run",), "the script is made and checked; tests/launch submits it to a real Slurm"
     ),
     Limit(r"^python examples/llama_server\.py ", ("--port={port}",), "a port of its own"),
+    Limit(
+        r"^python salm_train\.py .*=stock",
+        ("--config-name=stock_launcher",),
+        "a config of the shape that stock SALM reads",
+    ),
     Limit(r"^python salm_(eval|generate)\.py", ("inputs={clip}",), "the test's script takes one recording"),
 )
 # Words that stand for something of the reader's, by page.

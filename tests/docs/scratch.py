@@ -35,7 +35,9 @@ def make_scratch(folder: Path, model: dict[str, Any], checkpoint: Path) -> None:
     begin_page(folder, checkpoint)
     _write_rows(folder, folder / "examples" / "corpora" / "smollm2_chat" / "train.jsonl")
     shutil.copy(_TESTS / "hydra_plugin" / "launcher.py", folder / "salm_train.py")
-    OmegaConf.save(_launcher_config(folder, model), folder / "launcher.yaml")
+    config = _launcher_config(folder, model)
+    OmegaConf.save(OmegaConf.create(config), folder / "launcher.yaml")
+    OmegaConf.save(OmegaConf.create(_stock_config(config)), folder / "stock_launcher.yaml")
     for task in ("evaluate", "generate"):
         script = (_TESTS / "inference" / "export_scripts.py").read_text()
         (folder / f"salm_{task.removesuffix('uate')}.py").write_text(
@@ -107,7 +109,7 @@ def _chat(name: str, said: Any, answer: str) -> dict[str, Any]:
     return {"id": name, "conversations": [{"from": "User", **user}, reply]}
 
 
-def _launcher_config(folder: Path, model: dict[str, Any]) -> Any:
+def _launcher_config(folder: Path, model: dict[str, Any]) -> dict[str, Any]:
     spoken = {"type": "nemo", "manifest_filepath": str(folder / "manifest.jsonl")}
     entries = {
         "text": {"manifest_filepath": str(folder / "text.jsonl")},
@@ -126,4 +128,18 @@ def _launcher_config(folder: Path, model: dict[str, Any]) -> Any:
     trainer = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer |= {"accelerator": "cpu", "devices": 1, "max_steps": 1, "use_distributed_sampler": False}
     without_lora = {key: value for key, value in model.items() if key != "lora"}
-    return OmegaConf.create({"model": without_lora, "data": {"train_ds": train_ds}, "trainer": trainer})
+    return {"model": without_lora, "data": {"train_ds": train_ds}, "trainer": trainer}
+
+
+def _stock_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The same for stock SALM: its own prompt format and adapter, and recognition alone, for it needs audio in a batch."""
+    adapter = {"_target_": "nemo.collections.speechlm2.modules.perception.IdentityConnector", "d_model": 32}
+    perception = {**config["model"]["perception"], "modality_adapter": adapter}
+    model = {**config["model"], "prompt_format": "qwen", "perception": perception}
+    ours = config["data"]["train_ds"]
+    blend = {"kinds": {"asr": {**ours["blend"]["kinds"]["asr"], "share": 1.0}}}
+    entry = {key: ours[key] for key in ("audio_locator_tag", "token_equivalent_duration")}
+    common = {"prompt_format": "qwen", "seed": 0, "shard_seed": 0, "batch_size": 2}
+    train_ds = {**common, "input_cfg": [{"type": "vtb_blend", "blend": blend, **entry}]}
+    data = {"train_ds": train_ds, "validation_ds": {**common, "datasets": {"none": train_ds}}}
+    return {"model": model, "data": data, "trainer": {**config["trainer"], "limit_val_batches": 0}}

@@ -35,7 +35,7 @@ _FIRST = {command.text: command.where for block in reversed(_BLOCKS) for command
 @pytest.fixture(scope="module")
 def scratch(
     tmp_path_factory: pytest.TempPathFactory,
-    slim_cfg: Any,
+    tiny_cfg: Any,
     trained: Any,
     tiny_llm: Path,
     tiny_whisper: Path,
@@ -43,7 +43,7 @@ def scratch(
 ) -> Iterator[SimpleNamespace]:
     """The folder, the paths that limits name, and the environment of the shell."""
     folder = tmp_path_factory.mktemp("checkout")
-    make_scratch(folder, slim_cfg(), trained[1])
+    make_scratch(folder, tiny_cfg("vtb", prompt_format="chatml"), trained[1])
     server = LlamaServer(context=1024)
     paths = {
         "llm": str(tiny_llm),
