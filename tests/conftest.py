@@ -267,3 +267,16 @@ def run_folder(tmp_path: Path, slim_cfg: Callable, clips: list[SimpleNamespace])
     }
     (tmp_path / "config.json").write_text(json.dumps({"model": model, "data": data}))
     return tmp_path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says how many documented commands were run, and which were only looked at."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    found = [value for report in reports for name, value in report.user_properties if name == "documentation"]
+    if found:
+        totals = {key: sum(one[key] for one in found) for key in ("found", "executed")}
+        dry = [line for one in found for line in one["dry"]]
+        terminalreporter.section("documentation")
+        terminalreporter.line(f"{totals['found']} commands found, {totals['executed']} executed, {len(dry)} dry-run:")
+        for line in dry:
+            terminalreporter.line(f"  {line}")

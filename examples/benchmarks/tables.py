@@ -65,7 +65,13 @@ def table(name: str, **measured: Any) -> str:
 
 def _environment() -> Environment:
     made = Environment(loader=FileSystemLoader(HERE / "tables"), undefined=StrictUndefined, trim_blocks=True)
-    made.filters |= {"percent": _percent, "interval": _interval, "count": "{:,}".format, "fixed": _fixed}
+    made.filters |= {
+        "percent": _percent,
+        "interval": _interval,
+        "count": "{:,}".format,
+        "fixed": _fixed,
+        "words": _words,
+    }
     made.globals |= dict(_measured())
     return made
 
@@ -76,7 +82,22 @@ def _measured() -> Iterator[tuple[str, Any]]:
     for path in RESULTS.glob("*/study.json"):
         yield path.parent.name, json.loads(path.read_text(encoding="utf-8"))
     yield "cards", {path.stem: json.loads(path.read_text()) for path in (RESULTS / "data_cards").glob("*.json")}
+    yield "rows", _rows
     yield "two_ranks", json.loads((ROOT / "examples" / "slurm" / "two_ranks.json").read_text(encoding="utf-8"))
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    """The rows of a file in ``examples/corpora``."""
+    return [
+        json.loads(line) for line in (ROOT / "examples" / "corpora" / name).read_text(encoding="utf-8").splitlines()
+    ]
+
+
+def _words(text: str) -> list[str]:
+    sys.path.append(str(ROOT / "examples" / "corpora"))
+    from build_asterisk_prompts import word_list
+
+    return word_list(text)
 
 
 def _fixed(value: float, digits: int = 0) -> str:

@@ -6,7 +6,8 @@ The blend gives it arrays and takes arrays back; it stops where a source has to 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from nemo_vtb.data.blend.compiled import compiled
 
 DONE, FULL = -1, -2
 
@@ -69,7 +70,7 @@ class Rule(NamedTuple):
     single: bool
 
 
-@njit
+@compiled
 def fill(
     heads: Heads, counts: Counts, rule: Rule, waits: np.ndarray, at: np.ndarray, taken: np.ndarray, sizes: np.ndarray
 ) -> int:

@@ -6,7 +6,8 @@ epoch would cost four bytes a row in every worker and a sort at every resume, an
 """
 
 import numpy as np
-from numba import njit
+
+from nemo_vtb.data.blend.compiled import compiled
 
 _ROUNDS = 8
 # Up to so many rows, sorting them by a hash is cheaper than walking, and every order is equally likely.
@@ -33,7 +34,7 @@ def shuffled(positions: np.ndarray, rows: int, key: int) -> np.ndarray:
     return _walked(positions.astype(np.uint64), np.uint64(rows), np.uint64(half), keys).astype(np.int64)
 
 
-@njit
+@compiled
 def _walked(positions: np.ndarray, rows: np.uint64, half: np.uint64, keys: np.ndarray) -> np.ndarray:
     mask = (np.uint64(1) << half) - np.uint64(1)
     found = np.empty_like(positions)
@@ -50,7 +51,7 @@ def _walked(positions: np.ndarray, rows: np.uint64, half: np.uint64, keys: np.nd
     return found
 
 
-@njit
+@compiled
 def _mix(values: np.ndarray) -> np.ndarray:
     """The finalizer of SplitMix64."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

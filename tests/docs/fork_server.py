@@ -1,0 +1,116 @@
+"""Runs ``vtb`` and Python scripts as a shell calls them, in processes forked from one that has imported the libraries.
+
+Importing NeMo takes eight seconds of a core; sixty commands would spend eight minutes on it. Nothing of nemo_vtb is
+imported before the fork, so whatever a command registers, it registers itself, in the order of a user's.
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+_LIBRARIES = (
+    "torch hydra omegaconf lightning.pytorch transformers peft lhotse nemo.collections.speechlm2 "
+    "nemo.utils.exp_manager nemo.utils.trainer_utils nemo.core.config torch.distributed.fsdp"
+).split()
+
+
+def serve(path: str, vtb: str) -> None:
+    """Answers ``launch/rank_stub.py`` until it is killed; a caller that dies takes its command with it.
+
+    Args:
+        path: Of the socket.
+        vtb: The installed command.
+    """
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    assert not [name for name in sys.modules if name.split(".")[0] == "nemo_vtb"]
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    running: dict[int, socket.socket] = {}
+    while True:
+        readable, _, _ = select.select([listener, *running.values()], [], [], 0.02)
+        for pid, caller in list(running.items()):
+            if caller in readable and not caller.recv(1):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                with contextlib.suppress(OSError):
+                    caller.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+                running.pop(pid).close()
+        if listener in readable:
+            caller, _ = listener.accept()
+            running[_fork(caller, listener, vtb)] = caller
+
+
+def _fork(caller: socket.socket, listener: socket.socket, vtb: str) -> int:
+    _, outputs, _, _ = socket.recv_fds(caller, 1, 2)
+    wanted = json.loads(caller.makefile().readline())
+    pid = os.fork()
+    if pid == 0:
+        listener.close()
+        for number, output in zip((1, 2), outputs, strict=True):
+            os.dup2(output, number)
+        _become(wanted, vtb)
+    for output in outputs:
+        os.close(output)
+    caller.sendall(f"{pid}\n".encode())
+    return pid
+
+
+def _become(wanted: dict[str, Any], vtb: str) -> None:
+    os.environ.clear()
+    os.environ.update(wanted["env"])
+    os.chdir(wanted["folder"])
+    code: Any = 1
+    try:
+        _run(wanted["arguments"], vtb)
+        code = 0
+    except SystemExit as error:
+        code = error.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            code = 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
+
+
+def _run(arguments: list[str], vtb: str) -> None:
+    """Runs ``[mode, program, argument ...]``; ``parse`` as mode ends once the arguments are read."""
+    mode, program, *rest = arguments
+    if mode == "parse":
+        _end_after_parsing()
+    script = vtb if program == "vtb" else rest.pop(0)
+    sys.argv = [script, *rest]
+    # As Python does for a script.
+    sys.path.insert(0, str(Path(script).resolve().parent))
+    runpy.run_path(script, run_name="__main__")
+
+
+def _end_after_parsing() -> None:
+    read = argparse.ArgumentParser.parse_args
+
+    def parse_args(self: argparse.ArgumentParser, *given: Any, **named: Any) -> None:
+        read(self, *given, **named)
+        sys.exit(0)
+
+    argparse.ArgumentParser.parse_args = parse_args  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])

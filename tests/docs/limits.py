@@ -1,0 +1,120 @@
+"""What the test puts into documented commands so that they end in seconds, and which it does not run, and why."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limit:
+    """More arguments for the commands that fit; ``{name}`` is filled in from the scratch folder's paths."""
+
+    fits: str
+    more: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """Commands that are only looked at.
+
+    Attributes:
+        fits: Searched for in the command.
+        how: ``parse``: the program reads its arguments and ends; ``compose``: the arguments of ``vtb`` are read and the
+            config is composed, as for every command; ``make``: make says what it would do; ``nothing``.
+        why: The reason.
+    """
+
+    fits: str
+    how: str
+    why: str
+
+
+_TINY_MODEL = (
+    "model.pretrained_llm={llm}",
+    "model.pretrained_asr={whisper}",
+    "model.perception.modality_adapter.d_model=32",
+    "model.perception.modality_adapter.n_heads=4",
+    "model.encoder_cache=false",
+    "data.train_ds.batch_tokens=256",
+    "trainer.max_steps=1",
+    "trainer.val_check_interval=1",
+    "+trainer.limit_val_batches=0",
+    "threads=1",
+)
+_ONE_QUESTION = (
+    "~held_out.asked",
+    "+held_out.asked=[{{kind: asr, group: few, type: nemo, manifest_filepath: manifest.jsonl}}]",
+    "held_out.text={scratch}/text.jsonl",
+    "held_out.text_suite={scratch}/suite.jsonl",
+    "+trainer.limit_val_batches=1",
+)
+LIMITS = (
+    Limit(
+        r"^(vtb (train|quickstart)|python examples/vtb_train\.py) ",
+        _TINY_MODEL,
+        "a tiny random LLM and encoder, one step",
+    ),
+    Limit(r"^vtb quickstart ", _ONE_QUESTION, "one clip and one prompt are asked"),
+    Limit(r"^vtb data report", ("--steps=2",), "two steps are simulated"),
+    Limit(r"^vtb data lint --config-name", ("--no-decode", "--processes=1"), "clips are not decoded"),
+    Limit(
+        r"^vtb eval ",
+        (
+            "~eval.sets",
+            "+eval.sets.few={{kind: asr, at_most: 1, type: nemo, manifest_filepath: manifest.jsonl}}",
+            "+eval.text.short.at_most=2",
+            "+eval.text.instructions.at_most=1",
+            "+eval.text.chat.at_most=1",
+            "~eval.text.arithmetic",
+            "eval.bootstrap=20",
+            "eval.max_new_tokens=4",
+            "threads=1",
+        ),
+        "one clip and three prompts are asked",
+    ),
+    Limit(
+        r"^vtb judge ", ("llm.backend=hf", "llm.model={llm}", "bootstrap=20", "threads=1"), "the judge is a tiny LLM"
+    ),
+    Limit(r"^vtb lm-eval ", ("--limit=1",), "one question"),
+    Limit(r"^vtb synth text ", ("count=2",), "two conversations"),
+    Limit(
+        r"vtb synth (text|qa) .*(-gguf|=served)", ("llm.base_url={server}", "llm.model={served}"), "a server that runs"
+    ),
+    Limit(r"^vtb synth .*llm.backend=hf", ("llm.model={llm}",), "a tiny LLM"),
+    Limit(
+        r"vtb launch slurm ", ("--dry-run",), "the script is made and checked; tests/launch submits it to a real Slurm"
+    ),
+    Limit(r"^python examples/llama_server\.py ", ("--port={port}",), "a port of its own"),
+    Limit(
+        r"^python salm_train\.py .*=stock",
+        ("--config-name=stock_launcher",),
+        "a config of the shape that stock SALM reads",
+    ),
+    Limit(r"^python salm_(eval|generate)\.py", ("inputs={clip}",), "the test's script takes one recording"),
+)
+# Words that stand for something of the reader's, by page.
+PLACEHOLDERS = {"examples/checkpoint/README.md": {"FOLDER": "shipped", "WHOLE": "runs/whole"}}
+NOT_RUN = (
+    NotRun(r"^make ", "make", "it would make an environment; what it calls is run as vtb quickstart and as this suite"),
+    NotRun(r"^(pip|apt-get) ", "nothing", "it changes the machine"),
+    NotRun(r"^for package in \*\.deb", "nothing", "it unpacks what apt-get would have fetched"),
+    NotRun(r"^vtb doctor --slurm", "compose", "it needs a cluster; tests/launch/test_cluster_check.py has one"),
+    NotRun(r"^srun ", "nothing", "it needs a job of a cluster; tests/launch/test_cluster_check.py has one"),
+    NotRun(r"^nemo ", "nothing", "it submits to a cluster; tests/launch/test_recipes.py makes its script"),
+    NotRun(r"examples/corpora/build_", "parse", "it makes the shipped corpora again: hours, and packages of Debian"),
+    NotRun(r"examples/corpora/take_made\.py", "parse", "it takes what a run at length has made"),
+    NotRun(r"--device cuda", "parse", "it needs a GPU; tests/benchmarks runs the same at tiny sizes"),
+    NotRun(r"vtb study .*examples/benchmarks/results", "compose", "tests/study/test_committed_study.py runs it whole"),
+    NotRun(r"vtb study ", "compose", "tests/study/test_study_command.py runs the command on a study of two tiny arms"),
+)
+
+
+def not_run(text: str) -> NotRun | None:
+    """The first entry that fits a command."""
+    return next((entry for entry in NOT_RUN if re.search(entry.fits, text)), None)
+
+
+def limits(words: list[str], paths: dict[str, str]) -> list[str]:
+    """The words that all limits which fit add to a command."""
+    text = " ".join(words)
+    return [word.format(**paths) for limit in LIMITS if re.search(limit.fits, text) for word in limit.more]

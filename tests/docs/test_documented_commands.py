@@ -1,0 +1,138 @@
+"""Every command of the documentation runs as it stands there: read from the files, given to a shell."""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from documents import ROOT, Block, Command, command_blocks, commands
+from limits import PLACEHOLDERS, limits, not_run
+from llama_server import MODEL, LlamaServer, free_port
+from scratch import begin_page, make_scratch
+
+_HERE = Path(__file__).parent
+_STUB = ROOT / "tests" / "launch" / "rank_stub.py"
+_BLOCKS = command_blocks()
+# Run by the installed command in processes of their own; all others are forks of one that has imported the libraries.
+_FRESH = ("README.md",)
+_SECONDS = 240
+# What forks reads no standard input.
+_FROM_STDIN = 'if [ "$1" = - ]; then cat > "script.$$.py"; set -- "script.$$.py"; fi\n'
+# Where a line stands first.
+_FIRST = {command.text: command.where for block in reversed(_BLOCKS) for command in reversed(list(commands(block)))}
+
+
+@pytest.fixture(scope="module")
+def scratch(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_cfg: Any,
+    trained: Any,
+    tiny_llm: Path,
+    tiny_whisper: Path,
+    clips: Any,
+) -> Iterator[SimpleNamespace]:
+    """The folder, the paths that limits name, and the environment of the shell."""
+    folder = tmp_path_factory.mktemp("checkout")
+    make_scratch(folder, tiny_cfg("vtb", prompt_format="chatml"), trained[1])
+    server = LlamaServer(context=1024)
+    paths = {
+        "llm": str(tiny_llm),
+        "whisper": str(tiny_whisper),
+        "scratch": str(folder),
+        "server": server.url,
+        "served": MODEL,
+        "port": str(free_port()),
+        "clip": str(clips[0].path),
+    }
+    socket = str(tmp_path_factory.mktemp("fork") / "socket")
+    installed = shutil.which("vtb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert installed, "the command vtb is not installed"
+    forks = subprocess.Popen([sys.executable, _HERE / "fork_server.py", socket, installed], stdin=subprocess.DEVNULL)
+    shims = tmp_path_factory.mktemp("bin")
+    for program in ("vtb", "python"):
+        shim = shims / program
+        call = f'exec {sys.executable} -S -E {_STUB} {socket} "$VTB_DOCS_MODE" {program} "$@"'
+        shim.write_text(f"#!/bin/sh\n{_FROM_STDIN}{call}\n")
+        shim.chmod(0o755)
+    bins = f"{Path(installed).parent}{os.pathsep}{os.environ['PATH']}"
+    while not Path(socket).exists():
+        assert forks.poll() is None, "the process that forks did not start"
+        time.sleep(0.1)
+    with server:
+        yield SimpleNamespace(
+            folder=folder,
+            checkpoint=trained[1],
+            paths=paths,
+            fresh=bins,
+            forked=f"{shims}{os.pathsep}{bins}",
+            page="",
+        )
+    forks.kill()
+    forks.wait()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("block", _BLOCKS, ids=lambda block: f"{block.path}:{block.line}")
+def test_block_runs(block: Block, scratch: SimpleNamespace, record_property: Any):
+    if block.path != scratch.page:
+        begin_page(scratch.folder, scratch.checkpoint)
+        scratch.page = block.path
+    found = [command for command in commands(block) if command.words and not _sets_variables(command)]
+    dry = [(command, entry) for command in found if (entry := not_run(command.text))]
+    left_out = {command for command, _ in dry}
+    whole = [command for command in commands(block) if command not in left_out]
+    told = {"found": len(found), "executed": len(found) - len(dry)}
+    record_property("documentation", told | {"dry": [f"{one.where}: {entry.how}; {entry.why}" for one, entry in dry]})
+    # A block that another page has said before is run there.
+    if any(_FIRST[command.text] == command.where for command in whole if not _sets_variables(command)):
+        lines = [_with_limits(command, scratch) for command in whole]
+        _shell(lines, scratch, "fresh" if block.path in _FRESH else "run")
+    read = [command.text for command, entry in dry if entry.how == "parse"]
+    made = [command.text.replace("make ", "make -n ", 1) for command, entry in dry if entry.how == "make"]
+    if read or made:
+        _shell(read + made, scratch, "parse")
+
+
+def _sets_variables(command: Command) -> bool:
+    return all(re.match(r"\w+=", word) for word in command.words)
+
+
+def _with_limits(command: Command, scratch: SimpleNamespace) -> str:
+    """The command as written, with the limits behind its words, and with what stands for the reader's own."""
+    text = command.text.replace("/shared/", f"{scratch.folder}/shared/")
+    for word, value in PLACEHOLDERS.get(command.path, {}).items():
+        text = re.sub(rf"\b{word}\b", value, text)
+    more = shlex.join(limits([*command.words, ""], scratch.paths))
+    if not more or command.words[:2] == ["python", "-"]:
+        return text
+    # Options of a launcher stand before what it launches; else the last place is before a comment or a background sign.
+    end = re.search(r" -- |\s*&?\s*(?:\s#.*)?$", text)
+    assert end
+    return f"{text[: end.start()]} {more}{text[end.start() :]}"
+
+
+def _shell(lines: list[str], scratch: SimpleNamespace, mode: str) -> None:
+    env = os.environ | {"PATH": scratch.fresh if mode == "fresh" else scratch.forked, "VTB_DOCS_MODE": mode}
+    script = "\n".join(["set -euo pipefail", *lines])
+    streams = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+    with (scratch.folder / "said.txt").open("w+") as said:
+        command = ["bash", "-c", script]
+        shell = subprocess.Popen(command, cwd=scratch.folder, env=env, stdout=said, start_new_session=True, **streams)
+        try:
+            code = shell.wait(_SECONDS)
+        finally:
+            # Servers that a block leaves in the background.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+        said.seek(0)
+        assert code == 0, f"{script}\n\nends with {code}:\n{said.read()[-6000:]}"
