@@ -1,14 +1,13 @@
 """``vtb study``: the arms of a study trained and measured, then compared in a table, a page and plots."""
 
 import argparse
-import shlex
-import sys
+
+from nemo_vtb.cli.arguments import add_config_arguments, command_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``vtb study``."""
-    parser.add_argument("--config-name", default="study/quickstart", help="the study (default: study/quickstart)")
-    parser.add_argument("--config-dir", help="your own folder of configs; the shipped groups stay available")
+    add_config_arguments(parser, "study/quickstart", "the study")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
         done = sum(run.done for run in study.runs)
         print(f"{done} of {len(study.runs)} runs are in {study.out}; whoever finishes the last one compares")
         return 0
-    report = compare(study, f"vtb {shlex.join(sys.argv[1:])}")
+    report = compare(study, command_line())
     print("\n".join(table_lines(report)))
     print(f"\n{study.out / 'study.html'}")
     return 0

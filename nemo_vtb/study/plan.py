@@ -10,12 +10,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nemo_vtb.config import check_keys, compose
 from nemo_vtb.errors import VTBError
+from nemo_vtb.models.for_machine import threads_here
 from nemo_vtb.options import part_of
+from nemo_vtb.parts.machine_choice import AUTO
 from nemo_vtb.study.arms import Arm, read_arms, share_overrides
 from nemo_vtb.study.settings import settings_of
 
 _KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common", "arms", "claims", "measure")
-_MEASURE_KEYS = ("seed", "device", "batch_size", "eval", "apart")
+_MEASURE_KEYS = ("seed", "device", "precision", "batch_size", "eval", "apart")
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,9 @@ def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
     if unknown := [name for name in plain.get("only") or [] if name not in arms]:
         raise VTBError(f"only={unknown[0]}: the arms are {', '.join(arms)}")
     threads = plain.get("threads", 1)
-    if type(threads) is not int or threads < 1:
-        raise VTBError(f"threads={threads!r}: a whole number of at least 1")
+    if threads != AUTO and (type(threads) is not int or threads < 1):
+        raise VTBError(f"threads={threads!r}: a whole number of at least 1, or auto")
+    threads = threads_here(threads).value
     out = Path(plain.get("out", "runs/study"))
     common = [str(override) for override in plain.get("common") or []]
     runs = []

@@ -7,7 +7,7 @@ import sys
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.study.plan import Run, Study
-from nemo_vtb.study.settings import differing, untouched_settings
+from nemo_vtb.study.settings import differing, settled, untouched_settings
 from nemo_vtb.study.worker import CHECKPOINT, UNTOUCHED, UNTOUCHED_SETTINGS
 from nemo_vtb.synthesis.jobs.shard import write_text
 
@@ -51,7 +51,9 @@ def _check_untouched(study: Study) -> None:
 def _run(study: Study, run: Run) -> None:
     """Trains and measures in a process of its own, which ends when this one does."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    write_text(run.folder / "settings.json", json.dumps(run.settings, indent=1, ensure_ascii=False) + "\n")
+    others = (other.folder / "settings.json" for other in study.runs if (other.folder / "train.json").exists())
+    made = settled(run.settings, others)
+    write_text(run.folder / "settings.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n")
     weights = [str(run.weights)] if run.weights else []
     command = [sys.executable, "-m", "nemo_vtb.study.worker", str(run.folder), str(study.threads), *weights]
     environment = {**os.environ, "OMP_NUM_THREADS": str(study.threads)}
