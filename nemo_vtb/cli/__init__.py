@@ -31,7 +31,7 @@ from nemo_vtb.cli.synth import run as run_synth
 from nemo_vtb.errors import VTBError
 from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
 from nemo_vtb.launch.slurm import run as run_slurm
-from nemo_vtb.paths import CHECKPOINT_HELP, SHIPPED
+from nemo_vtb.paths import CHECKPOINT_HELP, SHIPPED, checkpoint_path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -170,6 +170,9 @@ def _preview(args: argparse.Namespace) -> int:
 
 
 def _lm_eval(args: argparse.Namespace) -> int:
+    path = checkpoint_path(args.checkpoint)
+    if not path.exists():
+        raise VTBError(f"no checkpoint at {path}")
     try:
         from nemo_vtb.evaluation.lm_eval import run_harness
     except ModuleNotFoundError as error:

@@ -16,11 +16,13 @@ def run(args: argparse.Namespace) -> int:
     from nemo_vtb.study.claims import check_claims
     from nemo_vtb.study.compare import compare
     from nemo_vtb.study.plan import read_study
-    from nemo_vtb.study.run import run_study
+    from nemo_vtb.study.run import check_runs, run_study
     from nemo_vtb.study.table import table_lines
 
     study = read_study(compose(args.config_name, args.overrides, args.config_dir), args.config_dir)
     check_claims(study.claims, list(study.arms))
+    if not all(run.done for run in study.runs):
+        check_runs(study)
     if not run_study(study):
         done = sum(run.done for run in study.runs)
         print(f"{done} of {len(study.runs)} runs are in {study.out}; whoever finishes the last one compares")

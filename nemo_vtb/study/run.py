@@ -6,10 +6,31 @@ import subprocess
 import sys
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import require_writable
 from nemo_vtb.study.plan import Run, Study
 from nemo_vtb.study.settings import differing, settled, untouched_settings
 from nemo_vtb.study.worker import CHECKPOINT, UNTOUCHED, UNTOUCHED_SETTINGS
 from nemo_vtb.synthesis.jobs.shard import write_text
+
+
+def check_runs(study: Study) -> None:
+    """Refuses, in this process and before the first run, what would stop one of them.
+
+    Raises:
+        VTBError: On a folder that cannot be written, a training config that no run can have, or a set that cannot be
+            read.
+    """
+    from omegaconf import OmegaConf
+
+    from nemo_vtb.study.measure import check_questions
+    from nemo_vtb.training import check_config
+
+    require_writable(study.out, "out")
+    first = {run.arm: run for run in reversed(study.runs)}
+    for run in first.values():
+        check_config(OmegaConf.create(dict(run.settings["training"])))
+    asked = study.runs[0].settings
+    check_questions(asked["training"], asked["measure"])
 
 
 def run_study(study: Study) -> bool:

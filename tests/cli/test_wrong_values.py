@@ -18,7 +18,7 @@ _LONG = {
     "study": "nemo_vtb.study.run.run_study",
     "synth": "nemo_vtb.synthesis.jobs.job.run_job",
     "quickstart": "nemo_vtb.quickstart.measure.measure",
-    "judge": "nemo_vtb.evaluation.judging.judge.open_judge",
+    "judge": "nemo_vtb.inference.llms.hugging_face.HuggingFaceLLM",
 }
 
 
@@ -56,20 +56,20 @@ def _options(*wrong: tuple[str, ...]) -> list[Wrong]:
 
 def test_train(workplace: SimpleNamespace):
     config, wrongs = _of(workplace, "training")
-    _try("train", ["train", *config], [w for w in wrongs if "held_out" not in w.arguments[0]], 90)
+    _try("train", ["train", *config], [w for w in wrongs if "held_out" not in w.arguments[0]], 45)
 
 
 def test_preview(workplace: SimpleNamespace):
     config, wrongs = _of(workplace, "training", "data.train_ds")
     wrongs += _options(("--count=0",), ("--count=x",), ("--kind=poem",), ("--odd",), ("--cfg=odd",), ("--resolve",))
-    _try("preview", ["preview", *config], wrongs, 40)
+    _try("preview", ["preview", *config], wrongs, 25)
 
 
 def test_data_lint(workplace: SimpleNamespace):
     config, wrongs = _of(workplace, "training", "data.")
     options = [("--processes=0",), ("--processes=x",), ("--json=no/such/folder/a.json",), ("--json=configs",)]
     wrongs += _options(*options)
-    _try("data lint", ["data", "lint", "--processes=1", *config], wrongs, 40)
+    _try("data lint", ["data", "lint", "--processes=1", *config], wrongs, 25)
     files = [("nothing.jsonl",), ("--type=odd", "clips.jsonl"), ("--kind=poem", "clips.jsonl")]
     files += [("clips.jsonl", f"{key}=odd") for key in ("max_duration", "token_equivalent_duration", "odd_key")]
     named = [Wrong(given, given[-1].partition("=")[0] if len(given) > 1 else given[0], False) for given in files]
@@ -79,18 +79,18 @@ def test_data_lint(workplace: SimpleNamespace):
 def test_data_report(workplace: SimpleNamespace):
     config, wrongs = _of(workplace, "training", "data.train_ds")
     wrongs += _options(("--steps=0",), ("--steps=1e3",), ("--ranks=-1",), ("--out=clips.jsonl",))
-    _try("data report", ["data", "report", "--steps=2", "--out=report", *config], wrongs, 30)
+    _try("data report", ["data", "report", "--steps=2", "--out=report", *config], wrongs, 20)
 
 
 def test_eval(workplace: SimpleNamespace):
     config, wrongs = _of(workplace, "evaluation")
-    _try("eval", ["eval", str(workplace.checkpoint), *config], wrongs, 40)
+    _try("eval", ["eval", str(workplace.checkpoint), *config], wrongs, 35)
 
 
 def test_judge(workplace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
     _short(monkeypatch, "judge")
     own = [f"llm.model={workplace.llm}", "llm.backend=hf", f"labels={workplace.folder / 'labels.jsonl'}", "out=judged"]
-    _try("judge", ["judge", *own], of_config("eval/judge", None, own), 25)
+    _try("judge", ["judge", *own], of_config("eval/judge", None, own), 20)
 
 
 def test_study(workplace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
@@ -107,7 +107,7 @@ def test_synth(workplace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, make
     if maker != "text":
         rows = {"qa": "clips.jsonl", "speech": "chats.jsonl"}[maker]
         own += [f"source.manifest_filepath={workplace.folder / rows}"]
-    _try(f"synth {maker}", ["synth", maker, *own], of_config(f"synth/{maker}", None, own), 30)
+    _try(f"synth {maker}", ["synth", maker, *own], of_config(f"synth/{maker}", None, own), 25)
 
 
 def test_quickstart(workplace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):

@@ -106,5 +106,6 @@ def failures(arguments: Sequence[str], wrongs: Sequence[Wrong], taken: Callable[
     for wrong in wrongs:
         if said := outcome(arguments, wrong, taken):
             found.append(f"{' '.join(wrong.arguments)} -> {said}")
+            print(found[-1])
         os.chdir(here)
     return found
