@@ -1,51 +1,162 @@
 """Configs: composed with Hydra from shipped and own folders, and without keys that nobody reads."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import sentence
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+# One folder of configs, or several, of which the first to have a name wins.
+ConfigDirs = str | Path | Sequence[str | Path] | None
+_SEARCHPATH = "hydra.searchpath="
 
-def compose(config_name: str, overrides: list[str], config_dir: str | Path | None = None) -> "DictConfig":
+
+def compose(config_name: str, overrides: Sequence[str], config_dir: ConfigDirs = None) -> "DictConfig":
     """Composes a shipped or a user's config with Hydra.
 
     Raises:
         VTBError: If Hydra refuses the name or an override; the message is Hydra's.
     """
-    from hydra import compose as hydra_compose
+    with hydra_session(config_name, overrides, config_dir) as (_, complete):
+        from hydra import compose as hydra_compose
+
+        return hydra_compose(config_name, overrides=complete)
+
+
+@contextmanager
+def hydra_session(
+    config_name: str, overrides: Sequence[str], config_dir: ConfigDirs = None
+) -> Iterator[tuple[Any, list[str]]]:
+    """Hydra, looking for configs in one's own folders and then in the shipped one.
+
+    Args:
+        config_name: For messages.
+        overrides: Of the config.
+        config_dir: One's own folders.
+
+    Yields:
+        Hydra's own object, and the overrides with the folders among them.
+
+    Raises:
+        VTBError: In the place of what Hydra, OmegaConf and YAML raise in the block.
+    """
     from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     from nemo_vtb.paths import config_dir as shipped
 
-    folder = Path(config_dir).resolve() if config_dir else shipped()
-    searched = [] if folder == shipped() else [f"hydra.searchpath=[file://{shipped()}]"]
+    folders = _folders(config_dir, shipped())
+    own, rest = _searchpaths(overrides)
+    searched = [*(f"file://{folder}" for folder in folders[1:]), *own]
+    complete = [f"{_SEARCHPATH}[{','.join(searched)}]", *rest] if searched else list(rest)
     try:
-        with initialize_config_dir(str(folder), version_base=None):
-            return hydra_compose(config_name, overrides=[*searched, *overrides])
-    except (HydraException, OmegaConfBaseException) as error:
-        # Hydra takes an override of a key for one of a config group wherever a folder has that name.
-        names = [override.partition("=")[0] for override in overrides]
-        taken = next((name for name in names if config_dir and name and (folder / name).is_dir()), None)
-        hint = f" (the folder {folder / taken} makes {taken}= a config group: rename it)" if taken else ""
-        raise VTBError(f"config '{config_name}': {error}{hint}") from error
+        with initialize_config_dir(str(folders[0]), version_base=None):
+            yield GlobalHydra.instance().hydra, complete
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise VTBError(f"config '{config_name}': {_said(error, overrides, folders[:-1])}") from error
+    except UnicodeDecodeError as error:
+        raise VTBError(f"config '{config_name}': {sentence(error)}") from error
+    except AssertionError as error:
+        # Hydra and OmegaConf assert what they expect of a config file, e.g. that it holds keys and not a list.
+        raise VTBError(
+            f"config '{config_name}' is no config: a file of keys and values; {error}".rstrip("; ")
+        ) from error
+
+
+def resolved(cfg: "DictConfig") -> "DictConfig":
+    """Fills in the interpolations of a config, in place.
+
+    Raises:
+        VTBError: Names the key whose interpolation fails.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        OmegaConf.resolve(cfg)
+    except OmegaConfBaseException as error:
+        raise VTBError(str(sentence(error))) from error
+    return cfg
+
+
+def section_of(cfg: Mapping[str, Any], path: str, needed: bool = True) -> Any:
+    """A section of a config by its dotted name; None where it is not needed and not there.
+
+    Raises:
+        VTBError: If it is missing, or is no section.
+    """
+    found: Any = cfg
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) or hasattr(found, "keys") else None
+    if found is None and not needed:
+        return None
+    if found is None:
+        raise VTBError(f"missing config key {path}: a section; begin with a shipped config, e.g. quickstart")
+    if not hasattr(found, "keys"):
+        raise VTBError(f"{path} is {found!r}; it is a section of keys and values")
+    return found
 
 
 def check_keys(section: Mapping[str, Any], known: Iterable[str], where: str) -> None:
     """Refuses keys that nothing reads.
 
     Raises:
-        VTBError: Names the key with its path, and the closest known key.
+        VTBError: Names the key with its path, and the closest known key; or the section, if it is none.
     """
+    if not hasattr(section, "keys"):
+        raise VTBError(f"{where} is {section!r}; it is a section of keys and values")
     known = sorted(known)
     for key in section:
         if key not in known:
             close = get_close_matches(str(key), known, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(known)}"
             raise VTBError(f"unknown config key {where}.{key}{hint}")
+
+
+def _folders(config_dir: ConfigDirs, shipped: Path) -> list[Path]:
+    given = [config_dir] if isinstance(config_dir, str | Path) else list(config_dir or [])
+    folders = [Path(folder).resolve() for folder in given]
+    if gone := [folder for folder in folders if not folder.is_dir()]:
+        raise VTBError(f"--config-dir {gone[0]}: no such folder")
+    return [*(folder for folder in folders if folder != shipped), shipped]
+
+
+def _searchpaths(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The entries of a ``hydra.searchpath=[...]`` among the overrides, and the other overrides."""
+    own: list[str] = []
+    rest = []
+    for override in overrides:
+        if override.startswith(_SEARCHPATH):
+            own += [
+                entry.strip() for entry in override.removeprefix(_SEARCHPATH).strip("[]").split(",") if entry.strip()
+            ]
+        else:
+            rest.append(override)
+    return own, rest
+
+
+def _said(error: Exception, overrides: Sequence[str], folders: Sequence[Path]) -> str:
+    """Hydra's message as one line, and its remedy where that is one of the command line of Hydra's programs."""
+    said = str(sentence(error))
+    if "Ambiguous value for argument" in said:
+        key = said.partition("'")[2].partition("=")[0]
+        return (
+            f"{key}= has several values: {key}=[a,b] for a list, {key}='\"a,b\"' for a text; a run for each of them: "
+            "vtb train --multirun, or python examples/vtb_train.py --multirun"
+        )
+    if type(error).__name__ == "OverrideParseException":
+        given = getattr(error, "override", "")
+        return f"'{given}' is no override: key=value, +key=value for a new key, ~key to remove one"
+    # Hydra takes an override of a key for one of a config group wherever a folder has that name.
+    names = [override.partition("=")[0] for override in overrides]
+    taken = [folder / name for folder in folders for name in names if name and (folder / name).is_dir()]
+    return said + (f" (the folder {taken[0]} makes {taken[0].name}= a config group: rename it)" if taken else "")

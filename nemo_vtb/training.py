@@ -1,14 +1,16 @@
 """One training run from a config: what NeMo's launchers do, with our three classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from nemo_vtb.config import check_keys
+from nemo_vtb.config import check_keys, resolved, section_of
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Seed, check_arguments, typed
+from nemo_vtb.parts.machine_choice import AUTO, Choice
 from nemo_vtb.paths import require_writable
+from nemo_vtb.targets import check_targets
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
@@ -17,41 +19,31 @@ if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
 _TOP_KEYS = ("model", "data", "trainer", "exp_manager", "seed", "threads", "hydra", "held_out")
+# Which NeMo makes something else of than Lightning's hints say.
+_OF_NEMO = ("precision",)
 _WEIGHTS_FOLDER = "runs/train"
 
 
-def build(cfg: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "tuple[Trainer, VoiceTextBlender, VTBDataModule]":
+def build(
+    cfg: DictConfig, callbacks: "Sequence[Callback]" = (), chosen: "Mapping[str, Choice] | None" = None
+) -> "tuple[Trainer, VoiceTextBlender, VTBDataModule]":
     """Builds trainer, model and data module.
 
     Args:
         cfg: Sections ``model``, ``data``, ``trainer`` and optionally ``exp_manager``, as in NeMo's SALM configs.
         callbacks: Added to the trainer's.
+        chosen: What ``use_machine`` returned; None where nobody has called it.
 
     Raises:
         VTBError: On a config, asset or data file that cannot work.
     """
-    import torch
     from lightning.pytorch import seed_everything
 
-    from nemo_vtb import registry
     from nemo_vtb.switches.build import build_trainer
-    from nemo_vtb.switches.check import check_run
 
-    # Before anything is built: the trainer section may name our strategies and callbacks.
-    registry.register()
-    if "init_from" in cfg:
-        raise VTBError("unknown config key init_from: it belongs to the model, model.init_from=PATH")
-    check_keys(cfg, _TOP_KEYS, "config")
-    for section in ("model", "data", "trainer"):
-        if cfg.get(section) is None:
-            raise VTBError(f"missing config key {section}")
-    try:
-        OmegaConf.resolve(cfg)
-    except OmegaConfBaseException as error:
-        raise VTBError(f"config key {error.full_key}: {str(error).splitlines()[0]}") from error
-    check_run(cfg)
-    if threads := cfg.get("threads"):
-        torch.set_num_threads(threads)
+    check_config(cfg)
+    if chosen is None:
+        use_machine(cfg)
     seed_everything(cfg.get("seed", 0), verbose=False)
     trainer = build_trainer(cfg, callbacks)
     _check_folders(trainer)
@@ -63,6 +55,58 @@ def build(cfg: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "tuple[Train
     model = VoiceTextBlender(OmegaConf.to_container(cfg.model, resolve=True))
     dataset = VTBDataset(model.tokenizer, cfg.data.train_ds.get("prompt_format"))
     return trainer, model, VTBDataModule(cfg.data, model.tokenizer, dataset)
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Refuses a training config before anything is loaded; fills in its interpolations.
+
+    Raises:
+        VTBError: Names the key that is missing, unknown or odd.
+    """
+    from lightning.pytorch import Trainer
+
+    from nemo_vtb import registry
+    from nemo_vtb.data.options import check_held_out_section, check_train_section
+    from nemo_vtb.models.options import check_model_section, step_options
+    from nemo_vtb.switches.check import check_run
+
+    # Before anything is built: the trainer section may name our strategies and callbacks.
+    registry.register()
+    if "init_from" in cfg:
+        raise VTBError("unknown config key init_from: it belongs to the model, model.init_from=PATH")
+    check_keys(cfg, _TOP_KEYS, "config")
+    resolved(cfg)
+    for name in ("model", "data.train_ds", "trainer"):
+        section_of(cfg, name)
+    if missing := [key for key in OmegaConf.missing_keys(cfg) if key.startswith(("model", "trainer", "exp_manager"))]:
+        raise VTBError(f"missing config key {min(missing)}: say {min(missing)}=...")
+    typed("seed", cfg.get("seed", 0), Seed)
+    check_run(cfg)
+    check_arguments(Trainer, {key: value for key, value in cfg.trainer.items() if key not in _OF_NEMO}, "trainer")
+    check_targets({key: cfg.trainer.get(key) for key in ("strategy", "callbacks", "logger")}, "trainer")
+    check_model_section(cfg.model)
+    step_options(cfg.model)
+    if "blend" in cfg.data.train_ds:
+        check_train_section(cfg.data.train_ds)
+    held_out = section_of(cfg, "data.validation_ds", needed=False)
+    if held_out is not None and "kinds" in held_out:
+        check_held_out_section(held_out)
+
+
+def use_machine(cfg: DictConfig) -> "dict[str, Choice]":
+    """Puts what ``auto`` becomes here into a config, sets PyTorch's threads, and says so once.
+
+    Returns:
+        See ``nemo_vtb.models.for_machine.settings_here``.
+    """
+    from nemo_vtb.models.for_machine import check_accelerator, settings_here, use
+
+    check_accelerator(cfg)
+    chosen = settings_here(cfg)
+    use(chosen)
+    if cfg.trainer.get("precision") == AUTO:
+        cfg.trainer.precision = chosen["precision"].value
+    return chosen
 
 
 def train(cfg: DictConfig) -> "VoiceTextBlender":

@@ -1,7 +1,9 @@
 """Turns what a user wrote in a config into something a loader understands."""
 
 import os
+from pathlib import Path
 
+from nemo_vtb.assets.cache import is_finished, model_folder
 from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.install import fetch
 from nemo_vtb.errors import VTBError
@@ -35,6 +37,15 @@ def resolve(name_or_path: str) -> str:
             f"Unknown model {name_or_path!r}.{hint} Give {_known_names()}, a local folder, or a hub id (org/name)."
         )
     return name_or_path
+
+
+def local_folder(name_or_path: str) -> Path | None:
+    """The folder that a name stands for, where it is on this machine already; nothing is fetched."""
+    if name_or_path in CATALOG:
+        folder = model_folder(CATALOG[name_or_path])
+        return folder if is_finished(CATALOG[name_or_path], folder) else None
+    path = Path(os.path.expanduser(name_or_path)) if name_or_path else None
+    return path if path is not None and path.is_dir() else None
 
 
 def _known_names() -> str:

@@ -1,15 +1,27 @@
 """The ``vtb`` command. Each subcommand imports what it needs when it runs, so that help answers at once."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
+from nemo_vtb.cli.arguments import (
+    Parser,
+    add_config_arguments,
+    check_overrides,
+    factor,
+    shipped_configs,
+    shows_config,
+    sweep,
+    whole,
+)
 from nemo_vtb.cli.data import add_arguments as add_data_arguments
 from nemo_vtb.cli.data import run as run_data
+from nemo_vtb.cli.doctor import add_arguments as add_doctor_arguments
+from nemo_vtb.cli.doctor import run as run_doctor
 from nemo_vtb.cli.eval import add_arguments as add_eval_arguments
 from nemo_vtb.cli.eval import run as run_eval
 from nemo_vtb.cli.export import add_arguments as add_export_arguments
 from nemo_vtb.cli.export import run as run_export
+from nemo_vtb.cli.guard import guarded
 from nemo_vtb.cli.judge import add_arguments as add_judge_arguments
 from nemo_vtb.cli.judge import run as run_judge
 from nemo_vtb.cli.study import add_arguments as add_study_arguments
@@ -19,44 +31,58 @@ from nemo_vtb.cli.synth import run as run_synth
 from nemo_vtb.errors import VTBError
 from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
 from nemo_vtb.launch.slurm import run as run_slurm
-from nemo_vtb.paths import CHECKPOINT_HELP, SHIPPED
+from nemo_vtb.paths import CHECKPOINT_HELP, SHIPPED, checkpoint_path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand; errors a user can mend are printed without a traceback."""
+    """Runs a subcommand and returns its exit status; see ``nemo_vtb.cli.guard``."""
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     if rest and not getattr(args, "takes_overrides", False):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     args.overrides = rest
-    try:
-        return args.run(args) or 0
-    except VTBError as error:
-        print(f"vtb: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return guarded(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int | None:
+    if hasattr(args, "config_name"):
+        check_overrides(args.overrides, "vtb")
+        if shows_config(args):
+            return 0
+    return args.run(args)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vtb", description="Teach a large language model to hear (NeMo 3.0 plugin).")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser = Parser(
+        prog="vtb",
+        description="Teach a large language model to hear (NeMo 3.0 plugin).",
+        epilog="VTB_DEBUG=1 in front of a command shows the traceback of whatever stops it.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="command", parser_class=Parser)
 
     command = commands.add_parser("quickstart", help="train, measure and report on a laptop in a quarter of an hour")
     command.add_argument("--out", default="runs/quickstart", help="folder for the report and the checkpoint")
-    command.add_argument("--config-name", default="quickstart", help="a config with a held_out section")
+    add_config_arguments(command, "quickstart", "a config with a section held_out")
     _overridable(command, _quickstart)
 
-    command = commands.add_parser("train", help="train from a config: vtb train --config-name=NAME [key=value ...]")
-    command.add_argument("--config-name", required=True)
-    command.add_argument("--config-dir", help="your own folder of configs; the shipped groups stay available")
+    command = commands.add_parser(
+        "train",
+        help="train from a config: vtb train --config-name=NAME [key=value ...]",
+        description="Train from a config, e.g. vtb train --config-name=quickstart trainer.max_steps=20 lora=r16",
+    )
+    add_config_arguments(command, about=f"your own config or one of {', '.join(shipped_configs())}")
+    command.add_argument(
+        "--multirun",
+        "-m",
+        action="store_true",
+        help="a run for each combination of listed values: model.optimizer.lr=1e-3,3e-4; folders under multirun/",
+    )
     _overridable(command, _train)
 
     command = commands.add_parser("preview", help="print, token by token, what a batch feeds the model")
-    command.add_argument("--config-name", required=True)
-    command.add_argument("--config-dir")
+    add_config_arguments(command, about="a training config")
     command.add_argument("--kind", help="show one kind only")
-    command.add_argument("--count", type=int, default=1, help="conversations of each kind")
+    command.add_argument("--count", type=whole(1), default=1, help="conversations of each kind")
     _overridable(command, _preview)
 
     command = commands.add_parser("data", help="look at data before training: vtb data lint | report")
@@ -82,27 +108,26 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("lm-eval", help="run tasks of EleutherAI's lm-eval on a checkpoint's LLM")
     command.add_argument("checkpoint", help=CHECKPOINT_HELP)
     command.add_argument("--lora", default="auto", choices=["auto", "on", "gated", "off"], help="auto: as for any text")
-    command.add_argument("--lora-scale", type=float, default=1.0, help="how much of LoRA acts where it is on")
+    command.add_argument("--lora-scale", type=factor, default=1.0, help="how much of LoRA acts where it is on")
     command.epilog = "Everything else goes to lm_eval: --tasks, --apply_chat_template, --limit, --include_path, ..."
     _overridable(command, _lm_eval)
 
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
     command.add_argument("checkpoint", nargs="?", default=SHIPPED, help=f"{CHECKPOINT_HELP} (the default)")
     command.add_argument("--device", default="cpu")
+    command.add_argument("--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"])
+    command.add_argument("--threads", default="auto", help="of the processor: a number, or auto")
     command.add_argument("--system", help="system prompt")
-    command.add_argument("--lora-scale", type=float, default=1.0, help="how much of LoRA acts; 0: the untouched LLM")
+    command.add_argument("--lora-scale", type=factor, default=1.0, help="how much of LoRA acts; 0: the untouched LLM")
     command.set_defaults(run=_chat)
 
     command = commands.add_parser("export", help="write a checkpoint as safetensors: whole, merged, PEFT or slim")
     add_export_arguments(command)
     _overridable(command, run_export)
 
-    command = commands.add_parser(
-        "doctor", help="check versions, the Hydra plugin and, where asked, launcher and cluster"
-    )
-    command.add_argument("--launcher", help="a NeMo launcher script to check")
-    command.add_argument("--slurm", metavar="FOLDER", help="check the cluster and a folder that its nodes share")
-    command.set_defaults(run=_doctor)
+    command = commands.add_parser("doctor", help="say what this machine can use, and what a config would run with")
+    add_doctor_arguments(command)
+    _overridable(command, run_doctor)
 
     command = commands.add_parser("launch", help="run on a cluster: vtb launch slurm [options] -- vtb train ...")
     command.add_argument("cluster", choices=["slurm"])
@@ -121,14 +146,17 @@ def _overridable(command: argparse.ArgumentParser, run: object) -> None:
 def _quickstart(args: argparse.Namespace) -> int:
     from nemo_vtb.quickstart.run import quickstart
 
-    return quickstart(args.out, args.overrides, args.config_name)
+    return quickstart(args.out, args.overrides, args.config_name, args.config_dir)
 
 
 def _train(args: argparse.Namespace) -> int:
     from nemo_vtb.config import compose
     from nemo_vtb.training import train
 
-    train(compose(args.config_name, args.overrides, args.config_dir))
+    if args.multirun:
+        sweep(args, train)
+    else:
+        train(compose(args.config_name, args.overrides, args.config_dir))
     return 0
 
 
@@ -142,6 +170,9 @@ def _preview(args: argparse.Namespace) -> int:
 
 
 def _lm_eval(args: argparse.Namespace) -> int:
+    path = checkpoint_path(args.checkpoint)
+    if not path.exists():
+        raise VTBError(f"no checkpoint at {path}")
     try:
         from nemo_vtb.evaluation.lm_eval import run_harness
     except ModuleNotFoundError as error:
@@ -154,23 +185,15 @@ def _chat(args: argparse.Namespace) -> int:
     from nemo.utils import logging
 
     from nemo_vtb.inference.chat import ChatSession, run_console
+    from nemo_vtb.models.for_machine import use_for_answers
+    from nemo_vtb.options import number_or_word
 
+    used = use_for_answers(args.precision, args.device, number_or_word(args.threads))
     # What is registered with NeMo would stand between the turns.
     logging.setLevel(logging.WARNING)
-    run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system, args.lora_scale))
+    precision = used["precision"].value
+    run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system, args.lora_scale, precision))
     return 0
-
-
-def _doctor(args: argparse.Namespace) -> int:
-    if args.slurm:
-        from pathlib import Path
-
-        from nemo_vtb.launch.cluster_check import check_cluster
-
-        return check_cluster(Path(args.slurm).absolute())
-    from nemo_vtb.doctor import doctor
-
-    return doctor(args.launcher)
 
 
 def _assets(args: argparse.Namespace) -> int:

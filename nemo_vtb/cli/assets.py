@@ -1,11 +1,11 @@
 """``vtb assets list`` and ``vtb assets fetch NAME...``."""
 
-import argparse
 from collections.abc import Sequence
 
 from nemo_vtb.assets.cache import CACHE_VARIABLE, cache_root, is_finished, model_folder
 from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.install import fetch
+from nemo_vtb.cli.arguments import Parser
 from nemo_vtb.errors import VTBError
 
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         VTBError: An asset is unknown or cannot be fetched; ``vtb`` prints it without a traceback.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="vtb assets",
         description="Pretrained models that can be named in a config in place of a hub id.",
         epilog=f"The cache is {cache_root()}; set {CACHE_VARIABLE} to move it.",

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nemo_vtb.cli.arguments import add_config_arguments, whole
+from nemo_vtb.config import resolved, section_of
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import sentence
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,20 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     command = commands.add_parser("lint", help="check every row and clip: vtb data lint FILE ... or --config-name=NAME")
     command.add_argument("files", nargs="*", metavar="FILE or key=value", help="files of rows, or config overrides")
-    command.add_argument("--config-name", help="check all sources of a training config, lengths included")
-    command.add_argument("--config-dir")
+    add_config_arguments(command, "", "check all sources of this training config, lengths included")
     command.add_argument("--type", help="data type of the files (default: what the first row looks like)")
     command.add_argument("--kind", help="kind of the files: text, asr, ast, sqa or mixed")
     command.add_argument("--json", metavar="FILE", help="write all findings as JSON; - for standard output")
     command.add_argument("--no-decode", action="store_true", help="look at the headers of clips only")
-    command.add_argument("--processes", type=int, help="default: one per core")
+    command.add_argument("--processes", type=whole(1, 4096), help="default: one per core")
     command.set_defaults(data_run=_lint)
 
     command = commands.add_parser("report", help="simulate a blend and write what it holds as JSON and a page")
-    command.add_argument("--config-name", required=True)
-    command.add_argument("--config-dir")
-    command.add_argument("--steps", type=int, default=1000, help="steps to simulate")
-    command.add_argument("--ranks", type=int, default=1, help="data-parallel ranks to simulate")
+    add_config_arguments(command, about="a training config")
+    command.add_argument("--steps", type=whole(1, 10**7), default=1000, help="steps to simulate")
+    command.add_argument("--ranks", type=whole(1, 10**5), default=1, help="data-parallel ranks to simulate")
     command.add_argument("--out", default="runs/data_report", help="folder of report.json and report.html")
     command.set_defaults(data_run=_report)
 
@@ -64,7 +65,10 @@ def _lint(args: argparse.Namespace) -> int:
         if args.json == "-":
             sys.stdout.write(text)
         else:
-            Path(args.json).write_text(text, encoding="utf-8")
+            try:
+                Path(args.json).write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise VTBError(f"--json: {sentence(error)}") from error
     if args.json != "-":
         print("\n".join(_lines(result)))
     return 1 if result.count("error") else 0
@@ -109,20 +113,21 @@ def _lint_config(overrides: list[str], args: argparse.Namespace, result: "LintRe
 
 def _sections(cfg: "DictConfig") -> Iterator[tuple[str, Any, Any, tuple[str, ...]]]:
     """The kinds of ``train_ds`` and ``validation_ds``, how they are read, and the tokenizer's special tokens."""
-    from omegaconf import OmegaConf
-
-    from nemo_vtb.data.datamodule import DEFAULT_BATCH_TOKENS, reading_of
+    from nemo_vtb.data.datamodule import reading_of
+    from nemo_vtb.data.options import DEFAULT_BATCH_TOKENS, check_held_out_section, check_train_section
     from nemo_vtb.data.preview import dataset_of
 
-    OmegaConf.resolve(cfg)
+    section_of(resolved(cfg), "data.train_ds")
     dataset = dataset_of(cfg)
     special = tuple(dataset.tokenizer.tokenizer.all_special_tokens)
     train, held_out = cfg.data.get("train_ds"), cfg.data.get("validation_ds")
     if train is not None and "blend" in train:
+        check_train_section(train)
         limit = train.get("batch_tokens", DEFAULT_BATCH_TOKENS)
         reading = reading_of(train, "data.train_ds", dataset, limit)
         yield "data.train_ds.blend.kinds", train.blend.kinds, reading, special
     if held_out is not None and "kinds" in held_out:
+        check_held_out_section(held_out)
         yield "data.validation_ds.kinds", held_out.kinds, reading_of(held_out, "data.validation_ds", dataset), special
 
 

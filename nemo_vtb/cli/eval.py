@@ -1,10 +1,9 @@
 """``vtb eval CHECKPOINT``: what a checkpoint can do, beside its untouched LLM."""
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 
+from nemo_vtb.cli.arguments import add_config_arguments, command_line
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import CHECKPOINT_HELP
 
@@ -12,8 +11,7 @@ from nemo_vtb.paths import CHECKPOINT_HELP
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``vtb eval``."""
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
-    parser.add_argument("--config-name", default="eval/quickstart", help="what to ask (default: eval/quickstart)")
-    parser.add_argument("--config-dir", help="your own folder of configs; the shipped groups stay available")
+    add_config_arguments(parser, "eval/quickstart", "what to ask")
     parser.add_argument("--gate", action="store_true", help="fail where more text was lost than eval.max_text_drop")
 
 
@@ -27,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     cfg = compose(args.config_name, args.overrides, args.config_dir)
     if args.gate and (cfg.get("eval") or {}).get("max_text_drop") is None:
         raise VTBError("--gate needs to know how much text may be lost: say eval.max_text_drop=2")
-    report = evaluate(args.checkpoint, cfg, f"vtb {shlex.join(sys.argv[1:])}", render_eval_page)
+    report = evaluate(args.checkpoint, cfg, command_line(), render_eval_page)
     print("\n".join(table_lines(report)))
     print(f"\n{report['seconds']:.0f} s. Report: {Path(cfg.get('out', 'runs/eval')) / 'eval.html'}")
     return 0 if not args.gate or report["gate"]["passed"] else 1

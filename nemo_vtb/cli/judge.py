@@ -2,21 +2,34 @@
 
 import argparse
 import json
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nemo_vtb.config import check_keys
+from nemo_vtb.cli.arguments import add_config_arguments, command_line
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Draws, Seed, Threads, read_options
+from nemo_vtb.paths import require_writable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_KEYS = ("out", "seed", "threads", "bootstrap", "prompt_file", "labels", "llm")
+
+@dataclass
+class JudgeOptions:
+    """The config of ``vtb judge``; see ``conf/eval/judge.yaml``."""
+
+    out: str
+    seed: Seed
+    threads: Threads | None
+    bootstrap: Draws
+    prompt_file: str
+    labels: str
+    llm: dict[str, Any]
+
+
 _MEASURES = {
     "accuracy": ("correctness: right, %", "percent"),
     "kappa": ("correctness: Cohen's kappa", "plain"),
@@ -28,15 +41,14 @@ _COLUMNS = {"": "all", "llm": "without what code decides", "exact_match": "exact
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``vtb judge``."""
-    parser.add_argument("--config-name", default="eval/judge", help="who judges what (default: eval/judge)")
-    parser.add_argument("--config-dir", help="your own folder of configs; the shipped groups stay available")
+    add_config_arguments(parser, "eval/judge", "who judges what")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measures, writes ``judge.json`` and ``verdicts.jsonl``, and prints the agreement."""
     from nemo_vtb.config import compose
 
-    report = judge_labels(compose(args.config_name, args.overrides, args.config_dir), f"vtb {shlex.join(sys.argv[1:])}")
+    report = judge_labels(compose(args.config_name, args.overrides, args.config_dir), command_line())
     print("\n".join(agreement_lines(report)))
     return 0
 
@@ -55,17 +67,17 @@ def judge_labels(cfg: "DictConfig", command: str) -> dict[str, Any]:
         VTBError: On a key, prompt, label or LLM that cannot be used.
     """
     settings = _checked(cfg)
+    folder = Path(settings["out"])
+    require_writable(folder, "out")
     began = time.monotonic()
-    import torch
-
     from nemo_vtb.evaluation.judging.judge import open_judge
     from nemo_vtb.evaluation.judging.trust import agreement, read_labels
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
+    from nemo_vtb.models.for_machine import use_threads
     from nemo_vtb.reports.environment import environment
     from nemo_vtb.reports.write import write_json
 
-    if settings["threads"]:
-        torch.set_num_threads(settings["threads"])
+    used = {"threads": use_threads(settings["threads"])}
     labels = read_labels(settings["labels"])
     judge = open_judge(settings["prompt_file"], settings["llm"])
     verdicts = judge.verdicts([label.case for label in labels])
@@ -74,9 +86,8 @@ def judge_labels(cfg: "DictConfig", command: str) -> dict[str, Any]:
         **judge.about(),
         "labels": {"path": settings["labels"], "n": len(labels)},
         "agreement": agreement(labels, verdicts, Drawing(settings["bootstrap"], settings["seed"])),
-        "environment": environment(command, settings["seed"]),
+        "environment": environment(command, settings["seed"], used),
     }
-    folder = Path(settings["out"])
     write_json(report, folder, "judge")
     rows = [
         {"id": label.case.id, "label": {"correct": label.correct, "redundancy": label.redundancy}, **asdict(verdict)}
@@ -113,18 +124,7 @@ def _column(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _checked(cfg: "DictConfig") -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    check_keys(cfg, _KEYS, "config")
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise VTBError(f"vtb judge: say {', '.join(f'{key}=...' for key in missing)}")
-    settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    for key, least in {"seed": 0, "bootstrap": 1, "threads": 0}.items():
-        value = settings.get(key)
-        if type(value) is not int or value < least:
-            raise VTBError(f"{key}={value}: a whole number of at least {least}")
-    for key in ("out", "prompt_file", "labels"):
-        if not isinstance(settings.get(key), str):
-            raise VTBError(f"{key}={settings.get(key)}: the name or path of a file or folder")
-    if not isinstance(settings.get("llm"), dict):
-        raise VTBError("llm is missing: say llm.model=..., as in conf/eval/judge.yaml")
-    return settings
+    return asdict(read_options(JudgeOptions, cfg))

@@ -1,14 +1,13 @@
 """``vtb study``: the arms of a study trained and measured, then compared in a table, a page and plots."""
 
 import argparse
-import shlex
-import sys
+
+from nemo_vtb.cli.arguments import add_config_arguments, command_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``vtb study``."""
-    parser.add_argument("--config-name", default="study/quickstart", help="the study (default: study/quickstart)")
-    parser.add_argument("--config-dir", help="your own folder of configs; the shipped groups stay available")
+    add_config_arguments(parser, "study/quickstart", "the study")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -17,16 +16,18 @@ def run(args: argparse.Namespace) -> int:
     from nemo_vtb.study.claims import check_claims
     from nemo_vtb.study.compare import compare
     from nemo_vtb.study.plan import read_study
-    from nemo_vtb.study.run import run_study
+    from nemo_vtb.study.run import check_runs, run_study
     from nemo_vtb.study.table import table_lines
 
     study = read_study(compose(args.config_name, args.overrides, args.config_dir), args.config_dir)
     check_claims(study.claims, list(study.arms))
+    if not all(run.done for run in study.runs):
+        check_runs(study)
     if not run_study(study):
         done = sum(run.done for run in study.runs)
         print(f"{done} of {len(study.runs)} runs are in {study.out}; whoever finishes the last one compares")
         return 0
-    report = compare(study, f"vtb {shlex.join(sys.argv[1:])}")
+    report = compare(study, command_line())
     print("\n".join(table_lines(report)))
     print(f"\n{study.out / 'study.html'}")
     return 0

@@ -5,9 +5,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from nemo_vtb.cli.arguments import add_config_arguments
 from nemo_vtb.errors import VTBError
 
 # Each module has job_of(config) and unique(rows).
+_MOST = {"seed": 2**32 - 1, "shard_size": 10**9, "processes": 4096, "tar_shards": 10**6}
 _MAKERS = {
     "text": ("nemo_vtb.synthesis.replay.run", "replay conversations that an LLM writes for itself"),
     "qa": ("nemo_vtb.synthesis.qa.run", "questions about recordings, with answers, from their transcripts"),
@@ -20,8 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="what")
     for name, (_, what) in _MAKERS.items():
         command = commands.add_parser(name, help=f"{what}: vtb synth {name} out=FOLDER [key=value ...]")
-        command.add_argument("--config-name", default=f"synth/{name}")
-        command.add_argument("--config-dir", help="your own folder of configs; the shipped groups stay available")
+        add_config_arguments(command, f"synth/{name}", "what to make and how")
         command.set_defaults(maker=name)
     card = commands.add_parser(
         "card", help="render the data card again, with what judgement.jsonl says: vtb synth card FOLDER"
@@ -36,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
         return _card(args)
     from omegaconf import OmegaConf
 
-    from nemo_vtb.config import compose
-    from nemo_vtb.options import part_of
+    from nemo_vtb.config import compose, resolved
+    from nemo_vtb.options import Share, part_of, typed
+    from nemo_vtb.paths import require_writable
     from nemo_vtb.synthesis.jobs.job import run_job
     from nemo_vtb.synthesis.jobs.join import join
 
@@ -45,13 +47,19 @@ def run(args: argparse.Namespace) -> int:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise VTBError(f"vtb synth {args.maker}: say {', '.join(f'{key}=...' for key in missing)}")
-    OmegaConf.resolve(cfg)
+    resolved(cfg)
     for key, least in {"seed": 0, "shard_size": 1, "processes": 1, "tar_shards": 0}.items():
-        if type(cfg[key]) is not int or cfg[key] < least:
-            raise VTBError(f"{key}={cfg[key]}: a whole number of at least {least}")
+        value = cfg.get(key)
+        if type(value) is not int or not least <= value <= _MOST[key]:
+            raise VTBError(f"{key}={value}: a whole number of at least {least} and at most {_MOST[key]}")
+    typed("max_bad_share", cfg.get("max_bad_share"), Share)
+    typed("out", cfg.get("out"), str)
     module: Any = import_module(_MAKERS[args.maker][0])
-    folder = Path(cfg.out)
-    if not run_job(module.job_of(cfg), folder, part_of(cfg.part), cfg.processes):
+    part_of(cfg.get("part"))
+    folder = Path(str(cfg.out))
+    job = module.job_of(cfg)
+    require_writable(folder, "out")
+    if not run_job(job, folder, part_of(cfg.part), cfg.processes):
         print(f"part {cfg.part} is made; the last part joins {folder}")
         return 0
     totals = join(folder, module.unique)

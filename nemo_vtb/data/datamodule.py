@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader, DistributedSampler
 
 from nemo_vtb import registry
-from nemo_vtb.config import check_keys
 from nemo_vtb.data.batching import HeldOutBatches
 from nemo_vtb.data.blend.epoch import batches_per_epoch, counts_epochs
 from nemo_vtb.data.blend.walk import Blend
@@ -18,16 +17,9 @@ from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.files.entries import kind_entries
 from nemo_vtb.data.loader import BlendLoader
+from nemo_vtb.data.options import DEFAULT_BATCH_TOKENS, check_held_out_section, check_train_section
 from nemo_vtb.data.sources.source import ConversationSource, Reading, read_sources
 from nemo_vtb.errors import VTBError
-
-_COMMON_KEYS = ("prompt_format", "token_equivalent_duration", "audio_locator_tag", "min_duration", "max_duration",
-                "max_bad_share", "batch_tokens", "num_workers", "seed", "sample_rate")  # fmt: skip
-_BLEND_KEYS = ("unit", "strategy", "together", "kinds")
-_KIND_KEYS = ("share", "input_cfg", "reweight_temperature", "speak")
-# Switches of NeMo after 3.0 for what a blend always does.
-_ALWAYS_ON = ("indexed", "use_stateful_dataloader")
-DEFAULT_BATCH_TOKENS = 8192
 
 
 class VTBDataModule(DataModule):
@@ -44,6 +36,9 @@ class VTBDataModule(DataModule):
         with open_dict(cfg):
             for name in [name for name in cfg if cfg.get(name) is None]:
                 del cfg[name]
+        # Before NeMo's own constructor fills in what it wants to be there.
+        if "kinds" in (cfg.get("validation_ds") or {}):
+            check_held_out_section(cfg.validation_ds)
         super().__init__(cfg, tokenizer, dataset)
         self._loader: BlendLoader | None = None
         if "train_ds" in cfg and isinstance(dataset, VTBDataset):
@@ -159,17 +154,7 @@ def build_blend(cfg: DictConfig, dataset: VTBDataset, batches_per_step: int = 1)
     Raises:
         VTBError: On unknown or missing keys, kinds without data, or too many bad rows.
     """
-    check_keys(cfg, (*_COMMON_KEYS, *_ALWAYS_ON, "blend", "shuffle"), "data.train_ds")
-    check_keys(cfg.blend, _BLEND_KEYS, "data.train_ds.blend")
-    for key in _ALWAYS_ON:
-        if not cfg.get(key, True):
-            raise VTBError(
-                f"data.train_ds.{key}=false cannot be had with a blend: its loader always is; remove the key"
-            )
-    if not cfg.blend.get("kinds"):
-        raise VTBError(
-            "missing config key data.train_ds.blend.kinds: a blend needs a kind with a share and an input_cfg"
-        )
+    check_train_section(cfg)
     if ALIGN in cfg.blend.kinds and cfg.blend.get("unit", "supervised_tokens") == "supervised_tokens":
         raise VTBError(
             f"blend.kinds.{ALIGN} has no supervised tokens to be a share of; set data.train_ds.blend.unit=total_tokens"
@@ -178,7 +163,6 @@ def build_blend(cfg: DictConfig, dataset: VTBDataset, batches_per_step: int = 1)
     sources, shares = {}, {}
     for kind, section in cfg.blend.kinds.items():
         where = f"data.train_ds.blend.kinds.{kind}"
-        check_keys(section, _KIND_KEYS, where)
         if section.get("share") is None:
             raise VTBError(f"missing config key {where}.share")
         share = section.share

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+
+from nemo_vtb.config import resolved, section_of
+from nemo_vtb.errors import VTBError
 
 if TYPE_CHECKING:
     from nemo_vtb.data.dataset import VTBDataset
@@ -25,9 +28,10 @@ def preview(cfg: DictConfig, kind: str | None = None, count: int = 1) -> Iterato
     from nemo_vtb.data.conversations.size import measure
     from nemo_vtb.data.datamodule import build_blend
 
-    OmegaConf.resolve(cfg)
-    dataset = dataset_of(cfg)
+    dataset = dataset_of(resolved(cfg))
     section, tokenizer = cfg.data.train_ds, dataset.tokenizer
+    if kind is not None and kind not in section_of(cfg, "data.train_ds.blend.kinds"):
+        raise VTBError(f"--kind {kind}: the blend has {', '.join(map(str, section.blend.kinds))}")
     blend = build_blend(section, dataset)
     for name, sources in blend.sources.items():
         if kind not in (None, name):
@@ -50,17 +54,16 @@ def dataset_of(cfg: DictConfig) -> "VTBDataset":
     Raises:
         VTBError: If the prompt format cannot be trained with the tokenizer.
     """
-    from nemo.collections.common.prompts import PromptFormatter
-    from nemo.collections.common.tokenizers import AutoTokenizer
-
-    from nemo_vtb.assets import resolve
     from nemo_vtb.data.dataset import VTBDataset
-    from nemo_vtb.parts.prompt_formats import check_prompt_format
+    from nemo_vtb.parts.prompt_formats import open_tokenizer, prompt_formatter
 
-    tokenizer = AutoTokenizer(resolve(cfg.model.get("tokenizer_path") or cfg.model.pretrained_llm), use_fast=True)
-    tokenizer.add_special_tokens({"additional_special_tokens": [cfg.model.audio_locator_tag]})
-    prompt_format = cfg.data.train_ds.prompt_format
-    check_prompt_format(PromptFormatter.resolve(prompt_format)(tokenizer))
+    model, section = section_of(cfg, "model"), section_of(cfg, "data.train_ds")
+    for key in ("pretrained_llm", "audio_locator_tag"):
+        if not isinstance(model.get(key), str):
+            raise VTBError(f"model.{key} is {model.get(key)!r}; it is a name")
+    tokenizer = open_tokenizer(model)
+    prompt_format = section.get("prompt_format")
+    prompt_formatter("data.train_ds.prompt_format", prompt_format, tokenizer)
     return VTBDataset(tokenizer, prompt_format, cfg.model.audio_locator_tag)
 
 

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from nemo_vtb.config import resolved, section_of
 from nemo_vtb.data.blend.walk import Blend
-from nemo_vtb.data.datamodule import DEFAULT_BATCH_TOKENS, build_blend
+from nemo_vtb.data.datamodule import build_blend
 from nemo_vtb.data.files.audio_check import signal
 from nemo_vtb.data.files.rows import REMEDIES, BadRow
+from nemo_vtb.data.options import DEFAULT_BATCH_TOKENS
 from nemo_vtb.data.preview import dataset_of
 from nemo_vtb.data.simulated_draws import SimulatedDraws, amounts, realised, simulate, sources_of
+from nemo_vtb.options import Count, typed
 from nemo_vtb.reports.environment import environment
 from nemo_vtb.reports.write import Render, write_both
 
@@ -47,10 +50,10 @@ def data_report(cfg: DictConfig, folder: Path, steps: int, ranks: int, command: 
     Raises:
         VTBError: If the config or the data cannot be trained on.
     """
-    OmegaConf.resolve(cfg)
+    section_of(resolved(cfg), "data.train_ds.blend")
     section, trainer = cfg.data.train_ds, cfg.get("trainer") or {}
     budget = section.get("batch_tokens", DEFAULT_BATCH_TOKENS)
-    per_step = trainer.get("accumulate_grad_batches", 1)
+    per_step = typed("trainer.accumulate_grad_batches", trainer.get("accumulate_grad_batches", 1), Count)
     blend = build_blend(section, dataset_of(cfg), per_step)
     draws = simulate(blend, budget, steps, ranks, per_step)
     shares = realised(blend, draws)

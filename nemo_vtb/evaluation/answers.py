@@ -66,7 +66,7 @@ def answer_tasks(
     answers = [""] * len(tasks)
     order = sorted(range(len(tasks)), key=lambda i: tasks[i].seconds)
     own = tqdm(total=len(tasks), desc=label, unit="prompt") if bar is None else nullcontext(bar)
-    with evaluating(model), own as shown:
+    with evaluating(model), model.arithmetic(), own as shown:
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
             batch = dataset[[tasks[i].conversation for i in part]]

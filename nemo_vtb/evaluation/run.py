@@ -2,20 +2,44 @@
 
 import json
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Count, Draws, Range, Seed, Threads, Tokens, read_options
+from nemo_vtb.paths import require_writable
 from nemo_vtb.reports.write import Render, write_both
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
-_KEYS = ("out", "seed", "threads", "device", "batch_size", "eval")
-_EVAL_KEYS = ("sets", "text", "bootstrap", "max_new_tokens", "max_text_drop", "judge")
+
+@dataclass
+class EvalSection:
+    """The section ``eval``: what is asked, and how answers are compared; see ``conf/eval/common.yaml``."""
+
+    sets: dict[str, dict[str, Any]] | None = None
+    text: dict[str, dict[str, Any]] | None = None
+    bootstrap: Draws = 1000
+    max_new_tokens: Tokens = 32
+    max_text_drop: Annotated[float, Range(0)] | None = None
+    judge: dict[str, Any] | None = None
+
+
+@dataclass
+class EvalOptions:
+    """The whole config of ``vtb eval``."""
+
+    eval: EvalSection
+    out: str = "runs/eval"
+    seed: Seed = 0
+    threads: Threads | None = None
+    device: str = "cpu"
+    precision: str = "32-true"
+    batch_size: Count = 32
 
 
 def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> dict[str, Any]:
@@ -35,8 +59,6 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     """
     settings = _checked(cfg)
     began = time.monotonic()
-    import torch
-
     from nemo_vtb.data.dataset import VTBDataset
     from nemo_vtb.data.sources.source import Reading
     from nemo_vtb.evaluation.ask import ask
@@ -47,12 +69,14 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
     from nemo_vtb.evaluation.sections import sections
     from nemo_vtb.evaluation.sets.plan import read_plan
+    from nemo_vtb.models.for_machine import use_for_answers
     from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.reports.environment import environment
 
-    if threads := settings.get("threads"):
-        torch.set_num_threads(threads)
-    model = load_checkpoint(checkpoint, settings["device"]).float()
+    folder = Path(settings["out"])
+    require_writable(folder, "out")
+    used = use_for_answers(settings["precision"], settings["device"], settings["threads"])
+    model = load_checkpoint(checkpoint, settings["device"], used["precision"].value)
     section = settings["eval"]
     plan = read_plan(section, Reading(model.audio_locator_tag, model.token_equivalent_duration))
     gated = section.get("max_text_drop") is not None
@@ -73,9 +97,8 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
         report["judge"] = judge.section(items)
     if gated:
         report["gate"] = check(_suites(report), section["max_text_drop"]).to_dict()
-    report["environment"] = environment(command, settings["seed"])
+    report["environment"] = environment(command, settings["seed"], used)
     report["seconds"] = round(time.monotonic() - began, 1)
-    folder = Path(settings["out"])
     samples = page_samples(items, plan, answers)
     write_both(report, folder, lambda text: render(report, samples, text), "eval")
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answer_rows(items, plan, answers)]
@@ -85,26 +108,9 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
 
 def _checked(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain containers, with nothing in it that nobody reads."""
-    check_keys(cfg, _KEYS, "config")
-    settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    if not isinstance(settings.get("eval"), dict):
+    if cfg.get("eval") is None:
         raise VTBError("the config has no section eval: nothing says what to ask; see conf/eval/quickstart.yaml")
-    check_keys(settings["eval"], _EVAL_KEYS, "eval")
-    for key in ("sets", "text"):
-        if not isinstance(settings["eval"].get(key) or {}, dict):
-            raise VTBError(f"eval.{key} is {settings['eval'][key]!r}; it lists sets by name")
-    for where, holder, key, default, least in (
-        ("batch_size", settings, "batch_size", 32, 1),
-        ("seed", settings, "seed", 0, 0),
-        ("eval.bootstrap", settings["eval"], "bootstrap", 1000, 1),
-    ):
-        value = holder.setdefault(key, default)
-        if type(value) is not int or value < least:
-            raise VTBError(f"{where} is {value!r}; it is a number of at least {least}")
-    drop = settings["eval"].get("max_text_drop")
-    if drop is not None and (isinstance(drop, bool) or not isinstance(drop, int | float) or not drop >= 0):
-        raise VTBError(f"eval.max_text_drop is {drop!r}; it is a number of points of at least 0")
-    return {"out": "runs/eval", "device": "cpu", **settings}
+    return asdict(read_options(EvalOptions, cfg, nulls=True))
 
 
 def _suites(report: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -31,7 +31,12 @@ class ChatSession:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, device: str = "cpu", system_prompt: str | None = None, lora_scale: float = 1.0
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        system_prompt: str | None = None,
+        lora_scale: float = 1.0,
+        precision: str = "32-true",
     ) -> "ChatSession":
         """Loads a checkpoint and opens a conversation with it.
 
@@ -40,13 +45,14 @@ class ChatSession:
             device: As PyTorch names it.
             system_prompt: An optional system turn.
             lora_scale: How much of LoRA acts; 0 is the untouched LLM.
+            precision: See ``load_checkpoint``.
 
         Raises:
             VTBError: If the file is not a VoiceTextBlender checkpoint, or the scale is below 0.
         """
         from nemo_vtb.models.load import load_checkpoint
 
-        model = load_checkpoint(path, device).float()
+        model = load_checkpoint(path, device, precision)
         model.backbone.lora_scale = lora_scale
         return cls(model, system_prompt)
 

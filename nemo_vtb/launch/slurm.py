@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,10 @@ from pathlib import Path
 from nemo_vtb.errors import VTBError
 from nemo_vtb.launch.script import render
 from nemo_vtb.paths import slurm_dir
+
+# More is a slip of some zeros.
+_MOST = 10**6
+_SBATCH = re.compile(r"(--)?[a-z][a-z0-9-]*(=.+)?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +67,14 @@ def make_script(args: argparse.Namespace, folder: Path, command: Sequence[str]) 
     Raises:
         VTBError: On an option that is none.
     """
-    if min(args.nodes, args.cpus_per_task, args.max_failures) < 1 or args.gpus_per_node < 0:
-        raise VTBError("--nodes, --cpus-per-task and --max-failures are at least 1, --gpus-per-node at least 0")
+    counts = {"nodes": args.nodes, "cpus-per-task": args.cpus_per_task, "max-failures": args.max_failures}
+    counts |= {} if args.parts is None else {"parts": args.parts}
+    for name, count in {**counts, "gpus-per-node": args.gpus_per_node + 1}.items():
+        if not 1 <= count <= _MOST:
+            least = "0" if name == "gpus-per-node" else "1"
+            raise VTBError(f"--{name} is out of range: a whole number of at least {least}, up to {_MOST}")
+    if not all(_SBATCH.fullmatch(option) for option in args.sbatch):
+        raise VTBError(f"--sbatch {' '.join(args.sbatch)}: each is NAME=VALUE, e.g. --sbatch account=me")
     options: dict[str, str | None] = {"time": args.time, "cpus-per-task": str(args.cpus_per_task)}
     settings = {"VTB_RUN": str(folder), "VTB_CONTAINER": args.container, "VTB_SRUN": args.srun}
     if args.parts:
@@ -117,8 +128,8 @@ def check(command: Sequence[str], folder: Path, contained: bool = False) -> list
     if words[:2] == ["vtb", "train"] and name:
         from nemo_vtb.config import compose
 
-        folder_option = next((word.partition("=")[2] for word in words if word.startswith("--config-dir=")), None)
-        compose(name, [word for word in words[2:] if not word.startswith("--")], folder_option)
+        folders = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
+        compose(name, [word for word in words[2:] if not word.startswith("--")], folders)
     trains = words[:2] == ["vtb", "train"] or any(word.startswith("+vtb@_global_") for word in words)
     resumes = any("cluster=" in word or "resume_if_exists=" in word for word in words)
     if trains and not resumes:

@@ -70,6 +70,7 @@ def complete_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
         "trained": list(model.trainable_names),
         "frozen": model.frozen_fingerprints,
         "max_steps": trainer.max_steps if trainer is not None else -1,
+        "precision": trainer.precision if trainer is not None else None,
         "blend": _blend(trainer),
     }
     if "optimizer_states" not in checkpoint:

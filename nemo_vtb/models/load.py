@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
 
-def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender":
+def load_checkpoint(path: str | Path, device: str = "cpu", precision: str | None = None) -> "VoiceTextBlender":
     """Builds the model a checkpoint names and loads its trained weights.
 
     Args:
         path: A ``.ckpt`` file, or a folder of ``vtb export --to slim``.
         device: As PyTorch names it.
+        precision: ``32-true`` or ``bf16-mixed``, to answer in; None leaves the weights as they are read.
 
     Raises:
         VTBError: If it is missing or is not a VoiceTextBlender checkpoint.
@@ -23,6 +24,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender"
     # Before the model's libraries are imported, which takes seconds and may print warnings.
     checkpoint = read_trained(path)
     from nemo_vtb.models.checkpoint import check_checkpoint
+    from nemo_vtb.models.prepare import compute_in
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
     try:
@@ -32,4 +34,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> "VoiceTextBlender"
     model = VoiceTextBlender(cfg)
     check_checkpoint(model, checkpoint)
     model.load_state_dict(state)
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    if precision is not None:
+        compute_in(model, precision)
+    return model

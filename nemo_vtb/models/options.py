@@ -1,13 +1,14 @@
 """The section ``model``: its keys, which of them must be there, and the typed options of step and retention."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Count, Range, plain, read_options, typed
 from nemo_vtb.parts.lora_fields import check_lora_fields, not_zero_for_zero
+from nemo_vtb.targets import check_targets
 
 Part = Literal["llm", "encoder"]
 
@@ -18,8 +19,8 @@ class StepOptions:
 
     Attributes:
         row_tokens: Positions a packed row aims for; 0 makes one row. Flash attention always takes one row.
-        attn_implementation: ``auto`` takes FlashAttention where its package is installed, else PyTorch's SDPA,
-            or ``eager`` for LLMs whose attention logits are capped (Gemma 2), which SDPA cannot do.
+        attn_implementation: ``auto`` takes FlashAttention where GPU, precision and its package allow it, else PyTorch's
+            SDPA, or ``eager`` for LLMs whose attention logits are capped (Gemma 2), which SDPA cannot do.
         loss_backend: ``chunked`` is plain PyTorch; the others need their package and a GPU.
         loss_chunk: Supervised positions whose logits exist at a time.
         activation_checkpointing: Parts whose layers keep only their input for the backward pass.
@@ -27,22 +28,23 @@ class StepOptions:
         encoder_batch_seconds: Most padded seconds of audio in one call of the speech encoder.
         encoder_cache: Whether frames of a frozen encoder are kept after a clip was first heard; a folder keeps them in
             files for later runs.
-        llm_dtype: Of the LLM's weights as loaded; what trains is float32 all the same.
+        llm_dtype: Of the LLM's weights as loaded; what trains is float32 all the same. ``auto`` follows the precision
+            of the arithmetic: bfloat16 where that is half precision, else float32.
         skip_non_finite: Optimizer steps that may be left out for a non-finite loss or gradient before training stops.
     """
 
-    row_tokens: int = 512
+    row_tokens: Annotated[int, Range(0)] = 512
     attn_implementation: Literal[
         "auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3"
     ] = "auto"
     loss_backend: Literal["chunked", "cut_cross_entropy", "liger"] = "chunked"
-    loss_chunk: int = 1024
+    loss_chunk: Count = 1024
     activation_checkpointing: tuple[Part, ...] = ()
     compile: tuple[Part, ...] = ()
-    encoder_batch_seconds: float = 600.0
+    encoder_batch_seconds: Annotated[float, Range(0.1)] = 600.0
     encoder_cache: bool | str = False
-    llm_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    skip_non_finite: int = 0
+    llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    skip_non_finite: Annotated[int, Range(0)] = 0
 
 
 @dataclass(frozen=True)
@@ -58,20 +60,35 @@ class RetentionOptions:
     """
 
     text: Mapping[str, Mapping[str, Any]]
-    max_text_drop: float
-    every: int = 1
-    patience: int = 1
+    max_text_drop: Annotated[float, Range(0)]
+    every: Count = 1
+    patience: Count = 1
     past_limit: Literal["stop", "warn"] = "stop"
 
 
-_AT_LEAST = {
-    "model.row_tokens": 0,
-    "model.loss_chunk": 1,
-    "model.encoder_batch_seconds": 0.1,
-    "model.skip_non_finite": 0,
-    "model.retention.max_text_drop": 0,
-    "model.retention.every": 1,
-    "model.retention.patience": 1,
+# SALM's keys and ours that are no options of the step; what stands in a section is checked by who builds from it.
+_OTHER_HINTS: dict[str, Any] = {
+    "pretrained_llm": str,
+    "pretrained_asr": str | None,
+    "pretrained_weights": bool,
+    "tokenizer_path": str | None,
+    "trust_remote_code": bool,
+    "freeze_params": list[str],
+    "prevent_freeze_params": list[str],
+    "prompt_format": str,
+    "audio_locator_tag": str,
+    "perception": dict[str, Any],
+    "lora": dict[str, Any] | None,
+    "encoder_lora": dict[str, Any] | None,
+    "encoder_config": dict[str, Any] | None,
+    "init_from": str | None,
+    "optimizer": dict[str, Any],
+    "lr_scheduler": dict[str, Any] | None,
+    "llm_config": dict[str, Any] | None,
+    "lr_scale": dict[str, Annotated[float, Range(0)]] | None,
+    "alignment": dict[str, Any] | None,
+    "text_kl": Annotated[float, Range(0)] | None,
+    "encoder_chunk_size_seconds": Annotated[float, Range(0, above=True)] | None,
 }
 MODEL_KEYS = frozenset(
     # SALM's own
@@ -94,9 +111,15 @@ def check_model_section(section: Mapping[str, Any]) -> None:
         VTBError: Names the key.
     """
     check_keys(section, MODEL_KEYS, "model")
+    section = plain(section)
     for key in REQUIRED_MODEL_KEYS:
         if section.get(key) is None or section.get(key) == "???":
             raise VTBError(f"missing config key model.{key}")
+    for key, hint in _OTHER_HINTS.items():
+        if section.get(key) is not None:
+            typed(f"model.{key}", section[key], hint)
+    for key in ("perception", "optimizer", "lr_scheduler"):
+        check_targets(section.get(key), f"model.{key}")
     if section.get("text_lora", "always") not in TEXT_LORA:
         raise VTBError(f"model.text_lora must be one of {', '.join(TEXT_LORA)}, not '{section['text_lora']}'")
     if section.get("text_kl") and section.get("lora") is None:
@@ -126,7 +149,7 @@ def step_options(section: Mapping[str, Any]) -> StepOptions:
     Raises:
         VTBError: Names the key, what it holds and what it may hold.
     """
-    return StepOptions(**_typed_section(section, StepOptions, "model"))
+    return read_options(StepOptions, section, "model", MODEL_KEYS, nulls=True)
 
 
 def retention_options(section: Mapping[str, Any]) -> RetentionOptions:
@@ -135,37 +158,4 @@ def retention_options(section: Mapping[str, Any]) -> RetentionOptions:
     Raises:
         VTBError: Names the key that is unknown, missing or odd.
     """
-    check_keys(section, [field.name for field in fields(RetentionOptions)], "model.retention")
-    for key in ("text", "max_text_drop"):
-        if section.get(key) is None:
-            raise VTBError(f"missing config key model.retention.{key}")
-    return RetentionOptions(**_typed_section(section, RetentionOptions, "model.retention"))
-
-
-def _typed_section(section: Mapping[str, Any], options: type, where: str) -> dict[str, Any]:
-    hints = get_type_hints(options)
-    given = {name: section[name] for name in hints if section.get(name) is not None}
-    return {name: _typed(f"{where}.{name}", value, hints[name]) for name, value in given.items()}
-
-
-def _typed(where: str, value: Any, hint: Any) -> Any:
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise VTBError(f"{where} is {value!r}; it may be {', '.join(get_args(hint))}")
-        return value
-    if get_origin(hint) is tuple:
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise VTBError(f"{where} is {value!r}; it is a list of {', '.join(get_args(get_args(hint)[0]))}")
-        return tuple(_typed(where, item, get_args(hint)[0]) for item in value)
-    if get_origin(hint) is Mapping:
-        if not isinstance(value, Mapping) or not all(isinstance(part, Mapping) for part in value.values()):
-            raise VTBError(f"{where} is {value!r}; it is a section of named sections")
-        return value
-    if get_origin(hint) is UnionType:
-        hint = type(value) if type(value) in get_args(hint) else get_args(hint)[0]
-    right = isinstance(value, bool) if hint is bool else isinstance(value, int | hint) and not isinstance(value, bool)
-    least = _AT_LEAST.get(where)
-    if not right or (least is not None and value < least):
-        bound = "" if least is None else f" of at least {least}"
-        raise VTBError(f"{where} is {value!r}; it is {hint.__name__}{bound}")
-    return hint(value)
+    return read_options(RetentionOptions, section, "model.retention", nulls=True)

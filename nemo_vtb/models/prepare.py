@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.hardware import look
+from nemo_vtb.parts.machine_choice import AUTO, choose_attention, is_half
 from nemo_vtb.parts.precision import narrow_frozen
 from nemo_vtb.parts.recompute import layers_of, recompute_in_backward
 
@@ -25,6 +27,8 @@ def prepare_for_trainer(model: "SALM") -> tuple[torch.dtype | None, bool]:
     if model.backbone.causal_lm.config._attn_implementation == "flex_attention" and not on_gpu:
         raise VTBError("model.attn_implementation=flex_attention trains on a GPU only; leave it at auto")
     half = _half_precision(model)
+    if model._trainer is not None:
+        follow_machine(model, model.trainer.strategy.root_device.type, is_half(model.trainer.precision))
     if half is not None:
         narrow_frozen(model, half)
     parts = {"llm": model.llm, "encoder": model.perception}
@@ -35,6 +39,42 @@ def prepare_for_trainer(model: "SALM") -> tuple[torch.dtype | None, bool]:
     for name in model.options.activation_checkpointing:
         recompute_in_backward(layers_of(parts[name]))
     return half, _shard(model)
+
+
+def follow_machine(model: "SALM", device: str, half: bool) -> None:
+    """Gives ``model.llm_dtype: auto`` and ``model.attn_implementation: auto`` what a device and a precision ask for.
+
+    Args:
+        model: Before it is sharded.
+        device: A device type of PyTorch.
+        half: Whether arithmetic is in half precision.
+    """
+    if model.options.llm_dtype == AUTO:
+        for part in (model.llm, model.embed_tokens):
+            narrow_frozen(part, torch.bfloat16 if half else torch.float32)
+    config = model.backbone.causal_lm.config
+    # Hugging Face's own choice stands where an LLM cannot do with fused attention.
+    if model.options.attn_implementation == AUTO and config._attn_implementation != "eager":
+        wanted = choose_attention(look(device, measured=False), half).value
+        if wanted != config._attn_implementation:
+            model.backbone.causal_lm.set_attn_implementation(wanted)
+
+
+def compute_in(model: "SALM", precision: str) -> None:
+    """Prepares a model without a trainer to answer in a precision: ``32-true``, or ``bf16-mixed`` with narrow weights.
+
+    Raises:
+        VTBError: If it is another precision.
+    """
+    if precision not in ("32-true", "bf16-mixed"):
+        raise VTBError(f"precision is {precision!r}; answers are computed in auto, 32-true or bf16-mixed")
+    half = is_half(precision)
+    if half:
+        narrow_frozen(model, torch.bfloat16)
+    else:
+        model.float()
+    model._half = torch.bfloat16 if half else None
+    follow_machine(model, model.device.type, half)
 
 
 def _half_precision(model: "SALM") -> torch.dtype | None:

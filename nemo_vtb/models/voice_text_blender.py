@@ -1,13 +1,12 @@
 """VoiceTextBlender: a speech encoder, a modality adapter and an LLM with LoRA, trained jointly (arXiv 2410.17485)."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback
-from nemo.collections.common.prompts import PromptFormatter
-from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.models.salm import SALM
 from nemo.collections.speechlm2.parts.optim_setup import is_frozen
 from omegaconf import DictConfig, open_dict
@@ -17,6 +16,7 @@ from nemo_vtb import registry
 from nemo_vtb.assets import resolve
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import blamed_on
 from nemo_vtb.models.accumulation import TokenWeighted
 from nemo_vtb.models.checkpoint import check_checkpoint, check_state_dict, complete_checkpoint, fingerprint_frozen
 from nemo_vtb.models.checkpoint_io import use_atomic_checkpoints
@@ -31,11 +31,12 @@ from nemo_vtb.modules.build import build_llm, build_perception, install_lora, lo
 from nemo_vtb.modules.clip_encoder import ClipEncoder
 from nemo_vtb.modules.frame_cache import FrameCache
 from nemo_vtb.optim.build import check_optimizer_sections, configure
+from nemo_vtb.options import check_arguments
 from nemo_vtb.parts.loss import by_kind, check_backend, global_mean
 from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
 from nemo_vtb.parts.precision import half_arithmetic
-from nemo_vtb.parts.prompt_formats import check_prompt_format
-from nemo_vtb.parts.ranks import all_ranks_sum
+from nemo_vtb.parts.prompt_formats import open_tokenizer, prompt_formatter
+from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum
 from nemo_vtb.parts.text_retention import speech_gate, text_positions
 from nemo_vtb.parts.trainable import freeze_parameters
 from nemo_vtb.parts.turn_mask import EncodedConversation
@@ -75,14 +76,8 @@ class VoiceTextBlender(SALM):
             if self.cfg.get("pretrained_asr") and self.cfg.perception.encoder.get("config") is None:
                 self.cfg.pretrained_asr = resolve(self.cfg.pretrained_asr)
         self.audio_locator_tag = self.cfg.audio_locator_tag
-        self.tokenizer = AutoTokenizer(
-            resolve(self.cfg.get("tokenizer_path") or self.cfg.pretrained_llm),
-            use_fast=True,
-            trust_remote_code=self.cfg.get("trust_remote_code", False),
-        )
-        self.tokenizer.add_special_tokens({"additional_special_tokens": [self.audio_locator_tag]})
-        self.formatter = PromptFormatter.resolve(self.cfg.prompt_format)(self.tokenizer)
-        check_prompt_format(self.formatter)
+        self.tokenizer = open_tokenizer(self.cfg)
+        self.formatter = prompt_formatter("model.prompt_format", self.cfg.prompt_format, self.tokenizer)
         llm = build_llm(self.cfg)
         self.embed_tokens = llm.model.embed_tokens
         # As in SALM: inside the LLM the embeddings would be swept into its sharding.
@@ -94,10 +89,14 @@ class VoiceTextBlender(SALM):
             scale = getattr(self.embed_tokens, "scalar_embed_scale", 1.0)
             self.perception.modality_adapter.match_embeddings(self.embed_tokens.weight.detach() * scale)
         settings = self.cfg.get("alignment")
-        self.alignment = EmbeddingAlignment(llm.config.hidden_size, **settings) if settings is not None else None
+        if settings is not None:
+            check_arguments(EmbeddingAlignment, settings, "model.alignment")
+        with blamed_on("model.alignment"):
+            self.alignment = EmbeddingAlignment(llm.config.hidden_size, **settings) if settings is not None else None
         keep = [*self.cfg.get("prevent_freeze_params", []), *lora_patterns(self)]
         # Now rather than in configure_optimizers: DDP decides when it wraps what it reduces.
-        self.trainable_names = freeze_parameters(self, self.cfg.get("freeze_params", []), keep)
+        with blamed_on("model.freeze_params, model.prevent_freeze_params", "each is a list of regular expressions"):
+            self.trainable_names = freeze_parameters(self, self.cfg.get("freeze_params", []), keep)
         # Random weights stand in no file: what is frozen of them must be saved.
         self.frozen_from_file = bool(self.cfg.get("pretrained_weights", True))
         self.frozen_fingerprints = fingerprint_frozen(self) if self.frozen_from_file else {}
@@ -133,6 +132,10 @@ class VoiceTextBlender(SALM):
             return super().to(*args, **kwargs)
         device = torch._C._nn._parse_to(*args, **kwargs)[0]
         return self if device is None else super().to(device)
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """The half precision of the model's own arithmetic, for a block outside the trainer; nothing in float32."""
+        return half_arithmetic(self.device.type, self._half)
 
     @property
     def text_pad_id(self) -> int:
@@ -219,7 +222,7 @@ class VoiceTextBlender(SALM):
             if is_frozen(module):
                 module.eval()
         self._guard.begin(self.perception)
-        with half_arithmetic(self.device.type, self._half):
+        with self.arithmetic():
             loss, tokens, stats = self._joint_loss(batch)
         self.log("loss", loss.detach(), on_step=True, prog_bar=True, batch_size=1)
         self.log_dict(stats, on_step=True, batch_size=1)
@@ -282,7 +285,7 @@ class VoiceTextBlender(SALM):
         for name, part in batch.items():
             total = self._validation.setdefault(name, torch.zeros(3, dtype=torch.float32, device=self.device))
             if part is not None:
-                with half_arithmetic(self.device.type, self._half):
+                with self.arithmetic():
                     frames, counts = self.encode_clips(part)
                     losses, hits, _, _ = self.compute_losses(part, frames, counts)
                 right = losses.new_zeros(()) if hits is None else hits.sum()
@@ -328,10 +331,17 @@ class VoiceTextBlender(SALM):
         Returns:
             ``(B, new tokens)`` ids.
         """
-        return generate_answers(self, prompts, audios, audio_lens, generation_config, **generation_kwargs)
+        with self.arithmetic():
+            return generate_answers(self, prompts, audios, audio_lens, generation_config, **generation_kwargs)
 
     def setup(self, stage: str) -> None:
-        """Has the run's strategy write checkpoints that are one whole file."""
+        """Has the run's strategy write checkpoints that are one whole file.
+
+        Raises:
+            VTBError: If ranks on machines of different kinds chose another precision each.
+        """
+        if len(chosen := set(all_ranks_list([str(self.trainer.precision)]))) > 1:
+            raise VTBError(f"the ranks chose {', '.join(sorted(chosen))} for trainer.precision=auto: name one of them")
         use_atomic_checkpoints(self.trainer.strategy)
 
     def configure_callbacks(self) -> list[Callback]:

@@ -5,8 +5,14 @@ the convolution is normalised per frame, because batch statistics would see the 
 output LayerNorm may start at the scale of the LLM's embeddings, which shortens alignment.
 """
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
+
+from nemo_vtb.options import Range, Share
+
+Width = Annotated[int, Range(1, 10**6)]
 
 
 class ConformerAdapter(nn.Module):
@@ -30,14 +36,14 @@ class ConformerAdapter(nn.Module):
         self,
         feat_in: int,
         output_dim: int,
-        d_model: int = 1024,
-        n_layers: int = 2,
-        n_heads: int = 8,
-        ff_expansion_factor: int = 4,
-        conv_kernel_size: int = 9,
-        subsampling_factor: int = 1,
-        dropout: float = 0.1,
-        dropout_att: float = 0.1,
+        d_model: Width = 1024,
+        n_layers: Annotated[int, Range(1, 1000)] = 2,
+        n_heads: Width = 8,
+        ff_expansion_factor: Width = 4,
+        conv_kernel_size: Width = 9,
+        subsampling_factor: Annotated[int, Range(1, 1000)] = 1,
+        dropout: Share = 0.1,
+        dropout_att: Share = 0.1,
         output_norm: bool = True,
     ) -> None:
         super().__init__()

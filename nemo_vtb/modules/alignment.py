@@ -7,6 +7,7 @@ on.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import ctc_loss, normalize
 from torch.nn.utils.rnn import pad_sequence
 
+from nemo_vtb.options import Range
 from nemo_vtb.parts.encode import sub_batches
 from nemo_vtb.parts.loss import global_mean
 
@@ -30,7 +32,12 @@ class EmbeddingAlignment(nn.Module):
         temperature: Scale of the cosine similarities.
     """
 
-    def __init__(self, hidden_size: int, weight: float = 0.5, temperature: float = 12.0) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        weight: Annotated[float, Range(0)] = 0.5,
+        temperature: Annotated[float, Range(0, above=True)] = 12.0,
+    ) -> None:
         super().__init__()
         self.weight, self.temperature = weight, temperature
         self.blank = nn.Parameter(torch.randn(hidden_size) * 0.1)

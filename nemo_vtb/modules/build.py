@@ -6,11 +6,17 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
+from nemo_vtb.config import section_of
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import blamed_on
 from nemo_vtb.modules.encoders.fill import HUGGING_FACE, fill_adapter, fill_hugging_face
 from nemo_vtb.modules.encoders.nemo_asr import adopt_nemo_encoder, load_nemo_encoder, shape_nemo_encoder
 from nemo_vtb.modules.lora.install import adapt_encoder, adapt_llm, trained_by_lora
+from nemo_vtb.options import check_arguments
+from nemo_vtb.parts.hardware import default_device, look
 from nemo_vtb.parts.lora import lora_settings
+from nemo_vtb.parts.machine_choice import AUTO, choose_attention, choose_precision, is_half
+from nemo_vtb.targets import built_from
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
@@ -29,26 +35,38 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
     from transformers import AutoConfig, AutoModelForCausalLM
 
     remote = {"trust_remote_code": cfg.get("trust_remote_code", False)}
-    options = {"dtype": getattr(torch, cfg.get("llm_dtype") or "float32")} | attention_settings(cfg)
+    options = {"dtype": getattr(torch, weights_type(cfg))} | attention_settings(cfg)
     config = None
+    where = f"model.pretrained_llm={cfg.pretrained_llm}"
     if not cfg.get("pretrained_weights", True) and cfg.get("llm_config") is not None:
         fields: dict[str, Any] = OmegaConf.to_container(cfg.llm_config, resolve=True)
-        config = AutoConfig.for_model(**fields)
+        with blamed_on("model.llm_config"):
+            config = AutoConfig.for_model(**fields)
     try:
         if config is None and cfg.get("pretrained_weights", True):
             return AutoModelForCausalLM.from_pretrained(cfg.pretrained_llm, **remote, **options)
         config = config or AutoConfig.from_pretrained(cfg.pretrained_llm, **remote)
         return AutoModelForCausalLM.from_config(config, **options)
-    except OSError as error:
-        raise VTBError(
-            f"model.pretrained_llm={cfg.pretrained_llm} cannot be loaded: {str(error).splitlines()[0]} "
-            "Give a local folder, a hub id you can reach, or a packaged asset (`vtb assets list`)."
-        ) from error
     except (ImportError, ValueError) as error:
         raise VTBError(
-            f"model.attn_implementation={cfg.get('attn_implementation', 'auto')}, model.pretrained_llm="
-            f"{cfg.pretrained_llm}: {str(error).splitlines()[0]}"
+            f"model.attn_implementation={cfg.get('attn_implementation', 'auto')}, {where}: {str(error).splitlines()[0]}"
         ) from error
+    except Exception as error:
+        with blamed_on(where, "give a local folder, a hub id you can reach, or a packaged asset (`vtb assets list`)"):
+            raise error
+
+
+def weights_type(cfg: DictConfig) -> str:
+    """The type that the LLM's weights are loaded in.
+
+    ``auto`` is what computes fastest where Lightning would run by default; a trainer that is set to something else
+    has them changed before its first step.
+    """
+    asked = cfg.get("llm_dtype") or "float32"
+    if asked != AUTO:
+        return asked
+    precision = choose_precision(look(default_device())).value
+    return "bfloat16" if is_half(precision) else "float32"
 
 
 def attention_settings(cfg: DictConfig) -> dict[str, str]:
@@ -60,10 +78,9 @@ def attention_settings(cfg: DictConfig) -> dict[str, str]:
     asked = cfg.get("attn_implementation") or "auto"
     if asked != "auto":
         return {"attn_implementation": asked}
-    from transformers.utils import is_flash_attn_2_available
-
-    half = cfg.get("llm_dtype") in ("bfloat16", "float16")
-    return {"attn_implementation": "flash_attention_2"} if half and is_flash_attn_2_available() else {}
+    half = weights_type(cfg) in ("bfloat16", "float16")
+    chosen = choose_attention(look(default_device(), measured=False), half).value
+    return {"attn_implementation": chosen} if chosen.startswith("flash") else {}
 
 
 def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfig) -> nn.Module:
@@ -73,10 +90,13 @@ def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfi
     """
     if cfg.get("lora") is None:
         return llm
+    from peft import LoraConfig
+
     names = [name for name, _ in llm.named_modules()]
     section: dict[str, Any] = OmegaConf.to_container(cfg.lora, resolve=True)
     settings = lora_settings(section, llm.config.model_type, names)
     llm.model.embed_tokens = embed_tokens
+    check_arguments(LoraConfig, settings, "model.lora")
     wrapped = adapt_llm(llm, settings)
     del llm.model.embed_tokens
     return wrapped
@@ -98,6 +118,7 @@ def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModul
     """
     from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
 
+    section_of(cfg, "perception.modality_adapter")
     perception = cfg.perception
     state = None
     with open_dict(cfg):
@@ -115,7 +136,8 @@ def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModul
                 # NeMo's default is an all-reduce in every forward pass; ranks whose batches are not alike, in
                 # validation or with cached frames, make different numbers of them and wait for each other forever.
                 part.sync_max_audio_length = False
-    module = AudioPerceptionModule(perception).train()
+    with built_from(perception, "model.perception"):
+        module = AudioPerceptionModule(perception).train()
     if state is not None:
         load_nemo_encoder(module, state, f"model.pretrained_asr={cfg.pretrained_asr}")
     if cfg.get("encoder_lora") is not None:

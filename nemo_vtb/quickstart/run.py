@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nemo_vtb.config import ConfigDirs
 from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import require_writable
 
 _SAMPLES_PER_GROUP = 5
 
@@ -28,13 +30,14 @@ class _Stages:
         self.seconds[name] = round(time.monotonic() - begin, 1)
 
 
-def quickstart(out: str, overrides: list[str], config_name: str = "quickstart") -> int:
+def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", config_dir: ConfigDirs = None) -> int:
     """Runs the whole road and returns 0.
 
     Args:
         out: Folder for the report and the checkpoint.
         overrides: Hydra overrides.
         config_name: A config with a ``held_out`` section.
+        config_dir: One's own folders of configs.
 
     Raises:
         VTBError: If the shipped corpora are missing, or on any bad config.
@@ -45,19 +48,23 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart") 
     if corpora_dir() is None:
         raise VTBError("vtb quickstart needs the corpora in examples/corpora of the repository; run it in a checkout")
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    require_writable(folder, "--out")
     with stages("models: fetch and convert (once)"):
         from nemo_vtb.assets import resolve
         from nemo_vtb.config import compose
+        from nemo_vtb.quickstart.tasks import check_held_out
+        from nemo_vtb.training import check_config, use_machine
 
-        cfg = compose(config_name, overrides)
+        cfg = compose(config_name, overrides, config_dir)
         if "held_out" not in cfg:
             raise VTBError(f"config '{config_name}' has no section held_out: nothing says what to ask")
+        check_config(cfg)
+        check_held_out(cfg)
+        chosen = use_machine(cfg)
         resolve(cfg.model.pretrained_llm)
-        resolve(cfg.model.pretrained_asr)
+        if cfg.model.get("pretrained_asr"):
+            resolve(cfg.model.pretrained_asr)
     with stages("build: model and data"):
-        import torch
-
         from nemo_vtb.callbacks.progress import KindProgress
         from nemo_vtb.callbacks.shares import RealisedShares
         from nemo_vtb.quickstart import tasks as held_out
@@ -65,26 +72,26 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart") 
         from nemo_vtb.training import build
 
         progress, shares = KindProgress(), RealisedShares()
-        trainer, model, datamodule = build(cfg, [progress, shares])
+        trainer, model, datamodule = build(cfg, [progress, shares], chosen)
         dataset = datamodule.dataset
         tasks = held_out.held_out_tasks(cfg.held_out, cfg.data.train_ds)
         suite, replay = held_out.text_suite(cfg.held_out), held_out.held_out_text(cfg.held_out, cfg.data.train_ds)
     longest = cfg.held_out.get("max_new_tokens", 24)
-    autocast = torch.autocast(model.device.type, dtype=torch.bfloat16)
-    with stages("before: held-out questions"), autocast:
+    precision = trainer.precision_plugin.val_step_context
+    with stages("before: held-out questions"), precision():
         before = measure(model, dataset, tasks, suite, "before", longest)
     with stages("before: held-out loss"):
         trainer.validate(model, datamodule, verbose=False)
     with stages("train"):
         trainer.fit(model, datamodule)
         trainer.save_checkpoint(folder / "last.ckpt", weights_only=True)
-    with stages("after: held-out questions"), autocast:
+    with stages("after: held-out questions"), precision():
         after = measure(model, dataset, tasks, suite, "after", longest)
-    with stages("after: divergence from the untouched LLM"), autocast:
+    with stages("after: divergence from the untouched LLM"), precision():
         from nemo_vtb.evaluation.retention.divergence import kl_to_base
 
         divergence = kl_to_base(model, dataset, replay)
-    report = _report(cfg, progress, shares, tasks, before, after, divergence, stages)
+    report = _report(cfg, chosen, progress, shares, tasks, before, after, divergence, stages)
     from nemo_vtb.quickstart.report import write_report
 
     write_report(report, folder, _samples(tasks, before, after))
@@ -93,7 +100,15 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart") 
 
 
 def _report(
-    cfg: Any, progress: Any, shares: Any, tasks: Any, before: Any, after: Any, divergence: float, stages: _Stages
+    cfg: Any,
+    chosen: Any,
+    progress: Any,
+    shares: Any,
+    tasks: Any,
+    before: Any,
+    after: Any,
+    divergence: float,
+    stages: _Stages,
 ) -> dict[str, Any]:
     from nemo_vtb.quickstart.measure import speech_results
     from nemo_vtb.reports.environment import environment
@@ -121,7 +136,7 @@ def _report(
         "padding_share": shares.padding_share,
         "blend": {kind: dict(count) for kind, count in shares.counts.items()},
         "history": {"train": progress.train, "validation": progress.validation},
-        "environment": environment(f"vtb {shlex.join(sys.argv[1:])}", cfg.seed),
+        "environment": environment(f"vtb {shlex.join(sys.argv[1:])}", cfg.seed, chosen),
     }
 
 

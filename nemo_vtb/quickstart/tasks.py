@@ -1,16 +1,38 @@
 """The held-out questions of a run, asked before and after training: what the config lists under ``held_out``."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nemo_vtb.config import check_keys
+from nemo_vtb.config import section_of
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.sets.held_out import held_out_set, suite_rows, text_conversations
+from nemo_vtb.options import Tokens, read_options
 
-_SECTION_KEYS = ("asked", "text", "text_suite", "max_new_tokens")
 HUMAN = "human:"
+
+
+@dataclass
+class HeldOut:
+    """The section ``held_out``: what is asked, by sets; text for the divergence; a suite of written questions."""
+
+    asked: list[dict[str, Any]]
+    text: str
+    text_suite: str
+    max_new_tokens: Tokens = 24
+
+
+def check_held_out(cfg: DictConfig) -> None:
+    """Refuses a section ``held_out``, or data without what is compared with it, before anything is loaded.
+
+    Raises:
+        VTBError: Names the key.
+    """
+    read_options(HeldOut, cfg.held_out, "held_out")
+    for path in ("data.train_ds.blend.kinds", "data.validation_ds.kinds"):
+        section_of(cfg, path)
 
 
 def held_out_tasks(held_out: DictConfig, train_ds: DictConfig) -> list[Task]:
@@ -23,7 +45,6 @@ def held_out_tasks(held_out: DictConfig, train_ds: DictConfig) -> list[Task]:
     Raises:
         VTBError: On unknown keys, or what a source cannot give.
     """
-    check_keys(held_out, _SECTION_KEYS, "held_out")
     entries: Any = OmegaConf.to_container(held_out.asked, resolve=True)
     reading = _reading(train_ds)
     asked = (held_out_set(entry, f"held_out.asked[{number}]", reading) for number, entry in enumerate(entries))

@@ -1,7 +1,9 @@
 """What a measurement was taken with: versions, machine, command, seed."""
 
+import math
 import os
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -12,25 +14,29 @@ import nemo_vtb
 PACKAGES = ("nemo_toolkit", "lhotse", "torch", "transformers", "peft")
 
 
-def environment(command: str, seed: int) -> dict[str, Any]:
+def environment(command: str, seed: int, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Describes the running environment, for a report.
 
     Args:
         command: The command line that is being measured.
         seed: The seed it runs with.
+        chosen: What was computed with: ``precision``, ``attention`` and ``threads``, each with the reason.
 
     Returns:
         ``versions`` by package (None where a package is not installed), ``host`` with ``cpu`` and ``cores``
-        (those this process may use), ``device``, ``command``, ``seed`` and ``date`` (UTC, ISO 8601, to the second).
+        (those this process may use), ``device``, ``command``, ``seed`` and ``date`` (UTC, ISO 8601, to the second),
+        and ``chosen`` where it is given, as texts.
     """
+    said = {} if chosen is None else {"chosen": {name: str(choice) for name, choice in chosen.items()}}
     return {
         "versions": {"nemo-vtb": nemo_vtb.__version__, "python": platform.python_version()}
         | {package: _version(package) for package in PACKAGES},
-        "host": {"cpu": _cpu_model(), "cores": _usable_cores()},
+        "host": {"cpu": cpu_model(), "cores": usable_cores()},
         "device": _device(),
         "command": command,
         "seed": seed,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **said,
     }
 
 
@@ -41,7 +47,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """The name of the processor."""
     # Linux alone names the model here, and not on every architecture.
     listing = Path("/proc/cpuinfo")
     if listing.is_file():
@@ -52,10 +59,14 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def usable_cores() -> int:
+    """The cores this process may use: its affinity, and no more than a container's quota of processor time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
 def _device() -> str:

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nemo_vtb.config import check_keys, compose
+from nemo_vtb.config import ConfigDirs, check_keys, compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.options import TEXT_LORA
+from nemo_vtb.options import typed
 
 _KEYS = ("title", "text_share", "overrides", "seeds", "weights_of", "asked_with")
 ASKED_WITH = ("lora_scale", "text_lora")
@@ -47,7 +48,7 @@ def read_arms(sections: Mapping[str, Any], keep_checkpoints: bool) -> dict[str, 
     return arms | {name: _with_weights(arms, name, keep_checkpoints) for name in arms if arms[name].weights_of}
 
 
-def share_overrides(train: str, overrides: Sequence[str], arm: Arm, name: str, config_dir: str | None) -> list[str]:
+def share_overrides(train: str, overrides: Sequence[str], arm: Arm, name: str, config_dir: ConfigDirs) -> list[str]:
     """Overrides of a training config that give text its share, while the other kinds keep their proportions.
 
     Raises:
@@ -82,7 +83,8 @@ def _arm(section: Any, where: str) -> Arm:
         raise VTBError(f"{where}.seeds is {seeds!r}; it is a list of whole numbers, e.g. [0, 1, 2]")
     if len(set(seeds)) < len(seeds):
         raise VTBError(f"{where}.seeds names a seed twice")
-    overrides = [str(override) for override in section.get("overrides") or []]
+    typed(f"{where}.title", section.get("title"), str | None)
+    overrides = typed(f"{where}.overrides", section.get("overrides") or [], list[str])
     asked_with = section.get("asked_with") or {}
     check_keys(asked_with, ASKED_WITH, f"{where}.asked_with")
     scale, text_lora = asked_with.get("lora_scale", 1), asked_with.get("text_lora", "always")

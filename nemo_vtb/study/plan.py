@@ -1,21 +1,51 @@
 """What a study runs: arms of one training config, each with several seeds, all on the same budget."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nemo_vtb.config import check_keys, compose
+from nemo_vtb.config import ConfigDirs, check_keys, compose
 from nemo_vtb.errors import VTBError
-from nemo_vtb.options import part_of
+from nemo_vtb.evaluation.run import EvalSection
+from nemo_vtb.models.for_machine import threads_here
+from nemo_vtb.options import Count, Seed, part_of, read_options
+from nemo_vtb.parts.machine_choice import AUTO
 from nemo_vtb.study.arms import Arm, read_arms, share_overrides
 from nemo_vtb.study.settings import settings_of
 
 _KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common", "arms", "claims", "measure")
-_MEASURE_KEYS = ("seed", "device", "batch_size", "eval", "apart")
+
+
+@dataclass
+class MeasureSection:
+    """The section ``measure``; see ``conf/study/measure.yaml``."""
+
+    eval: EvalSection
+    seed: Seed = 0
+    device: str = "cpu"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true"
+    batch_size: Count = 32
+    apart: list[str] = field(default_factory=list)
+
+
+@dataclass
+class StudySection:
+    """The whole config of ``vtb study``; what is Any here is checked by who reads it."""
+
+    train: str
+    arms: dict[str, Any]
+    measure: MeasureSection
+    out: str = "runs/study"
+    part: str = "0/1"
+    only: Any = None
+    threads: Any = 1
+    keep_checkpoints: bool = True
+    common: list[str] = field(default_factory=list)
+    claims: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -85,12 +115,12 @@ class Study:
         return [run for run in self.runs[number::parts] if not self.only or run.arm in self.only]
 
 
-def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
+def read_study(cfg: DictConfig, config_dir: ConfigDirs = None) -> Study:
     """Reads a config as in ``conf/study/quickstart.yaml`` and composes the training config of every run.
 
     Args:
         cfg: The composed config.
-        config_dir: The user's own folder of configs, where training configs are looked for too.
+        config_dir: The user's own folders of configs, where training configs are looked for too.
 
     Raises:
         VTBError: Names the key that is unknown, missing or odd.
@@ -103,16 +133,17 @@ def read_study(cfg: DictConfig, config_dir: str | None = None) -> Study:
     for key in ("train", "arms", "measure"):
         if not plain.get(key):
             raise VTBError(f"missing config key {key}: see conf/study/quickstart.yaml")
-    check_keys(plain["measure"], _MEASURE_KEYS, "measure")
-    keep = bool(plain.get("keep_checkpoints", True))
+    read_options(StudySection, plain, nulls=True)
+    keep = plain.get("keep_checkpoints", True)
     arms = read_arms(plain["arms"], keep)
     if not isinstance(plain.get("only") or [], list):
         raise VTBError(f"only={plain['only']}: it is a list of arms, e.g. only=[{plain['only']}]")
     if unknown := [name for name in plain.get("only") or [] if name not in arms]:
         raise VTBError(f"only={unknown[0]}: the arms are {', '.join(arms)}")
     threads = plain.get("threads", 1)
-    if type(threads) is not int or threads < 1:
-        raise VTBError(f"threads={threads!r}: a whole number of at least 1")
+    if threads != AUTO and (type(threads) is not int or threads < 1):
+        raise VTBError(f"threads={threads!r}: a whole number of at least 1, or auto")
+    threads = threads_here(threads).value
     out = Path(plain.get("out", "runs/study"))
     common = [str(override) for override in plain.get("common") or []]
     runs = []

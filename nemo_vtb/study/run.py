@@ -6,10 +6,31 @@ import subprocess
 import sys
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import require_writable
 from nemo_vtb.study.plan import Run, Study
-from nemo_vtb.study.settings import differing, untouched_settings
+from nemo_vtb.study.settings import differing, settled, untouched_settings
 from nemo_vtb.study.worker import CHECKPOINT, UNTOUCHED, UNTOUCHED_SETTINGS
 from nemo_vtb.synthesis.jobs.shard import write_text
+
+
+def check_runs(study: Study) -> None:
+    """Refuses, in this process and before the first run, what would stop one of them.
+
+    Raises:
+        VTBError: On a folder that cannot be written, a training config that no run can have, or a set that cannot be
+            read.
+    """
+    from omegaconf import OmegaConf
+
+    from nemo_vtb.study.measure import check_questions
+    from nemo_vtb.training import check_config
+
+    require_writable(study.out, "out")
+    first = {run.arm: run for run in reversed(study.runs)}
+    for run in first.values():
+        check_config(OmegaConf.create(dict(run.settings["training"])))
+    asked = study.runs[0].settings
+    check_questions(asked["training"], asked["measure"])
 
 
 def run_study(study: Study) -> bool:
@@ -51,7 +72,9 @@ def _check_untouched(study: Study) -> None:
 def _run(study: Study, run: Run) -> None:
     """Trains and measures in a process of its own, which ends when this one does."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    write_text(run.folder / "settings.json", json.dumps(run.settings, indent=1, ensure_ascii=False) + "\n")
+    others = (other.folder / "settings.json" for other in study.runs if (other.folder / "train.json").exists())
+    made = settled(run.settings, others)
+    write_text(run.folder / "settings.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n")
     weights = [str(run.weights)] if run.weights else []
     command = [sys.executable, "-m", "nemo_vtb.study.worker", str(run.folder), str(study.threads), *weights]
     environment = {**os.environ, "OMP_NUM_THREADS": str(study.threads)}

@@ -1,7 +1,7 @@
 """What decides the outcome of a run: its training config, what it is asked, and the hashes of the files these name."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
+from nemo_vtb.models.for_machine import device_type, precision_here, settings_here
+from nemo_vtb.parts.machine_choice import AUTO
 from nemo_vtb.study.arms import ASKED_WITH
 
 # Keys that decide where things are kept and how answers are compared, not what is learnt and answered.
-_OF_NO_EFFECT = ("training.model.encoder_cache", "measure.eval.bootstrap", "measure.seed", "measure.apart")
+_OF_NO_EFFECT = (
+    "training.model.encoder_cache",
+    "training.model.attn_implementation",
+    "measure.eval.bootstrap",
+    "measure.seed",
+    "measure.apart",
+)
 # A name that is longer is a text.
 _LONGEST_NAME = 1024
 
@@ -34,11 +42,34 @@ def settings_of(training: DictConfig, measure: Mapping[str, Any]) -> dict[str, A
     return {"training": plain, "measure": measure, "files": _files([plain["data"].get("train_ds"), measure])}
 
 
+def settled(settings: Mapping[str, Any], others: Iterable[Path]) -> dict[str, Any]:
+    """Settings with ``trainer.precision`` and ``measure.precision`` that are ``auto`` replaced by what they become.
+
+    Arms are compared with one another, so all runs of a study have the precision of the first.
+
+    Args:
+        settings: See ``settings_of``.
+        others: Files of settings of the study's other runs.
+    """
+    made: dict[str, Any] = json.loads(json.dumps(settings))
+    trainer, measure = made["training"].get("trainer") or {}, made["measure"]
+    first = next((json.loads(path.read_text(encoding="utf-8")) for path in others if path.exists()), None)
+    if trainer.get("precision") == AUTO:
+        before = first["training"]["trainer"].get("precision", AUTO) if first else AUTO
+        trainer["precision"] = settings_here(made["training"])["precision"].value if before == AUTO else before
+    if measure.get("precision") == AUTO:
+        before = first["measure"].get("precision", "32-true") if first else AUTO
+        device = device_type(measure.get("device", "cpu"))
+        measure["precision"] = precision_here(AUTO, device).value if before == AUTO else before
+    return made
+
+
 def differing(path: Path, settings: Mapping[str, Any]) -> str:
     """Says how the settings in a file differ from these, in words that follow "made"; empty where they do not."""
     there, now = _flat(json.loads(path.read_text(encoding="utf-8"))), _flat(json.loads(json.dumps(settings)))
     for key in {**there, **now}:
-        if there.get(key) == now.get(key) or key.startswith(_OF_NO_EFFECT):
+        # What the machine decides was decided when the run was made.
+        if there.get(key) == now.get(key) or key.startswith(_OF_NO_EFFECT) or now.get(key) == AUTO:
             continue
         if key.startswith("files."):
             return f"with another {key.removeprefix('files.')} than is there now: restore the file"

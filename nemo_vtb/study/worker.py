@@ -50,12 +50,14 @@ def train(training: dict[str, Any], folder: Path, threads: int) -> None:
 
     from nemo_vtb.callbacks.progress import KindProgress
     from nemo_vtb.callbacks.shares import RealisedShares
-    from nemo_vtb.training import build
+    from nemo_vtb.training import build, check_config, use_machine
 
     began = time.monotonic()
     progress, shares = KindProgress(), RealisedShares()
     cfg = OmegaConf.create({**training, "threads": threads})
-    trainer, model, datamodule = build(cfg, [progress, shares])
+    check_config(cfg)
+    chosen = use_machine(cfg)
+    trainer, model, datamodule = build(cfg, [progress, shares], chosen)
     trainer.fit(model, datamodule)
     trainer.save_checkpoint(folder / CHECKPOINT, weights_only=True)
     about = {
@@ -66,21 +68,21 @@ def train(training: dict[str, Any], folder: Path, threads: int) -> None:
         "padding_share": shares.padding_share,
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "history": progress.train,
+        "chosen": {name: str(choice) for name, choice in chosen.items()},
     }
     write_text(folder / "train.json", json.dumps(about) + "\n")
 
 
 def measure(settings: dict[str, Any], folder: Path, threads: int, checkpoint: Path) -> None:
     """Asks everything and writes ``answers.jsonl``; the untouched LLM's own stand beside the arms, once for all."""
-    import torch
-
+    from nemo_vtb.models.for_machine import use_for_answers
     from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.study.measure import Asking, written_rows
     from nemo_vtb.study.settings import untouched_settings
 
     section = settings["measure"]
-    torch.set_num_threads(threads)
-    model = load_checkpoint(checkpoint, section.get("device", "cpu")).float()
+    used = use_for_answers(section.get("precision", "32-true"), section.get("device", "cpu"), threads)
+    model = load_checkpoint(checkpoint, section.get("device", "cpu"), used["precision"].value)
     if "lora_scale" in section:
         model.backbone.lora_scale = section["lora_scale"]
     if "text_lora" in section:

@@ -133,6 +133,11 @@ def _check_for_launcher(trainer: Mapping[str, Any]) -> None:
             "trainer.logger: NeMo's launchers build no logger from a section: set it to false and choose one under "
             "exp_manager, e.g. exp_manager.create_wandb_logger=true; `vtb train` does build it"
         )
+    if str(trainer.get("precision")) == "auto":
+        raise VTBError(
+            "trainer.precision=auto: NeMo's launchers hand it to Lightning, which knows no such word: name a precision "
+            "(`vtb doctor` says which suits the machine)"
+        )
     if str(trainer.get("precision")) == "16-true":
         raise VTBError(
             "trainer.precision=16-true: NeMo's launchers keep the audio whole for fp16-true only: write that"

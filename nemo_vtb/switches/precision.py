@@ -7,6 +7,7 @@ from nemo_vtb.errors import VTBError
 
 # What is written -> what the run is given. NeMo's name for half precision keeps the audio whole, Lightning's does not.
 SPELLINGS = {
+    "auto": "auto",
     "32": "32-true",
     "32-true": "32-true",
     "16": "16-mixed",
@@ -17,7 +18,7 @@ SPELLINGS = {
     "16-true": "fp16-true",
     "fp16-true": "fp16-true",
 }
-_CHOICES = "32-true, bf16-mixed, bf16-true, 16-mixed or fp16-true"
+_CHOICES = "auto, 32-true, bf16-mixed, bf16-true, 16-mixed or fp16-true"
 _DOUBLE = f"double precision is not supported: choose {_CHOICES}"
 _FLASH = f"it is for the flash optimizers of NeMo Automodel, which is not supported: choose {_CHOICES}"
 _ENGINE = f"NVIDIA's Transformer Engine is not supported: choose {_CHOICES}"

@@ -17,6 +17,7 @@ from nemo_vtb.data.conversations.size import Encoder, Size, measure
 from nemo_vtb.data.conversations.turns import ClipRules
 from nemo_vtb.data.files.locations import source_name
 from nemo_vtb.data.files.rows import BadRows
+from nemo_vtb.data.options import check_entry
 from nemo_vtb.data.sources.formats import KEYS, RowFile, row_files
 from nemo_vtb.data.sources.index import RowIndex, open_index
 from nemo_vtb.errors import VTBError
@@ -170,7 +171,9 @@ def named_files(entry: Mapping[str, Any], kind: str, reading: Reading) -> tuple[
     Raises:
         VTBError: On an unknown type or key.
     """
-    check_keys(entry, _KEYS, f"blend.kinds.{kind}.input_cfg")
+    where = f"blend.kinds.{kind}.input_cfg"
+    check_keys(entry, _KEYS, where)
+    check_entry(entry, where)
     name = entry.get("name") or source_name(entry)
     rules = ClipRules(reading.audio_tag, reading.min_seconds, reading.max_seconds)
     learn = entry.get("learn", "all")

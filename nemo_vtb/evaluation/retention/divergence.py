@@ -41,7 +41,7 @@ def text_likelihoods(
         under the untouched LLM, and the sum of KL(untouched || tuned) over them.
     """
     rows: np.ndarray = np.zeros((len(conversations), 4))
-    with evaluating(model):
+    with evaluating(model), model.arithmetic():
         for start in range(0, len(conversations), at_once):
             batch = dataset[list(conversations[start : start + at_once])]
             tuned, layout = _log_probabilities(model, batch)

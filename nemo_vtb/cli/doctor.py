@@ -1,0 +1,33 @@
+"""``vtb doctor``: the installation, what the machine can use, and what a config would run with."""
+
+import argparse
+from pathlib import Path
+
+from nemo_vtb.cli.arguments import add_config_arguments
+from nemo_vtb.errors import VTBError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``vtb doctor``."""
+    add_config_arguments(parser, "", "say what this config would run with here")
+    parser.add_argument("--launcher", metavar="FILE", help="a NeMo launcher script to check")
+    parser.add_argument("--slurm", metavar="FOLDER", help="check the cluster and a folder that its nodes share")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a line for each finding; returns 1 where something is wrong, else 0."""
+    if args.slurm:
+        from nemo_vtb.launch.cluster_check import check_cluster
+
+        return check_cluster(Path(args.slurm).absolute())
+    from nemo_vtb.doctor import config_lines, doctor
+
+    if not args.config_name:
+        if args.overrides:
+            raise VTBError(f"{' '.join(args.overrides)}: overrides need the config they change: --config-name NAME")
+        return doctor(args.launcher)
+    from nemo_vtb.config import compose
+
+    for line in config_lines(compose(args.config_name, args.overrides, args.config_dir)):
+        print(line)
+    return 0

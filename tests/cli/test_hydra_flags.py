@@ -1,0 +1,90 @@
+"""What people of Hydra type: flags, several folders of configs, and where ``vtb`` says which command does it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from nemo_vtb.cli import main
+
+
+def _said(capsys: pytest.CaptureFixture, *arguments: str) -> tuple[int, str, list[str]]:
+    code = main(list(arguments))
+    printed = capsys.readouterr()
+    return code, printed.out, [line for line in printed.err.splitlines() if line.startswith("vtb")]
+
+
+def test_the_composed_config_is_printed_in_a_fresh_process(tmp_path: Path):
+    command = [sys.executable, "-m", "nemo_vtb.cli", "train", "--config-name=quickstart", "--cfg", "job", "--resolve"]
+    done = subprocess.run([*command, "seed=7", "lora=r8"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "seed: 7" in done.stdout and "r: 8" in done.stdout and "${" not in done.stdout
+
+
+def test_a_section_and_the_way_a_config_is_put_together(capsys: pytest.CaptureFixture):
+    code, printed, _ = _said(capsys, "eval", "shipped", "--cfg", "job", "--package", "eval.text")
+    assert code == 0 and "smollm2_chat/suite.jsonl" in printed and "batch_size" not in printed
+    code, printed, _ = _said(capsys, "preview", "--config-name=quickstart", "--info", "defaults")
+    assert code == 0 and "smollm2_whisper" in printed
+
+
+def test_several_folders_of_configs(capsys: pytest.CaptureFixture, tmp_path: Path):
+    for name, text in {"a": "defaults: [lora: own, _self_]\nseed: 1\n", "b": "lora_alpha: 5\n"}.items():
+        (tmp_path / name / "lora").mkdir(parents=True)
+        (tmp_path / name / {"a": "mine.yaml", "b": "lora/own.yaml"}[name]).write_text(text)
+    folders = [f"--config-dir={tmp_path / name}" for name in ("a", "b")]
+    code, printed, _ = _said(capsys, "train", "--config-name=mine", *folders, "--cfg", "job")
+    assert code == 0 and "lora_alpha: 5" in printed and "seed: 1" in printed
+    # The shipped groups are there too.
+    code, printed, _ = _said(capsys, "train", "-cn", "mine", *folders, "--cfg", "job", "lora=r8")
+    assert code == 0 and "r: 8" in printed
+    own = f"hydra.searchpath=[file://{tmp_path / 'b'}]"
+    code, printed, _ = _said(capsys, "train", "-cn", "mine", folders[0], "--cfg", "job", own)
+    assert code == 0 and "lora_alpha: 5" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--config-name=quickstart", "trainer.max_steps=1,2"], "vtb train --multirun"),
+        (["eval", "shipped", "--multirun", "seed=1,2"], "vtb train --multirun"),
+        (["train", "--config-name=quickstart", "--odd"], "--odd"),
+        (["train", "--config-name=quickstart", "odd"], "'odd' is no override"),
+        (["train", "--config-name=quickstart", "--resolve"], "add --cfg job"),
+        (["train", "--config-name=quickstart", "--config-dir=nowhere"], "--config-dir"),
+        (["train", "--config-name=quickstart", "trainer.odd=1"], "+trainer.odd=1"),
+        (["export", "shipped", "--to=slim", "--out=x", "--cfg", "job"], "--config-name NAME"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(capsys: pytest.CaptureFixture, arguments: list[str], said: str):
+    code, _, lines = _said(capsys, *arguments)
+    assert code == 2 and len(lines) == 1 and said in lines[0], lines
+
+
+def test_a_file_that_is_no_config_is_one_line(capsys: pytest.CaptureFixture, tmp_path: Path):
+    for name, text in {"list": "- a\n- b\n", "broken": "a: [1\nb: 2\n", "cut": "a: ${b\n"}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+        code, _, lines = _said(capsys, "train", f"--config-name={name}", f"--config-dir={tmp_path}")
+        assert code == 2 and len(lines) == 1 and f"'{name}'" in lines[0], lines
+
+
+def test_a_sweep_trains_each_combination_into_a_folder_of_its_own(
+    capsys: pytest.CaptureFixture, workplace: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = ["--config-name=training", f"--config-dir={workplace.configs}", "--multirun"]
+    code, _, lines = _said(capsys, "train", *config, "trainer.default_root_dir=null", "model.optimizer.lr=1e-3,1e-2")
+    assert code == 0, lines
+    assert len(list(tmp_path.glob("multirun/*/*/*/last.ckpt"))) == 2
+    code, _, lines = _said(capsys, "train", *config, "model.lora.r=odd,1")
+    assert code == 2 and len(lines) == 1 and "model.lora.r" in lines[0], lines
+
+
+def test_help_names_configs_groups_and_overrides(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    printed = capsys.readouterr().out
+    for said in ("canary_gemma", "lora=r16", "+key=value", "--multirun", "--cfg job"):
+        assert said in printed
