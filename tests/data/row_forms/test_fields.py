@@ -1,0 +1,171 @@
+"""Nothing unread in silence: every field is read, harmless, refused by its name, or reported with a count."""
+
+import json
+
+import pytest
+
+from nemo_vtb.data.files.rows import REMEDIES, BadRows, parse_line
+from nemo_vtb.data.lint import LintResult, lint_entry
+from nemo_vtb.data.row_forms.fields import Tracked, clip_fields, unread
+from nemo_vtb.data.sources.source import Reading, open_source
+
+READING = Reading("<|audio|>", 0.08)
+
+
+def chat(user=(), answer=(), text="hi", **row):
+    asked = {"role": "user", "content": text, **dict(user)}
+    return {"messages": [asked, {"role": "assistant", "content": "yes", **dict(answer)}], **row}
+
+
+def reasons(read, path, kind="mixed", data_type="share_gpt"):
+    bad = BadRows(1.0)
+    read(kind, bad, type=data_type, manifest_filepath=path)
+    assert set(bad.reasons) <= set(REMEDIES)
+    return bad
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "named"),
+    [
+        (chat(tools=[{"name": "f"}]), "tool turn", "'tools'"),
+        (chat(functions='[{"name": "f"}]'), "tool turn", "'functions'"),
+        (chat(answer={"tool_calls": [{"id": 1}]}), "tool turn", "'tool_calls'"),
+        (chat(answer={"function_call": {"name": "f"}}), "tool turn", "'function_call'"),
+        (chat(answer={"toolCalls": [1]}), "tool turn", "'toolCalls'"),
+        (chat(answer={"role": "tool"}), "tool turn", "'tool'"),
+        (chat(answer={"role": "function_call"}), "tool turn", "'function_call'"),
+        (chat(answer={"role": "observation"}), "tool turn", "'observation'"),
+        (chat(images=["a.png"]), "other media", "'images'"),
+        (chat(image="a.png"), "other media", "'image'"),
+        (chat(user={"videos": ["a.mp4"]}), "other media", "'videos'"),
+        (chat(screenshot="folder/a.jpeg"), "other media", "'screenshot'"),
+        (chat(text=[{"type": "image_url", "image_url": {"url": "a.png"}}]), "other media", "image"),
+        (chat(text=[{"type": "tool_use", "name": "f"}]), "tool turn", "tool_use"),
+        (chat(answer={"reasoning_content": "hm"}), "reasoning", "'reasoning_content'"),
+        (chat(answer={"thinking": "hm"}), "reasoning", "'thinking'"),
+        (chat(answer={"content": [{"type": "thinking", "text": "hm"}]}), "reasoning", "thinking"),
+        (chat(conversations=[{"from": "human", "value": "x"}]), "missing field", "'conversations'"),
+        (chat(user={"value": "another"}), "missing field", "'value'"),
+        (chat(text="a.wav"), "clip in text", "a.wav"),
+    ],
+)
+def test_fields_that_change_the_meaning_are_refused_by_name(jsonl, read, row, reason, named):
+    bad = reasons(read, jsonl(row))
+    assert dict(bad.reasons) == {reason: 1} and named in bad.first[reason]
+
+
+@pytest.mark.parametrize("empty", [None, [], "", "[]", {}, "null", False])
+def test_empty_fields_mean_nothing(jsonl, read, empty):
+    names = ("tools", "images", "videos", "reasoning_content", "audios", "sound")
+    row = chat(answer={"tool_calls": empty, "function_call": empty}, **dict.fromkeys(names, empty))
+    assert not reasons(read, jsonl(row)).reasons
+
+
+@pytest.mark.parametrize("key", ["audio", "audio_path", "audios", "sound", "speech", "wav", "input_audio", "recording_url",
+                                 "my_file"])  # fmt: skip
+@pytest.mark.parametrize("level", ["row", "message"])
+@pytest.mark.parametrize("form", ["path", "list", "object"])
+def test_a_clip_under_any_key_is_read_or_refused(jsonl, read, clip, said, key, level, form):
+    name = str(clip.path.with_suffix(".wav")) if key == "my_file" else str(clip.path)
+    value = {"path": name, "list": [name], "object": {"path": name}}[form]
+    extra = {key: value}
+    row = chat(**extra) if level == "row" else chat(extra)
+    bad = reasons(read, jsonl(row))
+    assert dict(bad.reasons) == {"wrong placeholder count": 1} and f"'{key}'" in bad.first["wrong placeholder count"]
+    assert not read("text", BadRows(1.0), type="share_gpt", manifest_filepath=jsonl(row))
+    if key != "my_file":
+        row = chat(text="<audio>What?", **extra) if level == "row" else chat(extra, text="<audio>What?")
+        (draw,) = read("mixed", type="share_gpt", manifest_filepath=jsonl(row))
+        assert said(draw(0)) == [("user", "♪"), ("user", "What?"), ("assistant", "yes")]
+
+
+def test_two_fields_of_clips_are_refused_unless_they_agree(jsonl, read, two_clips):
+    one, other = (str(clip.path) for clip in two_clips)
+    rows = [chat(text="<audio>", audios=[one], audio=other), chat(text="<audio>", audio=one, audio_path=one),
+            chat(text="<sound>", sound=one, ori_sound=other)]  # fmt: skip
+    bad = reasons(read, jsonl(*rows))
+    assert dict(bad.reasons) == {"wrong placeholder count": 1} and "'audios' and 'audio'" in next(iter(bad.first.values()))
+
+
+@pytest.mark.parametrize("kind", ["Audio", "sound", "speech", "image", None, "video", "AUDIO", 1, ["audio"]])
+def test_a_turn_of_another_type_is_refused(jsonl, read, clip, kind):
+    turns = [{"from": "User", "type": kind, "value": str(clip.path)}, {"from": "Assistant", "value": "yes"}]
+    bad = reasons(read, jsonl({"conversations": turns}), data_type="multimodal_conversation")
+    assert dict(bad.reasons) == {"unknown turn type": 1}
+
+
+@pytest.mark.parametrize("place", ["row", "turn", "no type"])
+def test_clips_that_nemos_conversations_do_not_read(jsonl, read, clip, place):
+    turns = [{"from": "User", "value": "What?", "type": "text"}, {"from": "Assistant", "value": "yes", "type": "text"}]
+    row = {"conversations": turns}
+    if place == "row":
+        row["audio"] = str(clip.path)
+    elif place == "turn":
+        turns[0]["audio_filepath"] = str(clip.path)
+    else:
+        turns[0] = {"from": "User", "value": "clip.wav"}
+    bad = reasons(read, jsonl(row), data_type="multimodal_conversation")
+    assert list(bad.reasons) in (["clip in another field"], ["clip in text"])
+
+
+def test_unread_fields_are_reported_with_counts_and_training_says_them_once(jsonl, caplog, capsys):
+    rows = [chat({"mood": "glad"}, weather="dry", id="1"), chat(weather="wet", source="x", custom={"a": 1}), chat()]
+    path = jsonl(*rows)
+    result = LintResult()
+    lint_entry({"type": "share_gpt", "manifest_filepath": path}, "mixed", READING, result, processes=1)
+    assert sorted((f.line, f.severity, f.reason, f.message) for f in result.findings) == [
+        (1, "warning", "unread field", "nothing reads 'messages[].mood' (1 rows, this one first)"),
+        (1, "warning", "unread field", "nothing reads 'weather' (2 rows, this one first)"),
+    ]
+    for _ in range(2):  # made, and opened again
+        caplog.clear()
+        open_source({"type": "share_gpt", "manifest_filepath": path, "name": "s"}, "mixed", READING)
+        said = [record.message for record in caplog.records if "nothing reads" in record.message]
+        assert said == ["nemo_vtb: mixed/s: nothing reads 'messages[].mood' (1 rows)",
+                        "nemo_vtb: mixed/s: nothing reads 'weather' (2 rows)"]  # fmt: skip
+
+
+def test_fields_are_followed_where_they_are_read():
+    row = parse_line(json.dumps({"a": {"b": 1, "c": 2}, "d": [{"e": 1}], "f": 3, "id": 4, "g": []}).encode(), Tracked)
+    assert sorted(unread(row)) == ["a", "d", "f"]
+    row["a"]["b"], row.get("d")
+    assert sorted(unread(row)) == ["a.c", "d[].e", "f"]
+
+
+def test_manifests_name_what_they_do_not_read(jsonl, clip, read):
+    row = {"audio_filepath": str(clip.path), "text": "hi", "speaker": "x", "bandwidth": 8000}
+    result = LintResult()
+    lint_entry({"type": "nemo", "manifest_filepath": jsonl(row)}, "asr", READING, result, processes=1)
+    assert [f.message for f in result.findings] == ["nothing reads 'bandwidth' (1 rows, this one first)"]
+    bad = BadRows(1.0)
+    read("asr", bad, type="nemo", manifest_filepath=jsonl({"audio": str(clip.path), "text": "hi"}))
+    assert "the clip is under 'audio' (audio_field)" in bad.first["missing field"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(42, "'text' is not a str but an int"), (["a"], "'text' is not a str but a list"), (1.5, "a float"),
+     ("", "'text' is empty (keep_empty: true"), (" \u200b ", "'text' is empty"), (None, "the row has no text")],
+)  # fmt: skip
+def test_transcripts_that_are_no_text(jsonl, read, clip, text, message):
+    bad = BadRows(1.0)
+    assert not read("asr", bad, type="nemo", manifest_filepath=jsonl({"audio_filepath": str(clip.path), "text": text}))
+    assert message in next(iter(bad.first.values()))
+
+
+def test_empty_transcripts_can_be_kept(jsonl, clip, tokenizer):
+    from nemo_vtb.data.dataset import VTBDataset
+
+    path = jsonl({"audio_filepath": str(clip.path), "text": ""})
+    dataset = VTBDataset(tokenizer, "chatml", "<|audio|>")
+    reading = Reading("<|audio|>", 0.08, encoder=dataset)
+    source = open_source({"type": "nemo", "manifest_filepath": path, "keep_empty": True}, "asr", reading)
+    assert source.size(0).supervised == 1  # the end of the turn
+    assert tokenizer.ids_to_text(dataset.encode(source.draw(0, 0)).input_ids[-2:].tolist(), False).startswith("<|im_end|>")
+
+
+def test_names_that_hold_clips_and_those_that_do_not():
+    holding = {"audio": "x", "Audio-Path": "x", "wavs": ["x"], "any": "data:audio/wav;base64,", "thing": "b.flac"}
+    assert clip_fields(holding) == list(holding)
+    assert not clip_fields({"audio_lang": "en", "sound": None, "audio": 3, "source": "a.wav", "note": "hear a.wav now",
+                            "custom": {"audio": "x"}, "recording_date": "2020"})  # fmt: skip
