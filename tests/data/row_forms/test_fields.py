@@ -84,7 +84,9 @@ def test_two_fields_of_clips_are_refused_unless_they_agree(jsonl, read, two_clip
     rows = [chat(text="<audio>", audios=[one], audio=other), chat(text="<audio>", audio=one, audio_path=one),
             chat(text="<sound>", sound=one, ori_sound=other)]  # fmt: skip
     bad = reasons(read, jsonl(*rows))
-    assert dict(bad.reasons) == {"wrong placeholder count": 1} and "'audios' and 'audio'" in next(iter(bad.first.values()))
+    assert dict(bad.reasons) == {"wrong placeholder count": 1} and "'audios' and 'audio'" in next(
+        iter(bad.first.values())
+    )
 
 
 @pytest.mark.parametrize("kind", ["Audio", "sound", "speech", "image", None, "video", "AUDIO", 1, ["audio"]])
@@ -161,7 +163,9 @@ def test_empty_transcripts_can_be_kept(jsonl, clip, tokenizer):
     reading = Reading("<|audio|>", 0.08, encoder=dataset)
     source = open_source({"type": "nemo", "manifest_filepath": path, "keep_empty": True}, "asr", reading)
     assert source.size(0).supervised == 1  # the end of the turn
-    assert tokenizer.ids_to_text(dataset.encode(source.draw(0, 0)).input_ids[-2:].tolist(), False).startswith("<|im_end|>")
+    assert tokenizer.ids_to_text(dataset.encode(source.draw(0, 0)).input_ids[-2:].tolist(), False).startswith(
+        "<|im_end|>"
+    )
 
 
 def test_names_that_hold_clips_and_those_that_do_not():

@@ -92,7 +92,9 @@ def test_lower_case_is_that_of_the_language(tag, text, low):
 
 def test_a_wording_without_capitals_gives_what_people_write(jsonl, clip, read, tmp_path):
     pool = tmp_path / "pool.yaml"
-    pool.write_text("asr: {any: [{say: Low., capitals: false}]}\nast: {any: [{say: Low., capitals: false}]}\nlanguages: {}")
+    pool.write_text(
+        "asr: {any: [{say: Low., capitals: false}]}\nast: {any: [{say: Low., capitals: false}]}\nlanguages: {}"
+    )
     row = {"audio_filepath": str(clip.path), "text": "Ilık İzmir.", "lang": "tr"}
     (draw,) = read("asr", type="nemo", manifest_filepath=jsonl(row), prompts=str(pool))
     assert draw(0).turns[-1].value == "ılık izmir."

@@ -34,7 +34,9 @@ def chat(first=(), second=(), user=(), **row):
 
 
 def nemo(first=(), **row):
-    turns = [{"from": "User" if m["role"] == "user" else "Assistant", "value": m["content"]} for m in chat()["messages"]]
+    turns = [
+        {"from": "User" if m["role"] == "user" else "Assistant", "value": m["content"]} for m in chat()["messages"]
+    ]
     turns[1] |= dict(first)
     return {"conversations": turns, **row}
 
