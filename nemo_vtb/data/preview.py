@@ -50,17 +50,12 @@ def dataset_of(cfg: DictConfig) -> "VTBDataset":
     Raises:
         VTBError: If the prompt format cannot be trained with the tokenizer.
     """
-    from nemo.collections.common.prompts import PromptFormatter
-    from nemo.collections.common.tokenizers import AutoTokenizer
-
-    from nemo_vtb.assets import resolve
+    from nemo_vtb.data.conversations.formats import formatter_of, tokenizer_of
     from nemo_vtb.data.dataset import VTBDataset
-    from nemo_vtb.parts.prompt_formats import check_prompt_format
 
-    tokenizer = AutoTokenizer(resolve(cfg.model.get("tokenizer_path") or cfg.model.pretrained_llm), use_fast=True)
-    tokenizer.add_special_tokens({"additional_special_tokens": [cfg.model.audio_locator_tag]})
+    tokenizer = tokenizer_of(cfg.model)
     prompt_format = cfg.data.train_ds.prompt_format
-    check_prompt_format(PromptFormatter.resolve(prompt_format)(tokenizer))
+    formatter_of(prompt_format, tokenizer)
     return VTBDataset(tokenizer, prompt_format, cfg.model.audio_locator_tag)
 
 

@@ -24,6 +24,8 @@ def check_prompt_format(formatter: "PromptFormatter") -> None:
             raise VTBError(f"prompt format '{name}' writes no chats: its role '{role}' has {wanted}; wanted: message")
     ending = answer_ending(formatter)
     tokenizer = formatter.tokenizer
+    if formatter.INSERT_BOS and tokenizer.bos is None:
+        raise VTBError(f"prompt format '{name}' begins with bos, which this tokenizer does not have")
     if not ending or ending == "|eos|":
         if tokenizer.eos is None:
             raise VTBError(f"prompt format '{name}' ends answers with eos, which this tokenizer does not have")
