@@ -13,14 +13,13 @@ from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.data.salm_dataset import SALMDataset, left_collate_vectors
 
-# Registers the prompt format with NeMo.
-from nemo_vtb.data.conversations import chatml  # noqa: F401
+from nemo_vtb.data.conversations.formats import formatter_of
 from nemo_vtb.data.conversations.kinds import kind_of
 from nemo_vtb.data.conversations.unscored import is_unscored
 from nemo_vtb.data.direct_ids import direct_ids
 from nemo_vtb.data.files.audio_check import signal
 from nemo_vtb.parts.control_tokens import PlainTextTokenizer, broken, control_tokens
-from nemo_vtb.parts.turn_mask import EncodedConversation, context_turns, encode_turns, merged_turns
+from nemo_vtb.parts.turn_mask import EncodedConversation, context_turns, encode_turns, merged_turns, own_template
 
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
@@ -89,7 +88,9 @@ class VTBDataset(SALMDataset):
     def encoding_key(self) -> str:
         """Names the tokenizer and the prompt format: equal keys, equal lengths."""
         ids = self.tokenizer.text_to_ids(_PROBE)
-        return f"{self.prompt_format} {self.tokenizer.vocab_size} {ids}"
+        own = own_template(self._formatter()) if self.prompt_format is not None else None
+        written = "" if own is None else blake2b(own.source.encode(), digest_size=8).hexdigest()
+        return f"{self.prompt_format}{written} {self.tokenizer.vocab_size} {ids}"
 
     def load(self, conversation: "NeMoMultimodalConversation") -> LoadedConversation:
         """Reads the audio of a conversation and encodes its text.
@@ -131,7 +132,7 @@ class VTBDataset(SALMDataset):
     def _formatter(self) -> PromptFormatter:
         assert self.prompt_format is not None
         if self._made[0] != self.prompt_format:
-            self._made = self.prompt_format, PromptFormatter.resolve(self.prompt_format)(self._ids)
+            self._made = self.prompt_format, formatter_of(self.prompt_format, self._ids)
             self._controls = control_tokens(self.tokenizer, self._made[1])
         return self._made[1]
 

@@ -54,16 +54,16 @@ def dataset_of(cfg: DictConfig) -> "VTBDataset":
     Raises:
         VTBError: If the prompt format cannot be trained with the tokenizer.
     """
+    from nemo_vtb.data.conversations.formats import formatter_of, tokenizer_of
     from nemo_vtb.data.dataset import VTBDataset
-    from nemo_vtb.parts.prompt_formats import open_tokenizer, prompt_formatter
 
     model, section = section_of(cfg, "model"), section_of(cfg, "data.train_ds")
     for key in ("pretrained_llm", "audio_locator_tag"):
         if not isinstance(model.get(key), str):
             raise VTBError(f"model.{key} is {model.get(key)!r}; it is a name")
-    tokenizer = open_tokenizer(model)
+    tokenizer = tokenizer_of(model)
     prompt_format = section.get("prompt_format")
-    prompt_formatter("data.train_ds.prompt_format", prompt_format, tokenizer)
+    formatter_of(prompt_format, tokenizer, "data.train_ds.prompt_format")
     return VTBDataset(tokenizer, prompt_format, cfg.model.audio_locator_tag)
 
 

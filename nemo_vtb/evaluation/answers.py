@@ -71,9 +71,9 @@ def answer_tasks(
             part = order[start : start + batch_size]
             batch = dataset[[tasks[i].conversation for i in part]]
             rows = [_prompt_ids(model, tasks[i].conversation) for i in part]
-            embeds, mask = prompt_embeddings(model, rows, batch)
+            asked = prompt_embeddings(model, rows, batch)
             config = default_generation_config(model, max_new_tokens=max_new_tokens)
-            ids = model.backbone.generate(embeds, mask, config, row_gate(model, rows))
+            ids = model.backbone.generate(asked.embeds, asked.mask, config, row_gate(model, rows), asked.ids)
             for i, row in zip(part, ids.tolist(), strict=True):
                 answers[i] = model.tokenizer.ids_to_text(row).strip()
             shown.update(len(part))

@@ -13,8 +13,9 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.modules.llm.parts import return_table
 from nemo_vtb.modules.lora_gate import LoraGate
-from nemo_vtb.parts.turn_mask import encode_turns, end_of_turn_id, without_tag
+from nemo_vtb.parts.turn_mask import encode_turns, own_template, stop_ids, without_tag
 from nemo_vtb.paths import checkpoint_path
 
 if TYPE_CHECKING:
@@ -77,12 +78,11 @@ class VTBLM(HFLM):
             model.cfg.get("tokenizer_path") or model.cfg.pretrained_llm,
             trust_remote_code=model.cfg.get("trust_remote_code", False),
         )
-        ends = {end_of_turn_id(model.formatter), tokenizer.eos_token_id}
-        llm.generation_config.eos_token_id = sorted(ends)
+        llm.generation_config.eos_token_id = stop_ids(model.formatter)
         super().__init__(pretrained=llm, tokenizer=tokenizer, backend="causal", **options)
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """Names the checkpoint's prompt format; lm-eval keeps it with the results.
+        """Names the checkpoint's prompt format, or gives the template; lm-eval keeps it with the results.
 
         Raises:
             VTBError: If another template is asked for.
@@ -92,7 +92,8 @@ class VTBLM(HFLM):
                 f"--apply_chat_template {chat_template}: a checkpoint is asked in the format it was trained in, "
                 f"'{self._formatter.NAME}'; leave the name out"
             )
-        return self._formatter.NAME if chat_template else None
+        own = own_template(self._formatter)
+        return (self._formatter.NAME if own is None else own.source) if chat_template else None
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Writes turns in the checkpoint's prompt format.
@@ -110,6 +111,8 @@ class VTBLM(HFLM):
             role, begun = turns.pop()
             if role != "assistant":
                 raise VTBError(f"a chat without a generation prompt ends with an answer begun, not a turn of '{role}'")
+        if (own := own_template(self._formatter)) is not None:
+            return own.text(turns, for_generation=True) + begun
         ids = encode_turns(turns, self._formatter, for_generation=True).input_ids.tolist()
         return self._formatter.tokenizer.ids_to_text(ids, remove_special_tokens=False) + begun
 
@@ -147,7 +150,7 @@ def language_model(model: "VoiceTextBlender", lora: str) -> "PreTrainedModel":
     if lora == "off" and has_lora:
         model.backbone.lora_scale = 0
     llm = model.backbone.causal_lm
-    llm.model.embed_tokens = model.embed_tokens
+    return_table(llm, model.embed_tokens)
     return llm
 
 

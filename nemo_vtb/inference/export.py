@@ -20,7 +20,7 @@ from nemo_vtb.models.slim import read_trained, steps_of, write_slim
 from nemo_vtb.modules.lora.install import merge_into
 from nemo_vtb.modules.lora.plain import join_initial, not_plain, single_scale
 from nemo_vtb.modules.lora.shifted import INITIAL
-from nemo_vtb.parts.turn_mask import end_of_turn_id
+from nemo_vtb.parts.turn_mask import stop_ids
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -177,7 +177,7 @@ def _save_whole(model: "VoiceTextBlender", folder: Path, dtype: str) -> None:
     # The names NeMo's own export has, which `from_pretrained` looks for beside the weights.
     model.backbone.causal_lm.config.save_pretrained(folder / LLM_BACKBONE_DIR)
     model.tokenizer.tokenizer.save_pretrained(folder)
-    stops = sorted({model.text_eos_id, end_of_turn_id(model.formatter)})
+    stops = stop_ids(model.formatter)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stops}) + "\n")
 
 

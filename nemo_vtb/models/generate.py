@@ -1,7 +1,7 @@
 """Answers to text, speech and mixed prompts, batched, with padding masked by length and never by token value."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,10 +10,25 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.turn_mask import encode_turns, end_of_turn_id
+from nemo_vtb.models.proof import try_out_on_device
+from nemo_vtb.parts.turn_mask import encode_turns, stop_ids
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.models.salm import SALM
+
+
+class Prompts(NamedTuple):
+    """Left-padded prompts of a batch.
+
+    Attributes:
+        embeds: ``(B, T, H)``, clips spliced in.
+        mask: int64 ``(B, T)``, 0 in padding.
+        ids: int64 ``(B, T)``, padding where a position is no token.
+    """
+
+    embeds: Tensor
+    mask: Tensor
+    ids: Tensor
 
 
 @torch.no_grad()
@@ -23,6 +38,7 @@ def generate_answers(
     audios: Tensor | None = None,
     audio_lens: Tensor | None = None,
     generation_config: GenerationConfig | None = None,
+    thinking: bool | None = None,
     **generation_kwargs: Any,
 ) -> Tensor:
     """Generates one answer per prompt; see ``VoiceTextBlender.generate``.
@@ -36,19 +52,21 @@ def generate_answers(
         if audios is None and (resolved := _resolve_audios_in_prompt(prompts, model.sampling_rate, model.device)):
             audios, audio_lens = resolved
         turns = [[(turn["role"], turn["content"]) for turn in prompt] for prompt in prompts]
-        rows = [encode_turns(conversation, model.formatter, for_generation=True).input_ids for conversation in turns]
+        rows = [
+            encode_turns(conversation, model.formatter, True, thinking=thinking).input_ids for conversation in turns
+        ]
     batch: dict[str, Any] = {"audios": torch.zeros(0), "audio_lens": torch.zeros(0, dtype=torch.long)}
     if audios is not None:
         batch = {"audios": audios, "audio_lens": audio_lens}
-    embeds, attention_mask = prompt_embeddings(model, rows, batch)
+    asked = prompt_embeddings(model, rows, batch)
     config = generation_config or default_generation_config(model, **generation_kwargs)
     extra = generation_kwargs if generation_config is not None else {}
-    return model.backbone.generate(embeds, attention_mask, config, row_gate(model, rows), **extra)
+    return model.backbone.generate(asked.embeds, asked.mask, config, row_gate(model, rows), asked.ids, **extra)
 
 
 def default_generation_config(model: "SALM", **options: Any) -> GenerationConfig:
     """Greedy unless ``options`` say otherwise, ending at the format's end of turn or the tokenizer's end of text."""
-    stops = sorted({end_of_turn_id(model.formatter), model.tokenizer.eos_id})
+    stops = stop_ids(model.formatter)
     fixed = {"bos_token_id": model.text_bos_id, "eos_token_id": stops, "pad_token_id": stops[0]}
     return GenerationConfig(**{"do_sample": False, **fixed, **options})
 
@@ -61,31 +79,40 @@ def row_gate(model: "SALM", rows: Sequence[np.ndarray]) -> Tensor | None:
     return torch.tensor(speech, device=model.device)[:, None, None]
 
 
-def prompt_embeddings(model: "SALM", rows: Sequence[np.ndarray], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Left-padded embeddings ``(B, T, H)`` and attention mask ``(B, T)`` of prompts with clips spliced in.
+def prompt_embeddings(model: "SALM", rows: Sequence[np.ndarray], batch: dict[str, Any]) -> Prompts:
+    """Left-padded embeddings of prompts with clips spliced in.
 
     Raises:
         VTBError: If placeholders and clips do not match.
     """
+    try_out_on_device(model)
     frames, counts = model.encode_clips(batch)
     placeholders = sum(int((row == model.audio_locator_tag_id).sum()) for row in rows)
     if placeholders != len(counts):
         raise VTBError(f"the prompts hold {placeholders} audio placeholders for {len(counts)} clips")
     clips = iter(frames.split(counts) if frames is not None else [])
-    spliced = []
+    spliced, spelt = [], []
+    pad = model.backbone.per_layer.pad
     for row in rows:
         pieces, start = [], 0
+        ids = torch.from_numpy(row).to(model.device)
+        written: list[Tensor] = []
         embeds = model.backbone.embed(
             torch.from_numpy(np.where(row == model.audio_locator_tag_id, 0, row)).to(model.device)
         )
         for place in np.flatnonzero(row == model.audio_locator_tag_id):
-            pieces += [embeds[start:place], next(clips).to(embeds.dtype)]
+            clip = next(clips).to(embeds.dtype)
+            pieces += [embeds[start:place], clip]
+            written += [ids[start:place], ids.new_full((len(clip),), pad)]
             start = int(place) + 1
         spliced.append(torch.cat([*pieces, embeds[start:]]))
+        spelt.append(torch.cat([*written, ids[start:]]))
     longest = max(len(embeds) for embeds in spliced)
     padded = spliced[0].new_zeros(len(spliced), longest, spliced[0].shape[-1])
     mask = torch.zeros(len(spliced), longest, dtype=torch.long, device=padded.device)
-    for index, embeds in enumerate(spliced):
+    all_ids = torch.full_like(mask, pad)
+    for index, (embeds, ids) in enumerate(zip(spliced, spelt, strict=True)):
         padded[index, longest - len(embeds) :] = embeds
+        all_ids[index, longest - len(embeds) :] = ids
         mask[index, longest - len(embeds) :] = 1
-    return padded, mask
+    return Prompts(padded, mask, all_ids)

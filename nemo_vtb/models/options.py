@@ -30,6 +30,7 @@ class StepOptions:
             files for later runs.
         llm_dtype: Of the LLM's weights as loaded; what trains is float32 all the same. ``auto`` follows the precision
             of the arithmetic: bfloat16 where that is half precision, else float32.
+        prove: Whether what packing, loss and gate rely on is tried out on the LLM; see ``nemo_vtb.modules.proof``.
         skip_non_finite: Optimizer steps that may be left out for a non-finite loss or gradient before training stops.
     """
 
@@ -45,6 +46,7 @@ class StepOptions:
     encoder_cache: bool | str = False
     llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     skip_non_finite: Annotated[int, Range(0)] = 0
+    prove: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,13 @@ MODEL_KEYS = frozenset(
     "encoder_chunk_size_seconds pretrained_s2s_model pretrained_perception_from_s2s use_nemo_automodel "
     "torch_dtype dtype model_type architectures init_configure_model "
     # ours
-    "llm_config encoder_config lr_scale alignment encoder_lora text_lora text_kl retention init_from".split()
+    "llm_config encoder_config lr_scale alignment encoder_lora text_lora text_kl thinking retention init_from".split()
 ) | {field.name for field in fields(StepOptions)}
 # Whether LoRA takes part in answers to conversations without audio.
 TEXT_LORA = ("always", "audio_gated")
-REQUIRED_MODEL_KEYS = ("pretrained_llm", "prompt_format", "audio_locator_tag", "perception", "optimizer")
+# Whether the LLM's chat template has it think before it answers; auto: not, where it has a switch.
+THINKING = ("auto", "off", "on")
+REQUIRED_MODEL_KEYS = ("pretrained_llm", "audio_locator_tag", "perception", "optimizer")
 
 
 def check_model_section(section: Mapping[str, Any]) -> None:
@@ -122,6 +126,9 @@ def check_model_section(section: Mapping[str, Any]) -> None:
         check_targets(section.get(key), f"model.{key}")
     if section.get("text_lora", "always") not in TEXT_LORA:
         raise VTBError(f"model.text_lora must be one of {', '.join(TEXT_LORA)}, not '{section['text_lora']}'")
+    if section.get("thinking") is not None and section["thinking"] not in THINKING:
+        # YAML reads off and on as booleans.
+        raise VTBError(f"model.thinking must be one of {', '.join(THINKING)}, not {section['thinking']!r}")
     if section.get("text_kl") and section.get("lora") is None:
         raise VTBError("model.text_kl needs an untouched LLM beside the trained one: choose LoRA, e.g. lora=r32")
     _check_lora(section)

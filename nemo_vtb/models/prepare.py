@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.models.proof import try_out_before_sharding
+from nemo_vtb.modules.llm.parts import layers_of_body
 from nemo_vtb.parts.hardware import look
 from nemo_vtb.parts.machine_choice import AUTO, choose_attention, is_half
 from nemo_vtb.parts.precision import narrow_frozen
@@ -24,20 +26,23 @@ def prepare_for_trainer(model: "SALM") -> tuple[torch.dtype | None, bool]:
         VTBError: If the trainer asks for what cannot work.
     """
     on_gpu = model._trainer is None or model.trainer.strategy.root_device.type == "cuda"
-    if model.backbone.causal_lm.config._attn_implementation == "flex_attention" and not on_gpu:
+    if model.backbone.attention == "flex_attention" and not on_gpu:
         raise VTBError("model.attn_implementation=flex_attention trains on a GPU only; leave it at auto")
     half = _half_precision(model)
     if model._trainer is not None:
         follow_machine(model, model.trainer.strategy.root_device.type, is_half(model.trainer.precision))
     if half is not None:
         narrow_frozen(model, half)
-    parts = {"llm": model.llm, "encoder": model.perception}
+    layers = {
+        "llm": layers_of(model.llm) or layers_of_body(model.backbone.body),
+        "encoder": layers_of(model.perception),
+    }
     for name in model.options.compile:
-        for layer in layers_of(parts[name]):
+        for layer in layers[name]:
             # The call alone, not the module: what recomputes it and what gathers its shards cannot be traced.
             layer.forward = torch.compile(layer.forward, dynamic=True)
     for name in model.options.activation_checkpointing:
-        recompute_in_backward(layers_of(parts[name]))
+        recompute_in_backward(layers[name])
     return half, _shard(model)
 
 
@@ -108,6 +113,7 @@ def _shard(model: "SALM") -> bool:
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import DTensor
 
+    try_out_before_sharding(model)
     model.backbone.shard(data)
     model.clip_encoder.shard(data)
     if model.alignment is not None:

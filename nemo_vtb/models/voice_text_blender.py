@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nemo_vtb import registry
 from nemo_vtb.assets import resolve
+from nemo_vtb.data.conversations.formats import AUTO, formatter_of, tokenizer_of
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
@@ -24,18 +25,20 @@ from nemo_vtb.models.generate import generate_answers
 from nemo_vtb.models.init_from import init_from
 from nemo_vtb.models.options import check_model_section, step_options
 from nemo_vtb.models.prepare import prepare_for_trainer
+from nemo_vtb.models.proof import try_out, try_out_on_device
 from nemo_vtb.models.step_guard import ForwardPass, StepGuard
 from nemo_vtb.modules.alignment import EmbeddingAlignment
 from nemo_vtb.modules.backbone import HFBackbone
 from nemo_vtb.modules.build import build_llm, build_perception, install_lora, lora_patterns
 from nemo_vtb.modules.clip_encoder import ClipEncoder
 from nemo_vtb.modules.frame_cache import FrameCache
+from nemo_vtb.modules.llm.parts import embedding_size, take_table
+from nemo_vtb.modules.proof import Proof, weight_samples
 from nemo_vtb.optim.build import check_optimizer_sections, configure
 from nemo_vtb.options import check_arguments
 from nemo_vtb.parts.loss import by_kind, check_backend, global_mean
 from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
 from nemo_vtb.parts.precision import half_arithmetic
-from nemo_vtb.parts.prompt_formats import open_tokenizer, prompt_formatter
 from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum
 from nemo_vtb.parts.text_retention import speech_gate, text_positions
 from nemo_vtb.parts.trainable import freeze_parameters
@@ -73,26 +76,24 @@ class VoiceTextBlender(SALM):
         self.cfg = DictConfig(cfg)
         with open_dict(self.cfg):
             self.cfg.pretrained_llm = resolve(self.cfg.pretrained_llm)
+            self.cfg.prompt_format = self.cfg.get("prompt_format") or AUTO
             if self.cfg.get("pretrained_asr") and self.cfg.perception.encoder.get("config") is None:
                 self.cfg.pretrained_asr = resolve(self.cfg.pretrained_asr)
         self.audio_locator_tag = self.cfg.audio_locator_tag
-        self.tokenizer = open_tokenizer(self.cfg)
-        self.formatter = prompt_formatter("model.prompt_format", self.cfg.prompt_format, self.tokenizer)
+        self.tokenizer = tokenizer_of(self.cfg)
+        self.formatter = formatter_of(self.cfg.prompt_format, self.tokenizer)
         llm = build_llm(self.cfg)
-        self.embed_tokens = llm.model.embed_tokens
         # As in SALM: inside the LLM the embeddings would be swept into its sharding.
-        del llm.model.embed_tokens
+        self.embed_tokens = take_table(llm)
+        own_weights = weight_samples(llm)
         self.llm = install_lora(llm, self.embed_tokens, self.cfg)
-        self.perception = build_perception(self.cfg, llm.config.hidden_size)
-        if hasattr(self.perception.modality_adapter, "match_embeddings"):
-            # Gemma's embedding layer multiplies what its table holds.
-            scale = getattr(self.embed_tokens, "scalar_embed_scale", 1.0)
-            self.perception.modality_adapter.match_embeddings(self.embed_tokens.weight.detach() * scale)
+        hidden_size = embedding_size(self.embed_tokens)
+        self.perception = build_perception(self.cfg, hidden_size)
         settings = self.cfg.get("alignment")
         if settings is not None:
             check_arguments(EmbeddingAlignment, settings, "model.alignment")
         with blamed_on("model.alignment"):
-            self.alignment = EmbeddingAlignment(llm.config.hidden_size, **settings) if settings is not None else None
+            self.alignment = EmbeddingAlignment(hidden_size, **settings) if settings is not None else None
         keep = [*self.cfg.get("prevent_freeze_params", []), *lora_patterns(self)]
         # Now rather than in configure_optimizers: DDP decides when it wraps what it reduces.
         with blamed_on("model.freeze_params, model.prevent_freeze_params", "each is a list of regular expressions"):
@@ -105,6 +106,12 @@ class VoiceTextBlender(SALM):
         self.gated = self.cfg.get("text_lora", "always") == "audio_gated"
         if self.gated:
             self.backbone.install_gate()
+        self.proof: Proof | None = None
+        try_out(self, own_weights)
+        if hasattr(self.perception.modality_adapter, "match_embeddings"):
+            # Gemma's embedding layer multiplies what its table holds.
+            scale = getattr(self.embed_tokens, "scalar_embed_scale", 1.0) * self.backbone.embed_factor
+            self.perception.modality_adapter.match_embeddings(self.embed_tokens.weight.detach() * scale)
         kept = self.options.encoder_cache
         self.frame_cache = FrameCache(self.perception, kept if isinstance(kept, str) else None) if kept else None
         self.clip_encoder = ClipEncoder(
@@ -162,8 +169,10 @@ class VoiceTextBlender(SALM):
 
         Conversations without a target, whose clips the alignment loss alone hears, cost the LLM nothing.
         """
+        try_out_on_device(self)
         row_tokens = 0 if self.backbone.one_row else self.options.row_tokens
-        layout = plan_packing(encoded, counts, self.audio_locator_tag_id, row_tokens, names, supervised_only=True)
+        apart = self.backbone.packing == "apart"
+        layout = plan_packing(encoded, counts, self.audio_locator_tag_id, row_tokens, names, True, apart)
         token_embeds = self.backbone.embed(torch.from_numpy(layout.token_ids).to(self.device))
         return fill_rows(layout, token_embeds, frames), layout
 
@@ -176,7 +185,10 @@ class VoiceTextBlender(SALM):
         gated = self.gated and not self.training
         gate = torch.from_numpy(speech_gate(layout)).to(self.device) if gated else None
         position_ids = torch.from_numpy(layout.position_ids).to(self.device)
-        return self.backbone.hidden_states(embeds, position_ids, gate, layout.lengths[layout.order])
+        ids = None
+        if self.backbone.per_layer.wanted:
+            ids = torch.from_numpy(layout.ids(self.backbone.per_layer.pad)).to(self.device)
+        return self.backbone.hidden_states(embeds, position_ids, gate, layout.lengths[layout.order], ids)
 
     def compute_losses(
         self, batch: dict[str, Any], frames: Tensor | None, counts: list[int]
@@ -235,13 +247,19 @@ class VoiceTextBlender(SALM):
         losses, hits, layout, hidden = self.compute_losses(batch, frames, counts)
         tokens = all_ranks_sum(len(layout.targets), self.device)
         loss = global_mean(losses, tokens)
+        router_loss = self.backbone.router_loss
+        balance = router_loss.value(torch.from_numpy(layout.used).to(self.device)) if router_loss else None
         stats: dict[str, Any] = {
             "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"] if self._trainer is not None else 0.0,
             "batch_size": float(len(layout.lengths)),
             "sequence_length": float(layout.lengths.sum()),
             "supervised_tokens": float(len(layout.targets)),
             "padding_share": layout.padding_share,
+            "conversations_per_row": layout.conversations_per_row,
         }
+        if balance is not None:
+            loss = loss + balance
+            stats["loss_router"] = balance.detach()
         if self._guard.allowed:
             stats["skipped_steps"] = float(self._guard.skipped)
         kinds = _kinds(batch, len(layout.lengths))
@@ -325,14 +343,20 @@ class VoiceTextBlender(SALM):
             audios: ``(clips, samples)`` when the prompts name no files.
             audio_lens: ``(clips,)``.
             generation_config: A ``transformers.GenerationConfig``.
-            enable_thinking: Accepted for SALM's sake; the prompt format decides.
+            enable_thinking: Whether to think; None keeps to ``model.thinking``. A prompt format of NeMo's cannot.
             **generation_kwargs: Passed on to Hugging Face ``generate``.
 
         Returns:
             ``(B, new tokens)`` ids.
         """
         with self.arithmetic():
-            return generate_answers(self, prompts, audios, audio_lens, generation_config, **generation_kwargs)
+            return generate_answers(
+                self, prompts, audios, audio_lens, generation_config, enable_thinking, **generation_kwargs
+            )
+
+    def on_fit_start(self) -> None:
+        """Tries the LLM out where it stands now, if it could not be tried out when it was built."""
+        try_out_on_device(self)
 
     def setup(self, stage: str) -> None:
         """Has the run's strategy write checkpoints that are one whole file.

@@ -10,6 +10,10 @@ from torch import Tensor
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.gather import Gathered
+from nemo_vtb.modules.llm.head import LogitHead
+from nemo_vtb.modules.llm.parts import argument, body_of, layers_of_body, text_config
+from nemo_vtb.modules.llm.per_layer import PerLayerIds
+from nemo_vtb.modules.llm.router_loss import RouterLoss
 from nemo_vtb.modules.lora.install import adapted_head
 from nemo_vtb.modules.lora.untouched import UntouchedBiases, adapters_off, not_linear
 from nemo_vtb.modules.lora_gate import LoraGate, scale_lora
@@ -30,6 +34,14 @@ class HFBackbone:
         owner: The model with ``llm`` and ``embed_tokens``.
         loss_backend: See ``nemo_vtb.models.options.StepOptions``.
         loss_chunk: Likewise.
+
+    Attributes:
+        packing: How conversations are laid out; see ``nemo_vtb.modules.proof.Proof``.
+        embed_factor: What ids are multiplied by on their way from the table to the layers, outside of both.
+        head: From hidden states to logits.
+        per_layer: Feeds LLMs with a second table.
+        router_loss: Of a mixture of experts that asks for one; None for others.
+        untouched: Why LoRA switched off would not be the untouched LLM; None where it is.
     """
 
     def __init__(self, owner: "SALM", loss_backend: str = "chunked", loss_chunk: int = 1024) -> None:
@@ -39,8 +51,14 @@ class HFBackbone:
         self._off = ExitStack()
         self._loss_backend, self._loss_chunk = loss_backend, loss_chunk
         self._biases = UntouchedBiases(owner.llm, owner.frozen_from_file) if hasattr(owner.llm, "peft_config") else None
-        head, table = self.causal_lm.lm_head, owner.embed_tokens
-        if head.weight is table.weight:
+        self.packing = "rows"
+        self.embed_factor = 1.0
+        self.untouched: str | None = None
+        self.head, self.per_layer = LogitHead(self.causal_lm), PerLayerIds(self.causal_lm)
+        self.router_loss = RouterLoss.of(self.causal_lm)
+        self._cache_argument = argument(self.body, "cache", "past_key_values")
+        head, table = self.head.module, owner.embed_tokens
+        if getattr(head, "weight", None) is table.weight:
             # One tensor cannot be in two units of FSDP2.
             self._entry = self._exit = Gathered(table, head)
         else:
@@ -65,13 +83,34 @@ class HFBackbone:
         return llm.base_model.model if hasattr(llm, "peft_config") else llm
 
     @property
+    def body(self) -> Any:
+        """The LLM without its head."""
+        return body_of(self.causal_lm)
+
+    @property
+    def table(self) -> Any:
+        """The embedding table."""
+        return self._owner.embed_tokens
+
+    @property
+    def device(self) -> torch.device:
+        """Where the LLM is."""
+        return self.table.weight.device
+
+    @property
+    def attention(self) -> str:
+        """The attention in use, as Transformers calls it."""
+        return text_config(self.causal_lm)._attn_implementation
+
+    @property
     def one_row(self) -> bool:
-        """Whether the attention in use wants all conversations in a single row."""
-        return self.causal_lm.config._attn_implementation.startswith("flash")
+        """Whether all conversations are wanted in a single row."""
+        return self.packing == "segments" or (self.packing == "rows" and self.attention.startswith("flash"))
 
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids ``(N,)`` to embeddings ``(N, H)``."""
-        return self._entry(self._owner.embed_tokens, ids)
+        embeds = self._entry(self._owner.embed_tokens, ids)
+        return embeds if self.embed_factor == 1.0 else embeds * self.embed_factor
 
     def hidden_states(
         self,
@@ -79,6 +118,7 @@ class HFBackbone:
         position_ids: Tensor,
         gate: Tensor | None = None,
         lengths: np.ndarray | None = None,
+        ids: Tensor | None = None,
     ) -> Tensor:
         """Runs the layers over packed rows.
 
@@ -89,45 +129,56 @@ class HFBackbone:
             gate: ``(R, L, 1)``, 0 where LoRA is off; None leaves it on everywhere. Needs ``install_gate``.
             lengths: Of the conversations in the order of a single row, so that variable-length attention need not ask
                 the device for them.
+            ids: ``(R, L)`` token ids, where ``per_layer.wanted``.
 
         Returns:
             Final hidden states ``(R, L, H)``.
         """
         # Left in place afterwards: activation checkpointing runs the layers once more in the backward pass.
-        self._gate.value = gate
-        ragged: dict[str, Any] = {}
+        self._gate.value, self.per_layer.ids = gate, ids
+        more: dict[str, Any] = {}
         if self.one_row and lengths is not None:
             ends = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])).to(embeds.device, torch.int32)
-            ragged = {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends}
-            ragged |= dict.fromkeys(("max_length_q", "max_length_k"), int(lengths.max()))
-        out = self.causal_lm.model(inputs_embeds=embeds, position_ids=position_ids, use_cache=False, **ragged)
+            more = {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends}
+            more |= dict.fromkeys(("max_length_q", "max_length_k"), int(lengths.max()))
+            if self.packing == "segments":
+                numbers: np.ndarray = np.repeat(np.arange(len(lengths)), lengths)
+                more["seq_idx"] = torch.from_numpy(numbers).to(embeds.device, torch.int32)[None]
+        if self.router_loss is not None:
+            more["output_router_logits"] = True
+        out = self.body(inputs_embeds=embeds, position_ids=position_ids, use_cache=False, **more)
+        if self.router_loss is not None:
+            self.router_loss.keep(out)
         return out.last_hidden_state
 
-    def next_hidden_states(self, embeds: Tensor, attention_mask: Tensor, cache: Any) -> Tensor:
+    def next_hidden_states(
+        self, embeds: Tensor, attention_mask: Tensor, cache: Any, ids: Tensor | None = None
+    ) -> Tensor:
         """One step of decoding, as every rank of a sharded model can take it.
 
         Args:
             embeds: ``(B, T, H)``: a left-padded prompt, later one token.
             attention_mask: ``(B, all positions so far)``.
             cache: A ``transformers.Cache``, which grows.
+            ids: ``(B, T)``, where ``per_layer.wanted``.
 
         Returns:
             Final hidden states of the last position ``(B, H)``.
         """
-        self._gate.value = None
+        self._gate.value, self.per_layer.ids = None, ids
         position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
-        out = self.causal_lm.model(
+        out = self.body(
             inputs_embeds=embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=cache,
             use_cache=True,
+            **{self._cache_argument or "past_key_values": cache},
         )
         return out.last_hidden_state[:, -1]
 
     def project(self, hidden: Tensor) -> Tensor:
-        """Hidden states ``(S, H)`` to logits ``(S, vocabulary)``, capped where the LLM caps them (Gemma 2)."""
-        return self._exit(self._logits, hidden)
+        """Hidden states ``(S, H)`` to logits ``(S, vocabulary)``, scaled and capped where the LLM does that."""
+        return self._exit(self.head, hidden)
 
     def losses(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         """Cross-entropy of each target.
@@ -149,21 +200,24 @@ class HFBackbone:
         """Shards every layer, the final norm, and both ends over a data-parallel mesh with FSDP2."""
         from torch.distributed.fsdp import fully_shard
 
-        body = self.causal_lm.model
-        for layer in body.layers:
+        body = self.body
+        if self.head.by_llm:
+            raise VTBError(f"the head of {type(self.causal_lm).__name__} cannot be sharded: set trainer.strategy=ddp")
+        for layer in layers_of_body(body):
             fully_shard(layer, mesh=mesh)
         # The layers are called through this module; sharding a module above it would leave its hooks uncalled.
         fully_shard(body, mesh=mesh)
         for end in {self._entry, self._exit}:
             fully_shard(end, mesh=mesh, reshard_after_forward=True)
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        logits = self.causal_lm.lm_head(hidden)
-        cap = self._logit_cap
-        return logits if cap is None else torch.tanh(logits / cap) * cap
-
     def generate(
-        self, embeds: Tensor, attention_mask: Tensor, config: Any, gate: Tensor | None = None, **options: Any
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor,
+        config: Any,
+        gate: Tensor | None = None,
+        ids: Tensor | None = None,
+        **options: Any,
     ) -> Tensor:
         """Answers left-padded prompts with Hugging Face ``generate``.
 
@@ -172,48 +226,39 @@ class HFBackbone:
             attention_mask: ``(B, T)``.
             config: A ``transformers.GenerationConfig``.
             gate: ``(B, 1, 1)``, 0 for the prompts that LoRA stays out of; None leaves it on. Needs ``install_gate``.
+            ids: ``(B, T)``, where ``per_layer.wanted``.
             **options: Passed on.
 
         Returns:
             New token ids ``(B * returned sequences, new tokens)``.
         """
-        from nemo.collections.speechlm2.parts.pretrained import move_embedding
-
         copies = max(config.num_beams or 1, config.num_return_sequences or 1)
         self._gate.value = gate if gate is None else gate.repeat_interleave(copies, 0)
+        self.per_layer.ids = ids
         # Hugging Face hands the head a strided slice of last positions; PyTorch would copy the head for every prompt.
-        contiguous = self.causal_lm.lm_head.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+        contiguous = self.head.module.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
         try:
-            with move_embedding(self._owner):
-                return self._owner.llm.generate(
-                    inputs_embeds=embeds, attention_mask=attention_mask, generation_config=config, **options
-                )
+            return self._owner.llm.generate(
+                inputs_embeds=embeds, attention_mask=attention_mask, generation_config=config, **options
+            )
         finally:
             contiguous.remove()
 
     def _losses(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        head = self.causal_lm.lm_head
         if self._loss_backend == "chunked" or not len(targets):
-            return supervised_losses(hidden, targets, self._logits, self._loss_chunk, self._head_trains)
-        return fused_losses(self._loss_backend, hidden, head.weight, targets, self._logit_cap), None
+            return supervised_losses(hidden, targets, self.head, self._loss_chunk, self.head.trains)
+        weight, cap = self.head.for_kernel()
+        return fused_losses(self._loss_backend, hidden, weight, targets, cap), None
 
     def _divergences(self, tuned: Tensor, base: Tensor) -> Tensor:
-        return divergences(tuned, base, self._logits, self._loss_chunk, self._head_trains, self._untouched_logits)
+        return divergences(tuned, base, self.head, self._loss_chunk, self.head.trains, self._untouched_logits)
 
     def _untouched_logits(self, hidden: Tensor) -> Tensor:
         head = adapted_head(self.causal_lm)
         if head is None:
-            return self._logits(hidden)
+            return self.head(hidden)
         with torch.no_grad(), adapters_off(head):
-            return self._logits(hidden)
-
-    @property
-    def _head_trains(self) -> bool:
-        return any(parameter.requires_grad for parameter in self.causal_lm.lm_head.parameters())
-
-    @property
-    def _logit_cap(self) -> float | None:
-        return getattr(self.causal_lm.config, "final_logit_softcapping", None)
+            return self.head(hidden)
 
     @property
     def lora_scale(self) -> float:
@@ -230,6 +275,7 @@ class HFBackbone:
             raise VTBError(f"lora_scale is {scale:g}; with model.lora.{whole} it can be 0 or 1 and nothing between")
         self._off.close()
         if scale == 0:
+            self.require_untouched(f"lora_scale is {scale:g}")
             self._off.enter_context(self.without_lora())
         scale_lora(self._owner.llm, scale)
         self._lora_scale = float(scale)
@@ -253,11 +299,22 @@ class HFBackbone:
         """The untouched LLM for the time of the block.
 
         Raises:
-            VTBError: If it is not to be had any more (``model.lora.bias`` on sharded or exported weights).
+            VTBError: If LoRA switched off is another LLM, or if it is not to be had any more (``model.lora.bias`` on
+                sharded or exported weights).
         """
+        self.require_untouched("the untouched LLM is asked")
         llm = self._owner.llm
         if self._biases is None:
             yield
             return
         with adapters_off(llm), self._biases.put_back():
             yield
+
+    def require_untouched(self, why: str) -> None:
+        """Refuses to take LoRA switched off for the untouched LLM where it is not.
+
+        Raises:
+            VTBError: Begins with ``why``.
+        """
+        if self.untouched is not None:
+            raise VTBError(f"{why}, but LoRA switched off is not the LLM that was loaded: {self.untouched}")

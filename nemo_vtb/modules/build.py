@@ -11,6 +11,9 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
 from nemo_vtb.modules.encoders.fill import HUGGING_FACE, fill_adapter, fill_hugging_face
 from nemo_vtb.modules.encoders.nemo_asr import adopt_nemo_encoder, load_nemo_encoder, shape_nemo_encoder
+from nemo_vtb.modules.llm.all_linear import widen_all_linear
+from nemo_vtb.modules.llm.parts import lent_table, remember_table
+from nemo_vtb.modules.llm.wrapped import causal_class, text_model_alone
 from nemo_vtb.modules.lora.install import adapt_encoder, adapt_llm, trained_by_lora
 from nemo_vtb.options import check_arguments
 from nemo_vtb.parts.hardware import default_device, look
@@ -24,15 +27,15 @@ if TYPE_CHECKING:
 
 
 def build_llm(cfg: DictConfig) -> "PreTrainedModel":
-    """Builds the backbone.
+    """Builds the backbone: a causal LM, of an LLM within a larger model that part alone.
 
     With ``pretrained_weights: false`` and an ``llm_config`` section (fields of the Hugging Face config, ``model_type``
     among them) no file is read: shapes alone, on whatever device is the default, the meta device included.
 
     Raises:
-        VTBError: If the LLM cannot be found or read.
+        VTBError: If the LLM cannot be found or read, or is none.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     remote = {"trust_remote_code": cfg.get("trust_remote_code", False)}
     options = {"dtype": getattr(torch, weights_type(cfg))} | attention_settings(cfg)
@@ -43,10 +46,15 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
         with blamed_on("model.llm_config"):
             config = AutoConfig.for_model(**fields)
     try:
-        if config is None and cfg.get("pretrained_weights", True):
-            return AutoModelForCausalLM.from_pretrained(cfg.pretrained_llm, **remote, **options)
         config = config or AutoConfig.from_pretrained(cfg.pretrained_llm, **remote)
-        return AutoModelForCausalLM.from_config(config, **options)
+        made_by = causal_class(config)
+        if cfg.get("pretrained_weights", True):
+            llm = made_by.from_pretrained(cfg.pretrained_llm, **remote, **options)
+        else:
+            llm = made_by.from_config(config, **remote, **options)
+        llm = text_model_alone(llm)
+        remember_table(llm)
+        return llm
     except (ImportError, ValueError) as error:
         raise VTBError(
             f"model.attn_implementation={cfg.get('attn_implementation', 'auto')}, {where}: {str(error).splitlines()[0]}"
@@ -90,15 +98,18 @@ def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfi
     """
     if cfg.get("lora") is None:
         return llm
+    from nemo.utils import logging
     from peft import LoraConfig
 
     names = [name for name, _ in llm.named_modules()]
     section: dict[str, Any] = OmegaConf.to_container(cfg.lora, resolve=True)
     settings = lora_settings(section, llm.config.model_type, names)
-    llm.model.embed_tokens = embed_tokens
+    settings, told = widen_all_linear(llm, settings, cfg.get("text_lora") == "audio_gated")
+    for sentence in told:
+        logging.warning(f"nemo_vtb: {sentence}")
     check_arguments(LoraConfig, settings, "model.lora")
-    wrapped = adapt_llm(llm, settings)
-    del llm.model.embed_tokens
+    with lent_table(llm, embed_tokens):
+        wrapped = adapt_llm(llm, settings)
     return wrapped
 
 

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def greedy_replies(
-    backbone: "HFBackbone", embeds: Tensor, attention_mask: Tensor, limit: int, stops: Collection[int]
+    backbone: "HFBackbone",
+    embeds: Tensor,
+    attention_mask: Tensor,
+    limit: int,
+    stops: Collection[int],
+    ids: Tensor | None = None,
 ) -> list[list[int]]:
     """Answers left-padded prompts; ``HFBackbone.generate`` cannot run where FSDP2 holds the weights.
 
@@ -26,6 +31,7 @@ def greedy_replies(
         attention_mask: int64 ``(B, T)``.
         limit: Most new tokens.
         stops: Ids that end an answer and are no part of it.
+        ids: ``(B, T)`` of the prompts, where ``backbone.per_layer.wanted``.
 
     Returns:
         New token ids of each prompt.
@@ -37,7 +43,7 @@ def greedy_replies(
     done = torch.zeros(len(embeds), dtype=torch.bool, device=embeds.device)
     cache = DynamicCache(config=backbone.causal_lm.config)
     for _ in range(limit):
-        hidden = backbone.next_hidden_states(embeds, attention_mask, cache)
+        hidden = backbone.next_hidden_states(embeds, attention_mask, cache, ids)
         chosen = backbone.project(hidden).float().argmax(-1)
         done |= torch.isin(chosen, ends)
         for row, (token, ended) in enumerate(zip(chosen.tolist(), done.tolist(), strict=True)):
@@ -45,6 +51,6 @@ def greedy_replies(
                 written[row].append(token)
         if true_on_all_ranks(done.all()):
             break
-        embeds = backbone.embed(chosen)[:, None]
+        embeds, ids = backbone.embed(chosen)[:, None], chosen[:, None]
         attention_mask = torch.cat([attention_mask, attention_mask.new_ones(len(chosen), 1)], dim=1)
     return written

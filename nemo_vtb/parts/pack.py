@@ -32,7 +32,7 @@ class PackedLayout:
         token_to: ``(N',)`` flat positions in R*L of those ids.
         frame_from: ``(F',)`` which of the F frames are laid out; all of them unless conversations were left out.
         frame_to: ``(F',)`` flat positions of those frames, clip after clip.
-        position_ids: ``(R, L)``, restarting with each conversation; 0 in padding.
+        position_ids: ``(R, L)``, restarting with each conversation; 0 in padding between them and the row's end.
         predict_from: ``(S,)`` flat positions whose hidden state predicts a target.
         targets: ``(S,)`` token ids.
         target_owner: ``(S,)`` index of the conversation a target belongs to.
@@ -60,6 +60,24 @@ class PackedLayout:
     order: np.ndarray
 
     @property
+    def used(self) -> np.ndarray:
+        """int64 ``(R, L)``: 1 where a position holds a token or a frame."""
+        used: np.ndarray = np.zeros(self.rows * self.row_length, dtype=np.int64)
+        used[self.token_to] = used[self.frame_to] = 1
+        return used.reshape(self.rows, self.row_length)
+
+    @property
+    def conversations_per_row(self) -> float:
+        """How many conversations share a row, in the mean."""
+        return len(self.order) / self.rows
+
+    def ids(self, pad: int) -> np.ndarray:
+        """int64 ``(R, L)``: the token id at each position, ``pad`` where there is none."""
+        ids: np.ndarray = np.full(self.rows * self.row_length, pad, dtype=np.int64)
+        ids[self.token_to] = self.token_ids
+        return ids.reshape(self.rows, self.row_length)
+
+    @property
     def padding_share(self) -> float:
         """Share of R*L that holds neither a token nor a frame."""
         return 1.0 - float(self.lengths.sum()) / (self.rows * self.row_length)
@@ -72,6 +90,7 @@ def plan_packing(
     row_tokens: int = 0,
     names: Sequence[str] | None = None,
     supervised_only: bool = False,
+    apart: bool = False,
 ) -> PackedLayout:
     """Lays conversations out.
 
@@ -83,6 +102,8 @@ def plan_packing(
             does not dominate; rows are at least as long as the longest conversation. 0 makes one row.
         names: Sample ids for the error message.
         supervised_only: Leave out conversations that hold no target, as long as another one is left.
+        apart: One conversation a row, for LLMs that would hear its neighbours; positions run on through the padding
+            behind it, which it cannot hear.
 
     Raises:
         VTBError: If placeholders and clips do not match.
@@ -116,7 +137,7 @@ def plan_packing(
         raise VTBError(f"the batch has {len(frame_counts)} clips but {clip_of} audio placeholders")
 
     lengths = np.array([int(spans.sum()) for _, _, spans in per_conversation], dtype=np.int64)
-    offsets, rows, row_length = _assign_rows(lengths, row_tokens)
+    offsets, rows, row_length = _one_a_row(lengths) if apart else _assign_rows(lengths, row_tokens)
     token_ids, token_to, frame_to, predict_from, targets = [], [], [], [], []
     owners: list[np.ndarray] = []
     position_ids: np.ndarray = np.zeros(rows * row_length, dtype=np.int64)
@@ -133,6 +154,8 @@ def plan_packing(
         predict_from.append(starts[supervised] - 1)
         targets.append(conversation.input_ids[supervised])
         owners.append(np.full(int(supervised.sum()), index, dtype=np.int64))
+    if apart:
+        position_ids = np.tile(np.arange(row_length), rows)
     laid_order = np.argsort(offsets, kind="stable")
     return PackedLayout(
         rows=rows,
@@ -175,6 +198,12 @@ def fill_rows(layout: PackedLayout, token_embeds: Tensor, frames: Tensor | None)
 
 def _on(index: np.ndarray, like: Tensor) -> Tensor:
     return torch.from_numpy(index).to(like.device, non_blocking=True)
+
+
+def _one_a_row(lengths: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Each conversation that has a length in a row of its own."""
+    used, row_length = lengths > 0, int(lengths.max())
+    return (np.cumsum(used) - used) * row_length, max(1, int(used.sum())), row_length
 
 
 def _assign_rows(lengths: np.ndarray, row_tokens: int) -> tuple[np.ndarray, int, int]:

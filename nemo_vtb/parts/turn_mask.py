@@ -8,34 +8,23 @@ format has no such token, the tokenizer's end of sequence stands behind every an
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.control_tokens import broken
+from nemo_vtb.parts.encoded import EncodedConversation
 
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
     from nemo.collections.common.prompts import PromptFormatter
 
+    from nemo_vtb.parts.chat_template import ChatTemplate
+
 
 _SYSTEM_AND_USER = "system_and_user"
-
-
-@dataclass  # not frozen: Lightning rebuilds the dataclasses of a batch when it moves it to a device
-class EncodedConversation:
-    """Token ids of a conversation, placeholders included.
-
-    Attributes:
-        input_ids: int64 ``(tokens,)``; each audio turn is one placeholder id.
-        loss_mask: bool ``(tokens,)``; True where the token is a training target.
-    """
-
-    input_ids: np.ndarray
-    loss_mask: np.ndarray
 
 
 def without_tag(text: str, audio_tag: str) -> str:
@@ -74,8 +63,9 @@ def encode_turns(
     formatter: "PromptFormatter",
     for_generation: bool = False,
     context: Collection[int] = (),
+    thinking: bool | None = None,
 ) -> EncodedConversation:
-    """Encodes ``(role, message)`` turns with a NeMo prompt format.
+    """Encodes ``(role, message)`` turns with a NeMo prompt format, or with the tokenizer's own template.
 
     A system turn is folded into the first user turn where the format has no system role (Gemma), in the format's own
     way where it has one (Llama 2).
@@ -85,10 +75,18 @@ def encode_turns(
         formatter: Any registered NeMo prompt format.
         for_generation: Ends with the header of the next answer instead of an answer.
         context: Numbers of the answers that carry no loss.
+        thinking: Whether to think, against what ``model.thinking`` says; the tokenizer's own template alone can.
 
     Raises:
-        VTBError: If a role is unknown to the format.
+        VTBError: If a role is unknown to the format, or it has no switch for thinking.
     """
+    if (own := own_template(formatter)) is not None:
+        return own.encode(turns, for_generation, context, thinking)
+    if thinking is not None:
+        raise VTBError(
+            f"enable_thinking={thinking}: prompt format '{formatter.NAME}' has no switch for it; "
+            "model.prompt_format=auto writes the tokenizer's own template, which may have one"
+        )
     answer_role = formatter.OUTPUT_ROLE
     ends_with_eos = not answer_ending(formatter)
     ids: list[int] = []
@@ -128,12 +126,25 @@ def encode_turns(
 
 def end_of_turn_id(formatter: "PromptFormatter") -> int:
     """Returns the id that ends an answer in this format: what generation stops at."""
+    if (own := own_template(formatter)) is not None:
+        return own.end_of_turn_id
     if not answer_ending(formatter):
         return formatter.tokenizer.eos
     template = formatter.get_template(formatter.OUTPUT_ROLE)
     tokens = formatter.encode_turn(template, {"message": None}, {"message": "x"})
     supervised = [token for token, keep in zip(tokens, _answer_mask(tokens, formatter), strict=True) if keep]
     return supervised[-1]
+
+
+def own_template(formatter: Any) -> "ChatTemplate | None":
+    """The tokenizer's own template, where that is the format."""
+    return getattr(formatter, "own_template", None)
+
+
+def stop_ids(formatter: "PromptFormatter") -> list[int]:
+    """The ids at which generation stops: the format's end of turn and the tokenizer's end of text, if it has one."""
+    end = formatter.tokenizer.eos
+    return sorted({end_of_turn_id(formatter)} | ({end} if end is not None else set()))
 
 
 def answer_ending(formatter: "PromptFormatter") -> str:

@@ -84,6 +84,7 @@ def untouched_settings(training: Mapping[str, Any], measure: Mapping[str, Any]) 
     """
     asked = {key: value for key, value in measure.items() if key not in ASKED_WITH}
     model = {key: training["model"].get(key) for key in ("pretrained_llm", "prompt_format")}
+    model |= {key: value for key, value in training["model"].items() if key == "thinking"}
     return {"training": {"model": model}, "measure": asked, "files": _files(asked)}
 
 

@@ -133,8 +133,8 @@ class RetainedText:
             asked = [merged_turns(task.conversation, model.audio_locator_tag)[:-1] for task in part]
             rows = [encode_turns(turns, model.formatter, for_generation=True).input_ids for turns in asked]
             nothing = {"audios": torch.zeros(0), "audio_lens": torch.zeros(0, dtype=torch.long)}
-            embeds, mask = prompt_embeddings(model, rows, nothing)
-            written = greedy_replies(model.backbone, embeds, mask, limit, stops)
+            given = prompt_embeddings(model, rows, nothing)
+            written = greedy_replies(model.backbone, given.embeds, given.mask, limit, stops, given.ids)
             replies += [model.tokenizer.ids_to_text(ids).strip() for ids in written]
         return replies
 

@@ -1,0 +1,136 @@
+"""Tiny random LLMs and a tiny Whisper in folders, and a model section over them. Nothing is downloaded."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+
+AUDIO_TAG = "<|audio|>"
+CHATS = [
+    [("user", "Say one."), ("assistant", "Here is one.")],
+    [("user", "Colour of grass?"), ("assistant", "Green."), ("user", "And snow?"), ("assistant", "White, mostly.")],
+    [("user", "Count."), ("assistant", "One two three four five.")],
+]
+SPOKEN = [("user", f"Transcribe. {AUDIO_TAG}"), ("assistant", "open the door")]
+_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+_TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+}
+
+
+def tokenizer() -> Any:
+    """A fast tokenizer of bytes with ChatML's tokens and template."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = {letter: index for index, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    made = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in _SPECIAL])
+    names = {"bos_token": _SPECIAL[0], "eos_token": _SPECIAL[2], "pad_token": _SPECIAL[0]}
+    return PreTrainedTokenizerFast(tokenizer_object=made, chat_template=_TEMPLATE, **names)
+
+
+def llm_folder(folder: Path, model_type: str, fields: dict[str, Any], without: tuple[str, ...] = ()) -> Path:
+    """Writes a random LLM whose matrices are large enough for every layer to matter.
+
+    Args:
+        folder: Made.
+        model_type: As Transformers names it.
+        fields: Of its config beside ``SIZES``; with ``text_config`` they are those of the larger model around the LLM.
+        without: Of ``SIZES``, what its config does not have.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM
+
+    tok = tokenizer()
+    tok.save_pretrained(folder)
+    ids = {"bos_token_id": tok.bos_token_id, "eos_token_id": tok.eos_token_id, "pad_token_id": tok.pad_token_id}
+    text = {"vocab_size": len(tok) + 8, **{k: v for k, v in SIZES.items() if k not in without}, **ids}
+    fields = copy.deepcopy(fields)
+    if "text_config" in fields:
+        fields["text_config"] = text | fields["text_config"]
+        fields |= ids
+    else:
+        fields = text | fields
+    config = AutoConfig.for_model(model_type, **fields)
+    auto = AutoModelForCausalLM if type(config) in AutoModelForCausalLM._model_mapping else AutoModelForMultimodalLM
+    torch.manual_seed(0)
+    made = auto.from_config(config)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.dim() >= 2:
+                parameter.mul_(4.0)
+    made.save_pretrained(folder)
+    return folder
+
+
+def whisper_folder(folder: Path) -> Path:
+    """Writes a random Whisper of one layer."""
+    from transformers import WhisperConfig, WhisperModel
+
+    sizes = dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4)
+    sizes |= dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "vocab_size"), 64)
+    sizes |= {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1}
+    sizes |= {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 1}
+    torch.manual_seed(0)
+    WhisperModel(WhisperConfig(**sizes)).save_pretrained(folder)
+    return folder
+
+
+def section(llm: Path, encoder: Path, **more: Any) -> dict[str, Any]:
+    """A ``model`` section with LoRA on all linear layers."""
+    adapter = {
+        "_target_": "nemo_vtb.modules.adapter.ConformerAdapter",
+        "d_model": 32,
+        "n_layers": 1,
+        "n_heads": 4,
+        "subsampling_factor": 4,
+        "dropout": 0.0,
+        "dropout_att": 0.0,
+    }
+    return {
+        "pretrained_llm": str(llm),
+        "pretrained_asr": str(encoder),
+        "pretrained_weights": True,
+        "prompt_format": "auto",
+        "audio_locator_tag": AUDIO_TAG,
+        "freeze_params": [r"^llm\..+$", r"^embed_tokens\..+$", r"^perception\.encoder\..+$"],
+        "prevent_freeze_params": [],
+        "lora": {
+            "task_type": "CAUSAL_LM",
+            "r": 4,
+            "lora_alpha": 8,
+            "lora_dropout": 0.0,
+            "target_modules": "all-linear",
+        },
+        "perception": {
+            "preprocessor": {"_target_": "nemo_vtb.modules.whisper.WhisperFeatures"},
+            "encoder": {"_target_": "nemo_vtb.modules.whisper.WhisperEncoder"},
+            "modality_adapter": adapter,
+        },
+        "optimizer": {"_target_": "torch.optim.AdamW", "lr": 1e-3},
+        **more,
+    }
+
+
+def batch(model: Any, chats: list[list[tuple[str, str]]], clips: int = 0) -> dict[str, Any]:
+    """A batch of conversations, the last of which may hold clips of a second of noise."""
+    from nemo_vtb.parts.turn_mask import encode_turns
+
+    noise = torch.randn(clips, 16000, generator=torch.Generator().manual_seed(0)) * 0.1
+    return {
+        "encoded": [encode_turns(chat, model.formatter) for chat in chats],
+        "audios": noise if clips else torch.zeros(0),
+        "audio_lens": torch.full((clips,), 16000, dtype=torch.long),
+    }

@@ -1,0 +1,94 @@
+"""From the keys of a ``model`` section to its tokenizer and its prompt format."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nemo.collections.common.prompts import PromptFormatter
+from nemo.collections.common.tokenizers import AutoTokenizer
+from nemo.utils import logging
+
+from nemo_vtb.assets import resolve
+
+# Register their formats with NeMo.
+from nemo_vtb.data.conversations import chatml, own_template  # noqa: F401
+from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import blamed_on
+from nemo_vtb.parts.chat_template import ChatTemplate, with_thinking
+from nemo_vtb.parts.prompt_formats import check_prompt_format
+from nemo_vtb.parts.turn_mask import encode_turns
+from nemo_vtb.parts.turn_mask import own_template as own_template_of
+
+AUTO = "auto"
+_CHAT = [("user", "What is it?"), ("assistant", "It is."), ("user", "Sure?"), ("assistant", "Yes, sure.")]
+_compared: set[tuple[str, str]] = set()
+
+
+def tokenizer_of(section: Mapping[str, Any]) -> AutoTokenizer:
+    """Returns the tokenizer of a ``model`` section, with the audio placeholder and its template set for thinking.
+
+    Raises:
+        VTBError: Names the key of what cannot be read; if ``model.thinking`` cannot be had.
+    """
+    key = "tokenizer_path" if section.get("tokenizer_path") else "pretrained_llm"
+    name = str(section[key])
+    with blamed_on(f"model.{key}={name}: its tokenizer cannot be loaded"):
+        tokenizer = AutoTokenizer(
+            resolve(name), use_fast=True, trust_remote_code=section.get("trust_remote_code", False)
+        )
+        tokenizer.add_special_tokens({"additional_special_tokens": [section["audio_locator_tag"]]})
+    mode = section.get("thinking") or AUTO
+    if section.get("prompt_format", AUTO) == AUTO:
+        with_thinking(tokenizer.tokenizer, mode)
+    elif mode != AUTO:
+        raise VTBError(
+            f"model.thinking={mode} needs model.prompt_format=auto: '{section['prompt_format']}' has no switch for it"
+        )
+    return tokenizer
+
+
+def formatter_of(name: Any, tokenizer: Any, where: str = "model.prompt_format") -> PromptFormatter:
+    """Returns a prompt format that can be trained with a tokenizer.
+
+    A format of NeMo's that writes other tokens than the tokenizer's own template is warned about once.
+
+    Args:
+        name: One that is registered with NeMo.
+        tokenizer: NeMo's wrapper.
+        where: The config's key of the name.
+
+    Raises:
+        VTBError: If there is none of that name, or it does not belong to the tokenizer.
+    """
+    known = PromptFormatter._REGISTERED_FORMATTERS
+    if name not in known:
+        raise VTBError(
+            f"{where} is {name!r}, which is unknown; auto takes the tokenizer's own chat template, and the formats "
+            f"that NeMo knows are {', '.join(sorted(set(known) - {AUTO}))}"
+        )
+    formatter = known[name](tokenizer)
+    if own_template_of(formatter) is None:
+        check_prompt_format(formatter)
+        _compare(formatter)
+    return formatter
+
+
+def _compare(formatter: PromptFormatter) -> None:
+    inner: Any = getattr(formatter.tokenizer, "tokenizer", None)
+    key = formatter.NAME, str(getattr(inner, "name_or_path", ""))
+    if key in _compared:
+        return
+    _compared.add(key)
+    try:
+        theirs = ChatTemplate(inner).encode(_CHAT).input_ids.tolist()
+    except VTBError:
+        return
+    ours = encode_turns(_CHAT, formatter).input_ids.tolist()
+    if ours == theirs:
+        return
+    same = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
+    at = min(len(ours), len(theirs)) if same is None else same
+    written, own = (repr(inner.decode(ids[max(0, at - 2) : at + 6])) for ids in (ours, theirs))
+    logging.warning(
+        f"nemo_vtb: model.prompt_format={formatter.NAME} writes other tokens than the chat template of {key[1]}, first "
+        f"where it has {written} and the template {own}; model.prompt_format=auto writes the template"
+    )

@@ -1,0 +1,148 @@
+"""The tokenizer's own template: token for token what Transformers renders, and every answer learnt to its end."""
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_templates import ENDS, KINDS, byte_tokenizer, tokenizer_of_kind
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.chat_template import ChatTemplate, with_thinking
+
+CHATS = {
+    "one turn": [("user", "What is it?"), ("assistant", "A cat.")],
+    "with a system turn": [("system", "Be brief."), ("user", "What is it?"), ("assistant", "A cat.")],
+    "several turns": [
+        ("user", "Say 1"), ("assistant", "One."), ("user", "And 2?"), ("assistant", "Two,\n\ntwo."),
+        ("user", "Again"), ("assistant", "Two."),
+    ],
+    "equal answers": [("user", "a"), ("assistant", "a"), ("user", "a"), ("assistant", "a")],
+    "white space": [("user", " hi \n"), ("assistant", " Yes.\n")],
+    "letters": [("user", "Grüße 🙂?"), ("assistant", "好的, “café” 🙂.")],
+    "marks in a question": [("user", "Say assistant\n and <|im_end|> x"), ("assistant", "user\nNo")],
+}  # fmt: skip
+
+
+def chat_of(turns: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"role": role, "content": text} for role, text in turns]
+
+
+def own_ids(tokenizer: Any, turns: list[tuple[str, str]], parts: bool = False, **options: Any) -> list[int]:
+    chat = chat_of(turns)
+    if parts:
+        chat = [{"role": m["role"], "content": [{"type": "text", "text": m["content"]}]} for m in chat]
+    return tokenizer.apply_chat_template(chat, return_dict=False, **options)
+
+
+def learnt(tokenizer: Any, encoded: Any) -> list[str]:
+    pairs = zip(encoded.input_ids.tolist(), encoded.loss_mask.tolist(), strict=True)
+    runs = [[i for i, _ in run] for keep, run in groupby(pairs, key=lambda pair: pair[1]) if keep]
+    return [tokenizer.decode(run, skip_special_tokens=False) for run in runs]
+
+
+@pytest.mark.parametrize("turns", CHATS.values(), ids=CHATS.keys())
+@pytest.mark.parametrize("name", KINDS)
+def test_ids_are_those_of_apply_chat_template_and_answers_are_learnt(name: str, turns: list[tuple[str, str]]):
+    tokenizer = tokenizer_of_kind(name)
+    template = ChatTemplate(tokenizer)
+    encoded = template.encode(turns)
+    asked = template.encode(turns[:-1], for_generation=True)
+    theirs = turns
+    if turns[0][0] == "system" and name == "gemma":
+        theirs = [("user", f"{turns[0][1]}\n\n{turns[1][1]}"), *turns[2:]]
+    assert encoded.input_ids.tolist() == own_ids(tokenizer, theirs, name == "parts")
+    generation = own_ids(tokenizer, theirs[:-1], name == "parts", add_generation_prompt=True)
+    assert asked.input_ids.tolist() == generation
+
+    end = ENDS.get(name, "<|im_end|>")
+    answers = [text for role, text in turns if role == "assistant"]
+    found = learnt(tokenizer, encoded)
+    last = "<|return|>" if name == "harmony" else end
+    assert [text.strip() for text in found] == [
+        f"{text.strip() if name in ('llama3', 'gemma', 'mistral') else text.lstrip(chr(10))}{e}".strip()
+        for text, e in zip(answers, [*[end] * (len(answers) - 1), last], strict=True)
+    ]
+    assert template.end_of_turn_id == tokenizer.convert_tokens_to_ids(
+        last.split("|><|")[-1].replace("/TURN|>", "<|/TURN|>")
+    )
+
+
+def test_thoughts_are_learnt_where_the_data_has_them_and_not_where_the_template_adds_a_block():
+    tokenizer = tokenizer_of_kind("qwen3")
+    template = ChatTemplate(tokenizer)
+    plain = template.encode([("user", "2+2?"), ("assistant", "4")])
+    assert learnt(tokenizer, plain) == ["4<|im_end|>"]
+    assert "<think>\n\n</think>\n\n4" in tokenizer.decode(plain.input_ids)
+    thought = template.encode([("user", "2+2?"), ("assistant", "<think>\nTwo twos.\n</think>\n\n4")])
+    assert learnt(tokenizer, thought) == ["<think>\nTwo twos.\n</think>\n\n4<|im_end|>"]
+    earlier = [("user", "2+2?"), ("assistant", "<think>\nTwo twos.\n</think>\n\n4"), ("user", "+1"), ("assistant", "5")]
+    assert learnt(tokenizer, template.encode(earlier)) == ["4<|im_end|>", "5<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "opened"), [("off", "<think>\n\n</think>\n\n"), ("auto", "<think>\n\n</think>\n\n"), ("on", "")]
+)
+def test_thinking_is_set_in_the_template_for_whoever_renders_it(mode: str, opened: str):
+    tokenizer = tokenizer_of_kind("qwen3")
+    untouched = tokenizer_of_kind("qwen3")
+    with_thinking(tokenizer, mode)
+    template = ChatTemplate(tokenizer)
+    turns = [("user", "2+2?")]
+    asked = template.encode(turns, for_generation=True).input_ids.tolist()
+    assert tokenizer.decode(asked).endswith(f"<|im_start|>assistant\n{opened}")
+    assert asked == own_ids(untouched, turns, add_generation_prompt=True, enable_thinking=mode == "on")
+    # Asked for explicitly, the other way is still to be had.
+    other = template.encode(turns, for_generation=True, thinking=mode != "on").input_ids.tolist()
+    assert other == own_ids(untouched, turns, add_generation_prompt=True, enable_thinking=mode != "on")
+    assert other != asked
+
+
+def test_thinking_that_cannot_be_switched_is_refused():
+    with pytest.raises(VTBError, match=r"model\.thinking=off: .* has no switch for it and always opens a block"):
+        with_thinking(tokenizer_of_kind("deepseek"), "off")
+    with pytest.raises(VTBError, match=r"model\.thinking=on: .* has no switch for it and never opens a block"):
+        with_thinking(tokenizer_of_kind("chatml"), "on")
+    tokenizer = tokenizer_of_kind("chatml")
+    with_thinking(tokenizer, "off")
+    assert tokenizer.chat_template == KINDS["chatml"].template
+
+
+def test_the_real_smollm2(smollm2: Path):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    template = ChatTemplate(tokenizer)
+    for turns in CHATS.values():
+        encoded = template.encode(turns)
+        assert encoded.input_ids.tolist() == own_ids(tokenizer, turns)
+        assert learnt(tokenizer, encoded) == [f"{text}<|im_end|>" for role, text in turns if role == "assistant"]
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (None, "has no chat template"),
+        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "ends answers with nothing at which"),
+        (
+            "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}",
+            "leaves out",
+        ),
+        ("{{ raise_exception('never') }}", "refuses turns of user, assistant, user, assistant: never"),
+        ("{% for m in messages %}{{ m.content }}{{ m.content }}<|im_end|>{% endfor %}", "writes an answer twice"),
+    ],
+)
+def test_templates_that_cannot_be_learnt_are_refused(template: str | None, message: str):
+    with pytest.raises(VTBError, match=message):
+        ChatTemplate(byte_tokenizer(("<|im_start|>", "<|im_end|>"), template, eos_token="<|im_end|>"))
+
+
+def test_an_answer_that_the_last_turn_leaves_open_gets_its_end():
+    """GLM's template: what ends an answer is the header of the next turn."""
+    glm = "[S]{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+    tokenizer = byte_tokenizer(("[S]", "<|user|>", "<|assistant|>", "<|system|>"), glm, eos_token="<|user|>")
+    template = ChatTemplate(tokenizer)
+    turns = CHATS["several turns"]
+    encoded = template.encode(turns)
+    assert encoded.input_ids.tolist() == [*own_ids(tokenizer, turns), tokenizer.convert_tokens_to_ids("<|user|>")]
+    assert learnt(tokenizer, encoded) == ["One.<|user|>", "Two,\n\ntwo.<|user|>", "Two.<|user|>"]
