@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.random_state import gather_random_states
 from nemo_vtb.modules.lora.shifted import INITIAL
+from nemo_vtb.modules.quantized import is_quantized
 from nemo_vtb.optim.build import settings_of
 from nemo_vtb.optim.resume import check_optimizer
 from nemo_vtb.parts.lora import check_same_lora
@@ -34,7 +35,8 @@ def fingerprint_frozen(model: nn.Module, besides: Container[str] | None = None) 
     """Fingerprints of the frozen weights by part of the model.
 
     Up to 4096 evenly spaced elements of every tensor go in, rounded to bfloat16, with its name and shape: a fine-tuned
-    sibling is told apart, while the dtype of loading and PEFT's wrapping make no difference.
+    sibling is told apart, while the dtype of loading and PEFT's wrapping make no difference. Quantised weights are left
+    out: another card may round them in another way.
 
     Args:
         model: The model.
@@ -47,7 +49,7 @@ def fingerprint_frozen(model: nn.Module, besides: Container[str] | None = None) 
     for full_name, parameter in sorted(model.named_parameters(), key=lambda named: _without_peft(named[0])):
         name = _without_peft(full_name)
         trained = parameter.requires_grad if besides is None else full_name in besides or "lora_" in full_name
-        if trained or parameter.is_meta:
+        if trained or parameter.is_meta or is_quantized(parameter):
             continue
         digest = digests.setdefault(name.split(".", 1)[0], sha256())
         flat = parameter.detach().reshape(-1)

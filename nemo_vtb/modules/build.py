@@ -10,6 +10,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.encoders.fill import HUGGING_FACE, fill_adapter, fill_hugging_face
 from nemo_vtb.modules.encoders.nemo_asr import adopt_nemo_encoder, load_nemo_encoder, shape_nemo_encoder
 from nemo_vtb.modules.lora.install import adapt_encoder, adapt_llm, trained_by_lora
+from nemo_vtb.modules.quantized import quantized_options
 from nemo_vtb.parts.lora import lora_settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
         config = AutoConfig.for_model(**fields)
     try:
         if config is None and cfg.get("pretrained_weights", True):
-            return AutoModelForCausalLM.from_pretrained(cfg.pretrained_llm, **remote, **options)
+            quantized = quantized_options(_plain(cfg.get("quantization")), options["dtype"])
+            return AutoModelForCausalLM.from_pretrained(cfg.pretrained_llm, **remote, **options, **quantized)
         config = config or AutoConfig.from_pretrained(cfg.pretrained_llm, **remote)
         return AutoModelForCausalLM.from_config(config, **options)
     except OSError as error:
@@ -49,6 +51,10 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
             f"model.attn_implementation={cfg.get('attn_implementation', 'auto')}, model.pretrained_llm="
             f"{cfg.pretrained_llm}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _plain(section: Any) -> Any:
+    return OmegaConf.to_container(section, resolve=True) if OmegaConf.is_config(section) else section
 
 
 def attention_settings(cfg: DictConfig) -> dict[str, str]:
