@@ -108,6 +108,12 @@ def check_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
         raise VTBError("this is not a checkpoint of VoiceTextBlender: it has no 'vtb' entry")
     section = checkpoint.get("hyper_parameters", {}).get("cfg") or {}
     check_same_lora(section.get("lora"), model.cfg.get("lora"))
+    check_same_lora(section.get("encoder_lora"), model.cfg.get("encoder_lora"), "model.encoder_lora")
+    if section and section.get("quantization") != model.cfg.get("quantization"):
+        raise VTBError(
+            f"model.quantization is {model.cfg.get('quantization')}, the checkpoint was trained with "
+            f"{section.get('quantization')}, on another LLM in effect: set it to that"
+        )
     check_optimizer(model, checkpoint)
     _compare_names(set(ours["trained"]), set(model.trainable_names), "trains")
     for part, digest in ours["frozen"].items():

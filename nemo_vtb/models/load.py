@@ -32,6 +32,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu", quantized: bool = Tru
         raise VTBError(f"{path} is not a VoiceTextBlender checkpoint: it has no {error}") from error
     if cfg.get("quantization") is not None and not quantized:
         cfg = {key: value for key, value in cfg.items() if key != "quantization"}
+        checkpoint["hyper_parameters"]["cfg"] = cfg
         # It covers what was not quantised alone; the embeddings' own says which LLM it was.
         checkpoint["vtb"]["frozen"] = {part: d for part, d in checkpoint["vtb"]["frozen"].items() if part != "llm"}
     model = VoiceTextBlender(cfg)

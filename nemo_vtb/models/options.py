@@ -81,7 +81,8 @@ MODEL_KEYS = frozenset(
     "encoder_chunk_size_seconds pretrained_s2s_model pretrained_perception_from_s2s use_nemo_automodel "
     "torch_dtype dtype model_type architectures init_configure_model "
     # ours
-    "llm_config encoder_config lr_scale alignment encoder_lora quantization text_lora text_kl retention init_from".split()
+    "llm_config encoder_config lr_scale alignment encoder_lora quantization text_lora text_kl retention "
+    "init_from".split()
 ) | {field.name for field in fields(StepOptions)}
 # Whether LoRA takes part in answers to conversations without audio.
 TEXT_LORA = ("always", "audio_gated")
