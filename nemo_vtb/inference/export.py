@@ -66,7 +66,7 @@ def export(
     from nemo_vtb.models.load import load_checkpoint
 
     inputs = inputs or CardInputs()
-    model = load_checkpoint(checkpoint).float()
+    model = load_checkpoint(checkpoint, quantized=False).float()
     _require_trained_lora(model, checkpoint)
     read = read_trained(checkpoint)
     facts = _facts(model, read, form, dtype, inputs)
@@ -79,6 +79,8 @@ def export(
     ]
     if form == "hf" and (setting := not_plain(model.cfg.get("lora"))):
         notes.append(f"NeMo's vLLM plugin does not know model.lora.{setting}; for it, export with --to merged")
+    if read["hyper_parameters"]["cfg"].get("quantization") is not None and form in ("hf", "merged"):
+        notes.append("LoRA was trained on a quantised LLM; the folder holds the LLM in full")
     if facts.data is None:
         notes.append("the checkpoint does not say what it was trained on; --config-name NAME says it for the card")
     if form == "slim":

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.random_state import gather_random_states
 from nemo_vtb.modules.lora.shifted import INITIAL
+from nemo_vtb.modules.quantized import is_quantized
 from nemo_vtb.optim.build import settings_of
 from nemo_vtb.optim.resume import check_optimizer
 from nemo_vtb.parts.lora import check_same_lora
@@ -34,7 +35,8 @@ def fingerprint_frozen(model: nn.Module, besides: Container[str] | None = None) 
     """Fingerprints of the frozen weights by part of the model.
 
     Up to 4096 evenly spaced elements of every tensor go in, rounded to bfloat16, with its name and shape: a fine-tuned
-    sibling is told apart, while the dtype of loading and PEFT's wrapping make no difference.
+    sibling is told apart, while the dtype of loading and PEFT's wrapping make no difference. Quantised weights are left
+    out: another card may round them in another way.
 
     Args:
         model: The model.
@@ -47,7 +49,7 @@ def fingerprint_frozen(model: nn.Module, besides: Container[str] | None = None) 
     for full_name, parameter in sorted(model.named_parameters(), key=lambda named: _without_peft(named[0])):
         name = _without_peft(full_name)
         trained = parameter.requires_grad if besides is None else full_name in besides or "lora_" in full_name
-        if trained or parameter.is_meta:
+        if trained or parameter.is_meta or is_quantized(parameter):
             continue
         digest = digests.setdefault(name.split(".", 1)[0], sha256())
         flat = parameter.detach().reshape(-1)
@@ -107,6 +109,12 @@ def check_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
         raise VTBError("this is not a checkpoint of VoiceTextBlender: it has no 'vtb' entry")
     section = checkpoint.get("hyper_parameters", {}).get("cfg") or {}
     check_same_lora(section.get("lora"), model.cfg.get("lora"))
+    check_same_lora(section.get("encoder_lora"), model.cfg.get("encoder_lora"), "model.encoder_lora")
+    if section and section.get("quantization") != model.cfg.get("quantization"):
+        raise VTBError(
+            f"model.quantization is {model.cfg.get('quantization')}, the checkpoint was trained with "
+            f"{section.get('quantization')}, on another LLM in effect: set it to that"
+        )
     check_optimizer(model, checkpoint)
     _compare_names(set(ours["trained"]), set(model.trainable_names), "trains")
     for part, digest in ours["frozen"].items():

@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
 
-def load_checkpoint(path: str | Path, device: str = "cpu", precision: str | None = None) -> "VoiceTextBlender":
+def load_checkpoint(
+    path: str | Path, device: str = "cpu", precision: str | None = None, quantized: bool = True
+) -> "VoiceTextBlender":
     """Builds the model a checkpoint names and loads its trained weights.
 
     Args:
         path: A ``.ckpt`` file, or a folder of ``vtb export --to slim``.
         device: As PyTorch names it.
         precision: ``32-true`` or ``bf16-mixed``, to answer in; None leaves the weights as they are read.
+        quantized: Whether an LLM that was quantised in training is quantised again; else it is whole.
 
     Raises:
         VTBError: If it is missing or is not a VoiceTextBlender checkpoint.
@@ -31,6 +34,11 @@ def load_checkpoint(path: str | Path, device: str = "cpu", precision: str | None
         cfg, state = checkpoint["hyper_parameters"]["cfg"], checkpoint["state_dict"]
     except (KeyError, TypeError) as error:
         raise VTBError(f"{path} is not a VoiceTextBlender checkpoint: it has no {error}") from error
+    if cfg.get("quantization") is not None and not quantized:
+        cfg = {key: value for key, value in cfg.items() if key != "quantization"}
+        checkpoint["hyper_parameters"]["cfg"] = cfg
+        # It covers what was not quantised alone; the embeddings' own says which LLM it was.
+        checkpoint["vtb"]["frozen"] = {part: d for part, d in checkpoint["vtb"]["frozen"].items() if part != "llm"}
     model = VoiceTextBlender(cfg)
     check_checkpoint(model, checkpoint)
     model.load_state_dict(state)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.modules.quantized import check_quantization
 from nemo_vtb.options import Count, Range, plain, read_options, typed
 from nemo_vtb.parts.lora_fields import check_lora_fields, not_zero_for_zero
 from nemo_vtb.targets import check_targets
@@ -99,7 +100,8 @@ MODEL_KEYS = frozenset(
     "encoder_chunk_size_seconds pretrained_s2s_model pretrained_perception_from_s2s use_nemo_automodel "
     "torch_dtype dtype model_type architectures init_configure_model "
     # ours
-    "llm_config encoder_config lr_scale alignment encoder_lora text_lora text_kl thinking retention init_from".split()
+    "llm_config encoder_config lr_scale alignment encoder_lora quantization text_lora text_kl thinking retention "
+    "init_from".split()
 ) | {field.name for field in fields(StepOptions)}
 # Whether LoRA takes part in answers to conversations without audio.
 TEXT_LORA = ("always", "audio_gated")
@@ -132,6 +134,7 @@ def check_model_section(section: Mapping[str, Any]) -> None:
     if section.get("text_kl") and section.get("lora") is None:
         raise VTBError("model.text_kl needs an untouched LLM beside the trained one: choose LoRA, e.g. lora=r32")
     _check_lora(section)
+    check_quantization(section)
     if section.get("retention") is not None:
         retention_options(section["retention"])
     if section.get("use_nemo_automodel"):

@@ -110,6 +110,8 @@ def _shard(model: "SALM") -> bool:
     data = mesh["dp_replicate", "dp_shard"] if hybrid else mesh["data_parallel"]
     if data.size() == 1:
         return False
+    if model.cfg.get("quantization") is not None:
+        raise VTBError("model.quantization cannot be sharded: use trainer.strategy=ddp, a quantised LLM on each card")
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import DTensor
 

@@ -15,6 +15,7 @@ from nemo_vtb.modules.llm.all_linear import widen_all_linear
 from nemo_vtb.modules.llm.parts import lent_table, remember_table
 from nemo_vtb.modules.llm.wrapped import causal_class, text_model_alone
 from nemo_vtb.modules.lora.install import adapt_encoder, adapt_llm, trained_by_lora
+from nemo_vtb.modules.quantized import quantized_options
 from nemo_vtb.options import check_arguments
 from nemo_vtb.parts.hardware import default_device, look
 from nemo_vtb.parts.lora import lora_settings
@@ -49,7 +50,8 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
         config = config or AutoConfig.from_pretrained(cfg.pretrained_llm, **remote)
         made_by = causal_class(config)
         if cfg.get("pretrained_weights", True):
-            llm = made_by.from_pretrained(cfg.pretrained_llm, **remote, **options)
+            quantized = quantized_options(_plain(cfg.get("quantization")), options["dtype"])
+            llm = made_by.from_pretrained(cfg.pretrained_llm, **remote, **options, **quantized)
         else:
             llm = made_by.from_config(config, **remote, **options)
         llm = text_model_alone(llm)
@@ -75,6 +77,10 @@ def weights_type(cfg: DictConfig) -> str:
         return asked
     precision = choose_precision(look(default_device())).value
     return "bfloat16" if is_half(precision) else "float32"
+
+
+def _plain(section: Any) -> Any:
+    return OmegaConf.to_container(section, resolve=True) if OmegaConf.is_config(section) else section
 
 
 def attention_settings(cfg: DictConfig) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.lora_fields import check_lora_fields
+from nemo_vtb.parts.lora_fields import check_lora_fields, is_shifted
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype, nn
@@ -58,12 +58,15 @@ def lora_settings(settings: Mapping[str, Any], model_type: str, module_names: li
     return {"task_type": "CAUSAL_LM", "lora_dropout": 0.0, **settings, "r": rank, "target_modules": targets}
 
 
-def check_same_lora(theirs: Mapping[str, Any] | None, ours: Mapping[str, Any] | None) -> None:
-    """Refuses LoRA weights of another rank or scale than the config has.
+def check_same_lora(
+    theirs: Mapping[str, Any] | None, ours: Mapping[str, Any] | None, where: str = "model.lora"
+) -> None:
+    """Refuses LoRA weights of another rank or scale than the config has, or of a beginning that it does not know.
 
     Args:
         theirs: Section ``lora`` of a checkpoint.
         ours: Of the config.
+        where: Its key.
 
     Raises:
         VTBError: Names the key and both values.
@@ -74,9 +77,15 @@ def check_same_lora(theirs: Mapping[str, Any] | None, ours: Mapping[str, Any] | 
         was, now = (section.get(key, default) or None for section in (theirs, ours))
         if was != now:
             raise VTBError(
-                f"model.lora.{key} is {now}, the checkpoint was trained with {was}, and its weights would mean another "
-                f"thing: set model.lora.{key} to {was}"
+                f"{where}.{key} is {now}, the checkpoint was trained with {was}, and its weights would mean another "
+                f"thing: set {where}.{key} to {was}"
             )
+    if is_shifted(theirs) != is_shifted(ours):
+        was = theirs.get("init_lora_weights", True)
+        raise VTBError(
+            f"{where}.init_lora_weights is {ours.get('init_lora_weights', True)}, the checkpoint was trained from {was}, "
+            f"against which its weights count: set it to {was}"
+        )
 
 
 def leave_casts_to_autocast(module: "nn.Module") -> None:

@@ -16,7 +16,8 @@ def narrow_frozen(module: nn.Module, dtype: torch.dtype) -> None:
     for part in module.modules():
         wide = isinstance(part, nn.modules.batchnorm._BatchNorm)
         for parameter in part.parameters(recurse=False):
-            if parameter.is_floating_point():
+            # A quantised weight is of a class of its own, and as narrow as it can be.
+            if parameter.is_floating_point() and (type(parameter) is nn.Parameter or parameter.requires_grad):
                 parameter.data = parameter.data.to(torch.float32 if wide or parameter.requires_grad else dtype)
         for name, buffer in part.named_buffers(recurse=False):
             if buffer.is_floating_point():
