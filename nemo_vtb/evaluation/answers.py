@@ -9,8 +9,8 @@ import torch
 from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.evaluation.eval_mode import evaluating
 from nemo_vtb.models.generate import default_generation_config, prompt_embeddings, row_gate
+from nemo_vtb.parts.eval_mode import evaluating
 from nemo_vtb.parts.turn_mask import encode_turns, merged_turns
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.evaluation.eval_mode import evaluating
+from nemo_vtb.parts.eval_mode import evaluating
 from nemo_vtb.parts.pack import PackedLayout
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
-from nemo_vtb.evaluation.eval_mode import evaluating
 from nemo_vtb.evaluation.retention.divergence import text_likelihoods
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing, difference, shares
 from nemo_vtb.evaluation.sets.held_out import answer_limit
@@ -20,6 +19,7 @@ from nemo_vtb.evaluation.sets.instructions import follows
 from nemo_vtb.evaluation.sets.suites import read_suite
 from nemo_vtb.models.generate import default_generation_config, prompt_embeddings
 from nemo_vtb.modules.greedy import greedy_replies
+from nemo_vtb.parts.eval_mode import evaluating
 from nemo_vtb.parts.ranks import all_ranks_list
 from nemo_vtb.parts.turn_mask import encode_turns, merged_turns
 
