@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 _LIBRARIES = (
+    "numba llvmlite numba.typed "
     "torch hydra omegaconf lightning.pytorch transformers peft lhotse nemo.collections.speechlm2 "
     "nemo.utils.exp_manager nemo.utils.trainer_utils nemo.core.config torch.distributed.fsdp"
 ).split()

@@ -38,7 +38,7 @@ _TINY_MODEL = (
     "data.train_ds.batch_tokens=256",
     "trainer.max_steps=1",
     "trainer.val_check_interval=1",
-    "+trainer.limit_val_batches=0",
+    "++trainer.limit_val_batches=0",
     "threads=1",
 )
 _ONE_QUESTION = (
@@ -46,7 +46,7 @@ _ONE_QUESTION = (
     "+held_out.asked=[{{kind: asr, group: few, type: nemo, manifest_filepath: manifest.jsonl}}]",
     "held_out.text={scratch}/text.jsonl",
     "held_out.text_suite={scratch}/suite.jsonl",
-    "+trainer.limit_val_batches=1",
+    "++trainer.limit_val_batches=1",
 )
 LIMITS = (
     Limit(
@@ -82,7 +82,12 @@ LIMITS = (
     ),
     Limit(r"^vtb synth .*llm.backend=hf", ("llm.model={llm}",), "a tiny LLM"),
     Limit(
-        r"vtb launch slurm ", ("--dry-run",), "the script is made and checked; tests/launch submits it to a real Slurm"
+        r"^vtb export runs/", ("--llm=org/llm", "--encoder=org/encoder"), "both are folders here, which no one else has"
+    ),
+    Limit(
+        r"^vtb launch slurm ",
+        ("--nodes=2", "--gpus-per-node=0", "--cpus-per-task=1", "--dry-run"),
+        "a cluster of two small nodes is asked; tests/launch submits to it",
     ),
     Limit(r"^python examples/llama_server\.py ", ("--port={port}",), "a port of its own"),
     Limit(
@@ -98,7 +103,6 @@ NOT_RUN = (
     NotRun(r"^make ", "make", "it would make an environment; what it calls is run as vtb quickstart and as this suite"),
     NotRun(r"^(pip|apt-get) ", "nothing", "it changes the machine"),
     NotRun(r"^for package in \*\.deb", "nothing", "it unpacks what apt-get would have fetched"),
-    NotRun(r"^vtb doctor --slurm", "compose", "it needs a cluster; tests/launch/test_cluster_check.py has one"),
     NotRun(r"^srun ", "nothing", "it needs a job of a cluster; tests/launch/test_cluster_check.py has one"),
     NotRun(r"^nemo ", "nothing", "it submits to a cluster; tests/launch/test_recipes.py makes its script"),
     NotRun(r"examples/corpora/build_", "parse", "it makes the shipped corpora again: hours, and packages of Debian"),

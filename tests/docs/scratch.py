@@ -53,6 +53,10 @@ def begin_page(folder: Path, checkpoint: Path) -> None:
         (folder / "runs" / run).mkdir(parents=True)
         shutil.copy(checkpoint, folder / "runs" / run / "last.ckpt")
     (folder / "shared" / "runs").mkdir(parents=True)
+    (folder / "runs" / "open_speech").mkdir()
+    splits = ("train_open", "train_phone", "train_people", "dev")
+    rows = [{**row, "id": f"{split}/{row['id']}", "split": split} for split in splits for row in _recordings()]
+    _write(folder / "runs" / "open_speech" / "manifest.jsonl", rows)
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
@@ -77,7 +81,11 @@ def _write_rows(folder: Path, chats_of_corpus: Path) -> None:
         "bank": [{**row, "text": text} for row, text in zip(cycle(spoken), texts)],
     }
     for name, rows in (files | {"recordings": files["bank"]}).items():
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        _write(folder / f"{name}.jsonl", rows)
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _recordings() -> list[dict[str, Any]]:
@@ -132,7 +140,7 @@ def _launcher_config(folder: Path, model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stock_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The same for stock SALM: its own prompt format and adapter, and recognition alone, for it needs audio in a batch."""
+    """The same for stock SALM: its own format and adapter, and recognition alone, for it needs audio in each batch."""
     adapter = {"_target_": "nemo.collections.speechlm2.modules.perception.IdentityConnector", "d_model": 32}
     perception = {**config["model"]["perception"], "modality_adapter": adapter}
     model = {**config["model"], "prompt_format": "qwen", "perception": perception}

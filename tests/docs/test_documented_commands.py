@@ -83,7 +83,10 @@ def scratch(
 
 @pytest.mark.network
 @pytest.mark.parametrize("block", _BLOCKS, ids=lambda block: f"{block.path}:{block.line}")
-def test_block_runs(block: Block, scratch: SimpleNamespace, record_property: Any):
+def test_block_runs(block: Block, scratch: SimpleNamespace, record_property: Any, request: pytest.FixtureRequest):
+    if "slurm" in block.text and shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin"):
+        # Where Slurm is installed, its commands want a cluster.
+        request.getfixturevalue("slurm")
     if block.path != scratch.page:
         begin_page(scratch.folder, scratch.checkpoint)
         scratch.page = block.path
