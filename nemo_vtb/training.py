@@ -122,7 +122,8 @@ def train(cfg: DictConfig) -> "VoiceTextBlender":
     from nemo_vtb.callbacks.progress import KindProgress
 
     folder = OmegaConf.select(cfg, "trainer.default_root_dir") or _WEIGHTS_FOLDER
-    if OmegaConf.select(cfg, "trainer.enable_checkpointing") is False and not cfg.get("exp_manager"):
+    trainer_keeps = OmegaConf.select(cfg, "trainer.enable_checkpointing") is not False
+    if not (trainer_keeps or cfg.get("exp_manager") or OmegaConf.select(cfg, "trainer.fast_dev_run")):
         # TrainedWeights tries it too, but after the model was loaded.
         require_writable(folder, "trainer.default_root_dir")
     trainer, model, datamodule = build(cfg, [KindProgress()])

@@ -1,0 +1,127 @@
+"""Every shipped config of a training run and every option of its groups, through the installed ``vtb train``."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from warm_vtb import warm_vtb
+
+from nemo_vtb.paths import config_dir, corpora_dir
+
+# Of jobs that train nothing by themselves.
+OTHER_JOBS = {"eval", "study", "synth"}
+# What is named inside an input_cfg entry.
+POOLS = "prompts"
+SMALL_ADAPTER = [f"++model.perception.modality_adapter.{size}" for size in ("d_model=32", "n_heads=4", "n_layers=1")]
+
+
+@pytest.fixture(scope="module")
+def whisper_run(tiny_llm: Path, tiny_whisper: Path) -> list[str]:
+    """Overrides that make a config of SmolLM2 and Whisper tiny, and one step long."""
+    models = [f"model.pretrained_llm={tiny_llm}", f"model.pretrained_asr={tiny_whisper}", *SMALL_ADAPTER]
+    return [*models, "data.train_ds.batch_tokens=512", "trainer.max_steps=1", "++trainer.limit_val_batches=1"]
+
+
+@pytest.fixture(scope="module")
+def open_speech(tmp_path_factory: pytest.TempPathFactory, clips: list[SimpleNamespace]) -> Path:
+    """What ``build_open_speech.py`` would leave."""
+    folder = tmp_path_factory.mktemp("open_speech")
+    splits = ("train_open", "train_phone", "train_people", "dev")
+    rows = [
+        {"audio_filepath": str(clip.path), "duration": clip.duration, "text": clip.text, "lang": "en", "split": split}
+        for clip, split in zip(clips, splits, strict=True)
+    ]
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def canary_run(tiny_llm: Path) -> list[str]:
+    """Overrides for canary_gemma: shapes of a toy with random weights, and data."""
+    rows = "corpora:spoken_commands/sqa.jsonl"
+    entry = f"[{{type: multimodal_conversation, manifest_filepath: '{rows}', only: {{split: train}}}}]"
+    kinds = [f"data.train_ds.blend.kinds.{kind}.input_cfg={entry}" for kind in ("text", "asr", "ast", "sqa", "mixed")]
+    toy = ["hidden_size=64", "intermediate_size=128", "num_hidden_layers=1", "num_attention_heads=4", "head_dim=16"]
+    encoder = ["n_layers=1", "d_model=32", "n_heads=4", "subsampling_conv_channels=16"]
+    return [
+        *kinds,
+        *(f"model.llm_config.{size}" for size in [*toy, "vocab_size=49200"]),
+        *(f"model.perception.encoder.{size}" for size in encoder),
+        *SMALL_ADAPTER,
+        "model.perception.modality_adapter.feat_in=32",
+        f"model.pretrained_llm={tiny_llm}",
+        "model.prompt_format=chatml",
+        "model.pretrained_weights=false",
+        "~model.pretrained_asr",
+        "data.train_ds.num_workers=0",
+        "data.train_ds.batch_tokens=256",
+        "trainer.accelerator=cpu",
+        "trainer.max_steps=1",
+    ]
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+
+
+def sentences_of_chats() -> set[str]:
+    """What people say in one sentence, in the chats that ``blend=speak`` speaks."""
+    path = corpora_dir() / "smollm2_chat" / "train.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:200]]
+    said = {turn["value"].strip() for row in rows for turn in row["conversations"] if turn["from"] == "User"}
+    return {text for text in said if sum(text.count(mark) for mark in ".?!\n") == 1}
+
+
+def test_every_config_and_every_option_trains(
+    whisper_run: list[str], canary_run: list[str], open_speech: Path, clips: list[SimpleNamespace], tmp_path: Path
+):
+    bank = tmp_path / "bank.jsonl"
+    with bank.open("w") as file:
+        for sentence in sentences_of_chats():
+            spoken = {"audio_filepath": str(clips[0].path), "duration": clips[0].duration, "voice": "a"}
+            file.write(json.dumps({"text": sentence, **spoken}) + "\n")
+    alone = ["trainer.devices=1", "trainer.num_nodes=1"]
+    quickstart = ["train", "--config-name=quickstart", *whisper_run]
+    more = {
+        "+blend=speak": [f"data.train_ds.blend.kinds.mixed.speak.bank={bank}"],
+        "data=reference": [f"data.open_speech={open_speech}"],
+    }
+    asked = (
+        "[{type: nemo, manifest_filepath: 'corpora:spoken_commands/manifest.jsonl', only: {split: train}, prompts: %s}]"
+    )
+    jobs = {
+        "quickstart": quickstart,
+        "reference": ["train", "--config-name=reference", *whisper_run, f"data.open_speech={open_speech}"],
+        "canary_gemma": ["train", "--config-name=canary_gemma", *canary_run, *alone],
+    }
+    groups = {path.name for path in config_dir().iterdir() if path.is_dir()} - OTHER_JOBS - {POOLS}
+    for group in sorted(groups):
+        for option in options(group):
+            sign = "" if group in ("data", "lora", "model", "trainer") else "+"
+            name = f"{sign}{group}{'@_global_' if group == 'vtb' else ''}={option}"
+            jobs[name] = [*quickstart, name, *more.get(name, [])]
+    for pool in options(POOLS):
+        jobs[f"prompts: {pool}"] = [*quickstart, f"data.train_ds.blend.kinds.asr.input_cfg={asked % pool}"]
+    configs = {path.stem for path in config_dir().glob("*.yaml")}
+    assert configs <= set(jobs) and len(jobs) > 20
+    variables = {"VTB_DEVICES": "1", "VTB_NODES": "1", "VTB_RUN": "the_run"}
+    done = warm_vtb(jobs.items(), tmp_path / "jobs", **variables)
+    failed = {name: said.strip().splitlines()[-1] for name, (code, said) in done.items() if code}
+    assert not failed
+    kept = {name: list((tmp_path / "jobs" / f"job_{n}").rglob("last.ckpt")) for n, name in enumerate(jobs)}
+    assert all(len(files) == 1 for files in kept.values()), kept
+
+
+@pytest.mark.parametrize("line", [["+cluster=slurm"], ["trainer.strategy=vtb_fsdp2"]], ids=" ".join)
+def test_in_a_process_of_its_own(line: list[str], whisper_run: list[str], tmp_path: Path):
+    command = [shutil.which("vtb"), "train", "--config-name=quickstart", *whisper_run, *line]
+    variables = {"VTB_DEVICES": "1", "VTB_NODES": "1", "VTB_RUN": str(tmp_path / "run")}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | variables, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.rglob("last.ckpt"))) == 1
