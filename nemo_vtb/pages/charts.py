@@ -83,7 +83,11 @@ def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) ->
         lines = {kind: smooth(values) if raw else values for kind, (_, values) in series.items()}
         for kind, (steps, values) in series.items():
             marks: dict[str, Any] = {} if raw else {"marker": _MARKERS.get(kind, "x"), "markersize": 3.5}
-            style = {"color": colour(kind), "linewidth": 1.6, "linestyle": "-" if kind in KINDS else "--"}
+            style: dict[str, Any] = {
+                "color": colour(kind),
+                "linewidth": 1.6,
+                "linestyle": "-" if kind in KINDS else "--",
+            }
             axes.plot(steps, lines[kind], label=kind, zorder=3, **style, **marks)
             if raw:
                 axes.plot(steps, values, color=colour(kind), linewidth=0.6, alpha=0.3)
