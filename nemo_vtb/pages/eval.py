@@ -172,8 +172,8 @@ def _charts(rows: Sequence[Row]) -> Iterator[Figure]:
             if row.section == kind and row.measure == measure and row.base and not row.name.startswith("gap")
         ]
         if bars:
-            name, label = f"{kind}-{measure.replace(' ', '-')}", f"{TITLES[kind]}: {measure}"
-            yield Figure(TITLES[kind], "Lines are 95% intervals.", score_chart(name, label, bars, axis, end, scale))
+            chart = score_chart(f"{TITLES[kind]}: {measure}", bars, axis, end, scale)
+            yield Figure(TITLES[kind], "Lines are 95% intervals.", chart)
 
 
 def _state(row: Row) -> str:
