@@ -25,14 +25,7 @@ _PALE = 0.4
 
 
 class Bar(NamedTuple):
-    """A pair of bars.
-
-    Attributes:
-        label: Of both.
-        kind: Whose colour they have.
-        pale: ``value`` of the upper one, with ``low`` and ``high`` where it has an interval.
-        full: The same of the lower one.
-    """
+    """Two scores in the colour of a kind: ``value``, with ``low`` and ``high`` where there is an interval."""
 
     label: str
     kind: str

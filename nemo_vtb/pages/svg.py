@@ -92,9 +92,8 @@ def second_axis(axes: "Axes") -> "Axes":
 
 def legend_above(axes: "Axes", columns: int, **more: Any) -> None:
     """Puts the legend over the picture, where it hides nothing."""
-    axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, handlelength=1.3, columnspacing=1.0, **more
-    )
+    where: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+    axes.legend(ncols=columns, handlelength=1.3, columnspacing=1.0, **where, **more)
 
 
 def _inline(svg: str, label: str) -> "Markup":
