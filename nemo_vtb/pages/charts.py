@@ -1,4 +1,7 @@
-"""The charts of the pages: losses, shares, lengths, scores, and what became of the text."""
+"""The charts of the pages: losses, shares, lengths, scores, and what became of the text.
+
+Each takes the label of ``svg_of`` and raises its error where matplotlib is missing.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +25,7 @@ _PALE = 0.4
 
 
 class Bar(NamedTuple):
-    """A pair of bars.
-
-    Attributes:
-        label: Of both.
-        kind: Whose colour they have.
-        pale: ``value`` of the upper one, with ``low`` and ``high`` where it has an interval.
-        full: The same of the lower one.
-    """
+    """Two scores in the colour of a kind: ``value``, with ``low`` and ``high`` where there is an interval."""
 
     label: str
     kind: str
@@ -66,17 +62,13 @@ def in_order(kinds: Mapping[str, Any]) -> list[str]:
     return [kind for kind in KINDS if kind in kinds] + sorted(set(kinds) - set(KINDS))
 
 
-def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) -> "Markup":
+def loss_chart(label: str, series: Mapping[str, Curve], raw: bool) -> "Markup":
     """Draws losses over steps, one colour per kind.
 
     Args:
-        name: As in ``svg_of``.
         label: As in ``svg_of``.
         series: ``{kind: (steps, losses in nats per token)}``.
         raw: Draw the values thin behind their moving average, rather than joined by markers.
-
-    Raises:
-        VTBError: If matplotlib is not installed.
     """
 
     def draw(axes: "Axes") -> None:
@@ -98,19 +90,16 @@ def loss_chart(name: str, label: str, series: Mapping[str, Curve], raw: bool) ->
         axes.set_ylabel("loss (nats per supervised token)")
         legend_above(axes, len(series))
 
-    return svg_of(name, label, draw)
+    return svg_of(label, draw)
 
 
-def retention_chart(name: str, label: str, validation: Sequence[Mapping[str, Any]]) -> "Markup | None":
+def retention_chart(label: str, validation: Sequence[Mapping[str, Any]]) -> "Markup | None":
     """Draws the points lost against the untouched LLM and, on an axis of its own, the divergence from it, over steps.
 
     Args:
-        name: As in ``svg_of``.
         label: As in ``svg_of``.
         validation: Rows with ``step`` and what ``RetentionGate`` logs; without it there is no chart.
 
-    Raises:
-        VTBError: If matplotlib is not installed.
     """
     found = curves(validation, "val_text_")
     if "drop" not in found:
@@ -132,15 +121,11 @@ def retention_chart(name: str, label: str, validation: Sequence[Mapping[str, Any
             right.set_ylabel("KL (nats per token)")
         legend_above(axes, 2, handles=handles)
 
-    return svg_of(name, label, draw)
+    return svg_of(label, draw)
 
 
-def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mapping[str, Any], unit: str) -> "Markup":
-    """Draws, per kind, the share of ``unit`` that was asked for (pale) and the one that came (full).
-
-    Raises:
-        VTBError: If matplotlib is not installed.
-    """
+def share_chart(label: str, asked: Mapping[str, Any], realised: Mapping[str, Any], unit: str) -> "Markup":
+    """Draws, per kind, the share of ``unit`` that was asked for (pale) and the one that came (full)."""
     bars = [
         Bar(kind, kind, {"value": number(asked, kind)}, {"value": number(realised, kind)})
         for kind in in_order({**asked, **realised})
@@ -152,22 +137,18 @@ def share_chart(name: str, label: str, asked: Mapping[str, Any], realised: Mappi
         axes.margins(x=0.12)
         axes.set_xlabel(f"share of {unit} (%)")
 
-    return svg_of(name, label, draw)
+    return svg_of(label, draw)
 
 
-def score_chart(name: str, label: str, bars: Sequence[Bar], axis: str, end: float, scale: float = 1.0) -> "Markup":
+def score_chart(label: str, bars: Sequence[Bar], axis: str, end: float, scale: float = 1.0) -> "Markup":
     """Draws scores with 95 % intervals: the untouched LLM pale, the checkpoint full.
 
     Args:
-        name: As in ``svg_of``.
         label: As in ``svg_of``.
         bars: From top to bottom; values that are missing or not finite are left out.
         axis: What the values are.
         end: Where the axis ends; a longer bar is cut and its value written.
         scale: Factor from values to the axis.
-
-    Raises:
-        VTBError: If matplotlib is not installed.
     """
 
     def draw(axes: "Axes") -> None:
@@ -175,23 +156,17 @@ def score_chart(name: str, label: str, bars: Sequence[Bar], axis: str, end: floa
         axes.set_xlim(0, end * 1.1)
         axes.set_xlabel(axis)
 
-    return svg_of(name, label, draw, (4.4, 0.9 + _INCHES_PER_BAR * len(bars)))
+    return svg_of(label, draw, (4.4, 0.9 + _INCHES_PER_BAR * len(bars)))
 
 
-def length_chart(
-    name: str, label: str, edges: Sequence[float], counts: Mapping[str, Sequence[int]], axis: str
-) -> "Markup":
+def length_chart(label: str, edges: Sequence[float], counts: Mapping[str, Sequence[int]], axis: str) -> "Markup":
     """Draws how the conversations of each kind spread over lengths, as shares of the kind.
 
     Args:
-        name: As in ``svg_of``.
         label: As in ``svg_of``.
         edges: Of the bins, rising, above 0; drawn on a logarithmic axis.
         counts: ``{kind: conversations per bin}``.
         axis: What the lengths are.
-
-    Raises:
-        VTBError: If matplotlib is not installed.
     """
 
     def draw(axes: "Axes") -> None:
@@ -209,15 +184,11 @@ def length_chart(
         axes.set_ylim(bottom=0)
         legend_above(axes, len(counts))
 
-    return svg_of(name, label, draw)
+    return svg_of(label, draw)
 
 
-def histogram(name: str, label: str, series: Mapping[str, Sequence[float]], axis: str, bins: int = 24) -> "Markup":
-    """Draws how values spread, a second series as a line over the first.
-
-    Raises:
-        VTBError: If matplotlib is not installed.
-    """
+def histogram(label: str, series: Mapping[str, Sequence[float]], axis: str, bins: int = 24) -> "Markup":
+    """Draws how values spread, a second series as a line over the first."""
 
     def draw(axes: "Axes") -> None:
         from matplotlib.ticker import MaxNLocator
@@ -233,7 +204,7 @@ def histogram(name: str, label: str, series: Mapping[str, Sequence[float]], axis
         if len(series) > 1:
             legend_above(axes, len(series))
 
-    return svg_of(name, label, draw)
+    return svg_of(label, draw)
 
 
 def _draw_bars(

@@ -47,11 +47,7 @@ def render_card(
         raw_json,
         figures=list(_tiles(card)),
         charts=list(_charts(values)),
-        reasons=[
-            (title, note, card[key])
-            for key, title, note in (("drops", "Left out", _LEFT_OUT), ("bad", "Bad input", ""))
-        ],
-        counts=[(name.capitalize(), card[name]) for name in ("voices", "languages", "categories", "exchanges")],
+        tables=list(_tables(card)),
         clips=shown["clips"],
         conversations=shown["conversations"],
         judged=judged,
@@ -93,10 +89,21 @@ def _tiles(card: Mapping[str, Any]) -> Iterator[Tile]:
         yield Tile("LLM", f"{rate:.0f} tokens/s", [f"{card['amounts']['llm_tokens']:,.0f} tokens"])
 
 
+def _tables(card: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[tuple[str, str, str]]]]:
+    """Title, note, what stands first in a row, and the rows, each with a count and a share."""
+    for key, title, note in (("drops", "Left out", _LEFT_OUT), ("bad", "Bad input", "")):
+        rows = [(reason, f"{one['count']:,}", percent(one["share"])) for reason, one in card[key].items()]
+        yield title, note, "Reason", rows
+    for key in ("voices", "languages", "categories", "exchanges"):
+        total = sum(card[key].values())
+        rows = [(str(name), f"{n:,}", percent(n / total)) for name, n in card[key].items()]
+        yield key.capitalize(), "", key.capitalize(), rows
+
+
 def _charts(values: Mapping[str, Sequence[float]]) -> Iterator[Figure]:
     for name, (title, axis) in _LENGTHS.items():
         if values.get(name):
-            yield Figure(title, f"{len(values[name]):,} of them.", histogram(name, title, {"": values[name]}, axis))
+            yield Figure(title, f"{len(values[name]):,} of them.", histogram(title, {"": values[name]}, axis))
     rates = {
         label: [min(rate, 1.0) for rate in values[name]]
         for name, label in (("cer.first", "before"), ("cer.kept", "after"))
@@ -104,5 +111,5 @@ def _charts(values: Mapping[str, Sequence[float]]) -> Iterator[Figure]:
     }
     if rates:
         title = "Character error rate before and after the gate"
-        chart = histogram("cer", title, rates, "rate")
+        chart = histogram(title, rates, "rate")
         yield Figure(title, "An ASR reads each clip back; 1 and more are one.", chart)

@@ -7,7 +7,7 @@ from typing import Any
 
 from nemo_vtb.pages.charts import length_chart, share_chart
 from nemo_vtb.pages.document import Figure, Tile, render
-from nemo_vtb.reports.figures import percent, unit_of
+from nemo_vtb.reports.figures import MISSING, language, percent, unit_of
 
 _FEW_POINTS = 1.0
 _FEW_EPOCHS = 20
@@ -38,14 +38,18 @@ def render_data_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, A
         raw_json,
         figures=_tiles(report),
         charts=list(_charts(report)),
-        languages=[
-            (kind, code.split(" → "), found["conversations"] / max(1, total), found["audio_seconds"])
-            for kind, by_language in report["languages"].items()
-            for total in [sum(found["conversations"] for found in by_language.values())]
-            for code, found in sorted(by_language.items(), key=lambda item: -item[1]["conversations"])
+        languages=list(_languages(report)),
+        sources=[
+            (
+                *(one["kind"], one["name"], f"{one['conversations']:,}", f"{one['hours']:.2f}"),
+                *(percent(one["weight"]), f"{one['drawn']:,}", f"{one['epochs']:.2f}"),
+            )
+            for one in report["sources"]
         ],
-        sources=report["sources"],
-        drops=report["drops"],
+        drops=[
+            (drop["kind"], drop["source"], f"{drop['count']:,}", drop["reason"], drop["first"], drop["remedy"])
+            for drop in report["drops"]
+        ],
         samples=[{**sample, "asked": _said(sample, False), "answers": _said(sample, True)} for sample in samples],
     )
 
@@ -91,14 +95,22 @@ def _tiles(report: Mapping[str, Any]) -> list[Tile]:
 
 def _charts(report: Mapping[str, Any]) -> Iterator[Figure]:
     unit = unit_of(report)
-    chart = share_chart(
-        "shares", f"Asked and realised share of {unit}", report["asked_share"], report["realised_share"], unit
-    )
+    label = f"Asked and realised share of {unit}"
+    chart = share_chart(label, report["asked_share"], report["realised_share"], unit)
     yield Figure("Blend", f"Counted in {unit}, over all steps and ranks.", chart)
     for key, (title, note, axis) in _LENGTHS.items():
         held = report["lengths"][key]
         if held["counts"]:
-            yield Figure(title, note, length_chart(key, title, held["edges"], held["counts"], axis))
+            yield Figure(title, note, length_chart(title, held["edges"], held["counts"], axis))
+
+
+def _languages(report: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for kind, by_language in report["languages"].items():
+        total = max(1, sum(found["conversations"] for found in by_language.values()))
+        for code, found in sorted(by_language.items(), key=lambda item: -item[1]["conversations"]):
+            name, seconds = " → ".join(map(language, code.split(" → "))), found["audio_seconds"]
+            hours = f"{seconds / 3600:.2f}\N{NO-BREAK SPACE}h" if seconds else MISSING
+            yield kind, name, percent(found["conversations"] / total), hours
 
 
 def _said(sample: Mapping[str, Any], answers: bool) -> list[str]:

@@ -34,13 +34,7 @@ class Tile(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A chart as a card.
-
-    Attributes:
-        title: Of the card.
-        note: How to read it.
-        chart: As ``svg_of`` makes it.
-    """
+    """A chart as a card, with a note on how to read it; see ``svg_of``."""
 
     title: str
     note: str

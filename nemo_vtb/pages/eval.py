@@ -25,16 +25,9 @@ _TITLE = "Evaluation · nemo_vtb"
 _FEW = 30
 # Below it a judge's means say little about the answers: "substantial" begins there in Landis and Koch 1977.
 _TRUSTED_KAPPA = 0.6
-# Section, measure, what the axis says, where it ends, factor from values to the axis.
 _CHARTS = (
-    ("asr", "word error rate", "word error rate (%), lower is better", 120.0, 100.0),
-    ("ast", "chrF", "chrF", 100.0, 1.0),
-    ("sqa", "exact match", "exact match (%)", 100.0, 100.0),
-    ("sqa", "judged correct", "judged correct (%)", 100.0, 100.0),
-    ("mixed", "accuracy", "accuracy (%)", 100.0, 100.0),
-    ("multiturn", "accuracy", "checked turns right (%)", 100.0, 100.0),
-    ("text", "accuracy", "accuracy (%)", 100.0, 100.0),
-    ("probes", "accuracy", "accuracy (%)", 100.0, 100.0),
+    *(("asr", "word error rate"), ("ast", "chrF"), ("sqa", "exact match"), ("sqa", "judged correct")),
+    *((kind, "accuracy") for kind in ("mixed", "multiturn", "text", "probes")),
 )
 _COLOURS = {"multiturn": "mixed", "probes": "sqa"}
 
@@ -164,16 +157,20 @@ def _between(score: Mapping[str, Any], unit: str = PERCENT) -> str:
 
 
 def _charts(rows: Sequence[Row]) -> Iterator[Figure]:
-    for kind, measure, axis, end, scale in _CHARTS:
-        colour = _COLOURS.get(kind, kind)
+    for kind, measure in _CHARTS:
+        found = [row for row in rows if (row.section, row.measure) == (kind, measure) and row.base]
         bars = [
-            Bar(row.name, colour, row.base, row.tuned)
-            for row in rows
-            if row.section == kind and row.measure == measure and row.base and not row.name.startswith("gap")
+            Bar(row.name, _COLOURS.get(kind, kind), row.base, row.tuned)
+            for row in found
+            if not row.name.startswith("gap")
         ]
         if bars:
-            name, label = f"{kind}-{measure.replace(' ', '-')}", f"{TITLES[kind]}: {measure}"
-            yield Figure(TITLES[kind], "Lines are 95% intervals.", score_chart(name, label, bars, axis, end, scale))
+            percents, lower = found[0].unit == PERCENT, measure in LOWER_IS_BETTER
+            axis = measure + " (%)" * percents + ", lower is better" * lower
+            # An error rate has no end; most useful ones are below it.
+            end, scale = 120.0 if lower else 100.0, 100.0 if percents else 1.0
+            chart = score_chart(f"{TITLES[kind]}: {measure}", bars, axis, end, scale)
+            yield Figure(TITLES[kind], "Lines are 95% intervals.", chart)
 
 
 def _state(row: Row) -> str:

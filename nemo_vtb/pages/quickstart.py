@@ -2,38 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from nemo_vtb.pages.charts import curves, loss_chart, retention_chart, share_chart
 from nemo_vtb.pages.document import Figure, render
 from nemo_vtb.pages.verdict import TEXT_DROP, USABLE_WER, cautions, gain, headline
 from nemo_vtb.reports.figures import before_after, duration, number, section, unit_of
-
-
-class Result(NamedTuple):
-    """A share before and after training.
-
-    Attributes:
-        title: What it is.
-        unit: What ``n`` counts.
-        n: Examples.
-        before: A fraction, as is ``after``; None where nothing was measured.
-        after: See ``before``.
-        change: ``good``, ``bad``, or ``fine`` where it may be chance.
-        limit: What is wrong with the value itself.
-        bad: Whether the figure is cause for concern.
-        divergence: From the untouched LLM, nats per token; of text only.
-    """
-
-    title: str
-    unit: str
-    n: float | None
-    before: float | None = None
-    after: float | None = None
-    change: str = "fine"
-    limit: str = ""
-    bad: bool = False
-    divergence: float | None = None
 
 
 def render_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, Any]], raw_json: str) -> str:
@@ -72,24 +46,33 @@ def render_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, Any]],
     )
 
 
-def _result(title: str, name: str, values: Mapping[str, Any], unit: str) -> Result:
-    found = Result(title, unit, number(values, "n"))
+def _result(title: str, name: str, values: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """A share ``before`` and ``after`` training and what there is to say of it; neither where nothing was measured."""
+    found = {"title": title, "unit": unit, "n": number(values, "n")}
     pair, judged = before_after(values), gain(name, values)
     if pair is None or judged is None:
         return found
     change, usable = judged
     limit = "" if usable else "over half" if name == "wer" else "under half"
     state = "good" if change > 0 else "bad" if change < 0 else "fine"
-    return found._replace(before=pair[0], after=pair[1], change=state, limit=limit, bad=not usable or change < 0)
+    return found | {
+        "before": pair[0],
+        "after": pair[1],
+        "change": state,
+        "limit": limit,
+        "bad": bool(limit) or change < 0,
+    }
 
 
-def _text(text: Mapping[str, Any]) -> Result:
-    found = Result("Text suite", "prompts", number(text, "n"), divergence=number(text, "kl_to_base"))
+def _text(text: Mapping[str, Any]) -> dict[str, Any]:
+    """As ``_result``, with the divergence from the untouched LLM."""
+    found = {"title": "Text suite", "unit": "prompts", "n": number(text, "n")}
     pair = before_after(text, "score_")
     if pair is None:
         return found
     lost = pair[0] - pair[1] > TEXT_DROP
-    return found._replace(before=pair[0], after=pair[1], change="bad" if lost else "fine", bad=lost)
+    change = {"change": "bad" if lost else "fine", "bad": lost, "divergence": number(text, "kl_to_base")}
+    return found | {"before": pair[0], "after": pair[1], **change}
 
 
 def _language_row(code: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,16 +87,16 @@ def _charts(report: Mapping[str, Any]) -> Iterator[Figure]:
     history = section(report, "history")
     validation = history.get("validation") or []
     if training := curves(history.get("train") or [], "loss_"):
-        chart = loss_chart("training", "Training loss by kind over optimizer steps", training, raw=True)
+        chart = loss_chart("Training loss by kind over optimizer steps", training, raw=True)
         yield Figure("Training loss", "Moving average; single steps thin behind it.", chart)
     if held_out := curves(validation, "val_loss_"):
-        chart = loss_chart("held-out", "Held-out loss by kind over optimizer steps", held_out, raw=False)
+        chart = loss_chart("Held-out loss by kind over optimizer steps", held_out, raw=False)
         yield Figure("Held-out loss", "On examples that are never trained on.", chart)
     label = "Points of text lost and divergence from the untouched LLM over optimizer steps"
-    if kept := retention_chart("retention", label, validation):
+    if kept := retention_chart(label, validation):
         yield Figure("Text kept", "What the text suites lose against the untouched LLM; 0 is nothing.", kept)
     asked, realised = section(report, "asked_share"), section(report, "realised_share")
     if asked or realised:
         unit = unit_of(report)
-        chart = share_chart("shares", f"Asked and realised share of {unit} by kind", asked, realised, unit)
+        chart = share_chart(f"Asked and realised share of {unit} by kind", asked, realised, unit)
         yield Figure("Blend", f"What the model was trained on, counted in {unit}.", chart)

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from nemo_vtb.pages.document import Figure, render
-from nemo_vtb.pages.study_charts import share_arms, shares_chart, skills_chart
+from nemo_vtb.pages.study_charts import draw_shares, draw_skills, share_arms
+from nemo_vtb.pages.svg import STAND_IN, svg_of
 from nemo_vtb.reports.figures import listed
 
 # The verdicts that study.json may hold, in the order of the headline, and their colours.
@@ -27,9 +29,13 @@ def render_study_page(
     Raises:
         VTBError: If matplotlib is not installed.
     """
-    charts = [Figure("Speech and text", f"Lines are 95% intervals. {_SKILL}", skills_chart(report))]
+    shown = [("Speech and text", f"Lines are 95% intervals. {_SKILL}", draw_skills)]
     if len(share_arms(report)) > 1:
-        charts.append(Figure("Share of text", "Arms that differ in nothing else.", shares_chart(report)))
+        shown.append(("Share of text", "Arms that differ in nothing else.", draw_shares))
+    charts = [
+        Figure(title, note, svg_of(f"{title} of every arm", partial(draw, report=report, palette=STAND_IN), (4.6, 3.9)))
+        for title, note, draw in shown
+    ]
     return render(
         "study",
         headline(report),

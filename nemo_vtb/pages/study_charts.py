@@ -1,16 +1,14 @@
 """The pictures of a study: speech skill against kept text, and what the share of text changes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from nemo_vtb.errors import VTBError
 from nemo_vtb.pages.document import TEMPLATES
-from nemo_vtb.pages.svg import STAND_IN, legend_above, second_axis, svg_of
+from nemo_vtb.pages.svg import legend_above, new_figure, second_axis
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.axes import Axes
 
 Palette = Mapping[str, str]
@@ -30,8 +28,8 @@ def draw_skills(axes: "Axes", report: Mapping[str, Any], palette: Palette) -> No
         *_, lines = axes.errorbar(
             100 * x["value"],
             100 * y["value"],
-            xerr=_reach(x),
-            yerr=_reach(y),
+            xerr=_reach([x]),
+            yerr=_reach([y]),
             color=palette[_COLOURS[place % len(_COLOURS)]],
             marker=_MARKERS[place % len(_MARKERS)],
             markersize=5,
@@ -70,7 +68,7 @@ def draw_shares(axes: "Axes", report: Mapping[str, Any], palette: Palette) -> No
         if points:
             scale = 1 if name == "kl" else 100
             shares, scores = zip(*points, strict=True)
-            reach = [[scale * max(0.0, end(score)) for score in scores] for end in (_below, _above)]
+            reach = _reach(scores, scale)
             values = [scale * score["value"] for score in scores]
             drawing: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.5, "linestyle": style}
             handles.append(on.errorbar(shares, values, yerr=reach, color=palette[colour], label=title, **drawing))
@@ -88,29 +86,12 @@ def share_arms(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(plain, key=lambda arm: arm["text_share"])
 
 
-def skills_chart(report: Mapping[str, Any]) -> "Markup":
-    """``draw_skills`` as an SVG for the page."""
-    label = "Speech skill against text suites of every arm"
-    return svg_of("skills", label, lambda axes: draw_skills(axes, report, STAND_IN), (4.6, 3.9))
-
-
-def shares_chart(report: Mapping[str, Any]) -> "Markup":
-    """``draw_shares`` as an SVG for the page."""
-    label = "Speech skill, text suites and divergence over the share of text"
-    return svg_of("shares", label, lambda axes: draw_shares(axes, report, STAND_IN), (4.6, 3.9))
-
-
 def write_picture(report: Mapping[str, Any], path: Path) -> None:
     """Writes both side by side, for a README.
 
     Raises:
         VTBError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise VTBError("the study's plots need matplotlib; run: pip install 'nemo-vtb[eval]'") from error
     # A picture that stands alone has the page's light colours.
     light = dict(_VARIABLE.findall((TEMPLATES / "page.css").read_text(encoding="utf-8").partition("@media")[0]))
     style = {
@@ -122,8 +103,7 @@ def write_picture(report: Mapping[str, Any], path: Path) -> None:
         "legend.frameon": False,
     }
     both = len(share_arms(report)) > 1
-    with rc_context(cast(Any, style)):
-        figure = Figure(figsize=(10.4 if both else 5.2, 4.4), layout="constrained", facecolor="white")
+    with new_figure((10.4 if both else 5.2, 4.4), style) as figure:
         draw_skills(figure.add_subplot(1, 1 + both, 1), report, light)
         if both:
             draw_shares(figure.add_subplot(1, 2, 2), report, light)
@@ -132,14 +112,7 @@ def write_picture(report: Mapping[str, Any], path: Path) -> None:
     partial.replace(path)
 
 
-def _below(score: Mapping[str, Any]) -> float:
-    return score["value"] - score["low"]
-
-
-def _above(score: Mapping[str, Any]) -> float:
-    return score["high"] - score["value"]
-
-
-def _reach(score: Mapping[str, Any]) -> list[list[float]]:
-    """Lengths of an error bar in percent, to both sides."""
-    return [[100 * max(0.0, _below(score))], [100 * max(0.0, _above(score))]]
+def _reach(scores: Sequence[Mapping[str, Any]], scale: float = 100) -> list[list[float]]:
+    """Lengths of error bars below and above."""
+    below = [scale * max(0.0, score["value"] - score["low"]) for score in scores]
+    return [below, [scale * max(0.0, score["high"] - score["value"]) for score in scores]]

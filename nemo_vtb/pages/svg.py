@@ -1,7 +1,8 @@
 """A chart as SVG that follows the page's light or dark colours."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ from nemo_vtb.errors import VTBError
 if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # matplotlib draws with stand-in colours, which the SVG then replaces by the variables of page.css.
 STAND_IN = {"--ink": "#010203", "--quiet": "#010204", "--line": "#010205"} | {
@@ -47,14 +49,27 @@ def colour(kind: str) -> str:
     return STAND_IN.get(f"--kind-{kind}", STAND_IN["--quiet"])
 
 
-def svg_of(name: str, label: str, draw: "Callable[[Axes], None]", size: tuple[float, float] = (4.4, 2.95)) -> "Markup":
+def svg_of(label: str, draw: "Callable[[Axes], None]", size: tuple[float, float] = (4.4, 2.95)) -> "Markup":
     """Draws an SVG for a page.
 
     Args:
-        name: Makes the ids inside the SVG unique on the page.
-        label: What a screen reader says.
+        label: What a screen reader says; two charts of a page differ in it, as the ids inside do.
         draw: Draws into the axes.
         size: In inches, at the font's size.
+
+    Raises:
+        VTBError: If matplotlib is not installed.
+    """
+    file = StringIO()
+    with new_figure(size, _STYLE) as figure:
+        draw(figure.add_subplot())
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return _inline(file.getvalue(), label)
+
+
+@contextmanager
+def new_figure(size: tuple[float, float], style: Mapping[str, Any]) -> "Iterator[Figure]":
+    """An empty figure in a style.
 
     Raises:
         VTBError: If matplotlib is not installed.
@@ -63,13 +78,9 @@ def svg_of(name: str, label: str, draw: "Callable[[Axes], None]", size: tuple[fl
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise VTBError("the report page needs matplotlib; run: pip install 'nemo-vtb[quickstart]'") from error
-    with rc_context(cast(Any, _STYLE)):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure.add_subplot())
-        file = StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return _inline(file.getvalue(), name, label)
+        raise VTBError("plots need matplotlib; run: pip install 'nemo-vtb[quickstart]' or '[eval]'") from error
+    with rc_context(cast(Any, style)):
+        yield Figure(figsize=size, layout="constrained")
 
 
 def second_axis(axes: "Axes") -> "Axes":
@@ -81,15 +92,15 @@ def second_axis(axes: "Axes") -> "Axes":
 
 def legend_above(axes: "Axes", columns: int, **more: Any) -> None:
     """Puts the legend over the picture, where it hides nothing."""
-    axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, handlelength=1.3, columnspacing=1.0, **more
-    )
+    where: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+    axes.legend(ncols=columns, handlelength=1.3, columnspacing=1.0, **where, **more)
 
 
-def _inline(svg: str, name: str, label: str) -> "Markup":
+def _inline(svg: str, label: str) -> "Markup":
     """Makes a stand-alone SVG fit for a page: unique ids, the page's colours and font, no fixed size."""
     from markupsafe import Markup
 
+    name = re.sub(r"\W+", "-", label).lower()
     view_box = svg.partition('viewBox="')[2].partition('"')[0]
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|font-family:[^;\"]*;?", "", body, flags=re.DOTALL)

@@ -68,6 +68,10 @@ def test_a_wheel_trains_with_the_one_line(environment, wheel, launcher_folder):
     said = environment.run(launcher_folder, "launcher.py", "+vtb@_global_=default", "+lora=r8")
     assert "TRAINED VoiceTextBlender VTBDataset VTBDataModule 1 8" in said, said
     assert (environment.site / "nemo_vtb" / "launch" / "scripts" / "train.sbatch").is_file()
+    templates = "nemo_vtb/pages/templates"
+    assert {path.name for path in (REPOSITORY / templates).iterdir()} == {
+        path.name for path in (environment.site / templates).iterdir()
+    }
     entry = "from importlib.metadata import entry_points as e; print(e(group='nemo_run.cli')['vtb'].value)"
     assert environment.run(launcher_folder, "-c", entry) == "nemo_vtb.launch.recipes\n"
 

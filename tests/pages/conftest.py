@@ -27,34 +27,26 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory, clips):
+def pages(tmp_path_factory, clips, tiny_llm, tiny_whisper):
     """By name the file of each page and what its JSON holds."""
     folder = tmp_path_factory.mktemp("pages")
-    names = (
-        "quickstart",
-        "reference",
-        "eval",
-        "study",
-        "study_qwen",
-        "data_report",
-        "made_card",
-        "card",
-        "replay_card",
-    )
-    made = {name: folder / name for name in names}
-    for path in made.values():
-        path.mkdir()
-    for name in ("quickstart", "reference"):
-        _quickstart(made[name], f"{name}.json", clips)
-    _eval(made["eval"], clips)
-    for name in ("study", "study_qwen"):
-        _study(made[name], name)
-    assert main(["data", "report", "--config-name=quickstart", "--steps=20", f"--out={made['data_report']}"]) == 0
-    _made_card(made["made_card"], clips)
-    _card(made["card"], "spoken_human.json")
-    _card(made["replay_card"], "replay.json")
+    makers = {
+        "quickstart": lambda place: _quickstart(place, "quickstart.json", clips),
+        "reference": lambda place: _quickstart(place, "reference.json", clips),
+        "made_run": lambda place: _run(place, tiny_llm, tiny_whisper),
+        "eval": lambda place: _eval(place, clips),
+        "study": lambda place: _study(place, "study"),
+        "study_qwen": lambda place: _study(place, "study_qwen"),
+        "data_report": _data_report,
+        "made_card": lambda place: _made_card(place, clips),
+        "card": lambda place: _card(place, "spoken_human.json"),
+        "replay_card": lambda place: _card(place, "replay.json"),
+    }
     found = {}
-    for name, path in made.items():
+    for name, make in makers.items():
+        path = folder / name
+        path.mkdir()
+        make(path)
         (html,), (report,) = path.glob("*.html"), path.glob("*.json")
         found[name] = SimpleNamespace(html=html, report=json.loads(report.read_text(encoding="utf-8")))
     return found
@@ -66,6 +58,27 @@ def _quickstart(folder, name, clips):
     heard = {"kind": "asr", "prompt": "♪ Write it down.", "audio": str(clips[0].path), "reference": clips[0].text}
     said = {"before": "No. " * 80, "after": clips[0].text, "correct_before": False, "correct_after": True}
     write_report(json.loads((_RESULTS / name).read_text(encoding="utf-8")), folder, [heard | said])
+
+
+def _run(folder, llm, whisper):
+    """``vtb quickstart`` with a tiny model, two steps and a few questions of each kind."""
+    commands, prompts = (f"corpora:{name}/manifest.jsonl" for name in ("spoken_commands", "asterisk_prompts"))
+    speech = "type: nemo, at_most: 2, manifest_filepath"
+    talk = "type: multimodal_conversation, at_most: 4, manifest_filepath"
+    asked = [
+        f"{{kind: asr, group: word sequences, {speech}: '{commands}', only: {{split: test}}}}",
+        f"{{kind: asr, group: new_voice, {speech}: '{commands}', only: {{split: test_new_voice}}}}",
+        f"{{kind: asr, group: 'human:en', {speech}: '{prompts}', only: {{split: test, lang: en}}}}",
+        f"{{kind: sqa, {talk}: 'corpora:spoken_commands/sqa.jsonl', only: {{split: test}}}}",
+        f"{{kind: mixed, {talk}: 'corpora:spoken_commands/mixed.jsonl', only: {{split: test}}}}",
+    ]
+    command = [
+        *("quickstart", f"--out={folder}", f"model.pretrained_llm={llm}", f"model.pretrained_asr={whisper}"),
+        *("model.perception.modality_adapter.d_model=32", "model.perception.modality_adapter.n_heads=4"),
+        *("trainer.max_steps=2", "trainer.val_check_interval=2", "+trainer.limit_val_batches=1", "threads=1"),
+        *("model.lr_scheduler.warmup_steps=1", "+held_out.max_new_tokens=4", f"held_out.asked=[{', '.join(asked)}]"),
+    ]
+    assert main(command) == 0
 
 
 def _eval(folder, clips):
@@ -85,6 +98,10 @@ def _study(folder, name):
 
     report = json.loads((_RESULTS / name / "study.json").read_text(encoding="utf-8"))
     write_both(report, folder, lambda text: render_study_page(report, cells(report), NOTE, text), "study")
+
+
+def _data_report(folder):
+    assert main(["data", "report", "--config-name=quickstart", "--steps=20", f"--out={folder}"]) == 0
 
 
 def _made_card(folder, clips):

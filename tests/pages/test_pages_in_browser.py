@@ -12,7 +12,18 @@ import pytest
 from nemo_vtb.paths import corpora_dir
 
 _PICTURES = corpora_dir().parents[1] / "runs" / "pages"
-_PAGES = ("quickstart", "reference", "eval", "study", "study_qwen", "data_report", "made_card", "card", "replay_card")
+_PAGES = (
+    "quickstart",
+    "reference",
+    "made_run",
+    "eval",
+    "study",
+    "study_qwen",
+    "data_report",
+    "made_card",
+    "card",
+    "replay_card",
+)
 _WIDTHS = (1200, 700, 375, 320)
 
 # What a reader sees, less what is quoted: samples, the environment and the raw JSON.
@@ -109,7 +120,7 @@ def test_every_number_on_the_page_is_one_of_the_json(page):
 
 
 def test_tiles_of_a_run_are_those_of_its_report(pages, browser):
-    for name in ("quickstart", "reference"):
+    for name in ("quickstart", "reference", "made_run"):
         browser.open(pages[name].html)
         tiles, report = browser.ask(_SEEN)["tiles"], pages[name].report
         expected = {
@@ -125,7 +136,9 @@ def test_tiles_of_a_run_are_those_of_its_report(pages, browser):
             assert _agree(before, 100 * values["before"]) and _agree(after, 100 * values["after"])
             assert f"{values['n']} " in tiles[title][1]
         headline = browser.ask(_SEEN)["headline"]
-        assert "kept its text skills (73% → 73% of the text suite)" in headline
+        before, after = re.search(r"text skills \(([\d.]+)% → ([\d.]+)% of the text suite\)", headline).groups()
+        assert _agree(before, 100 * report["text"]["score_before"])
+        assert _agree(after, 100 * report["text"]["score_after"])
 
 
 def test_tiles_and_rows_of_an_evaluation_are_those_of_its_report(pages, browser):
@@ -277,6 +290,6 @@ def _of_card(card):
 
 
 _DERIVED = {
-    **{"quickstart": _of_run, "reference": _of_run, "eval": _of_evaluation},
+    **{"quickstart": _of_run, "reference": _of_run, "run": _of_run, "eval": _of_evaluation},
     **{"study": _of_study, "qwen": _of_study, "report": _of_data, "card": _of_card},
 }
