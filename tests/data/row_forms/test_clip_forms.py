@@ -46,10 +46,26 @@ def parts(path):
     }
 
 
-@pytest.mark.parametrize("form", [
-    "OpenAI's input_audio", "audio_url with data", "audio_url", "Transformers' path", "Transformers' url",
-    "Transformers' audio", "audio_url as a text", "a file URL", "an object", "datasets, decoded", "samples in the part",
-    "base64 under audio", "Qwen's list", "Type in capitals", "sound"])  # fmt: skip
+@pytest.mark.parametrize(
+    "form",
+    [
+        "OpenAI's input_audio",
+        "audio_url with data",
+        "audio_url",
+        "Transformers' path",
+        "Transformers' url",
+        "Transformers' audio",
+        "audio_url as a text",
+        "a file URL",
+        "an object",
+        "datasets, decoded",
+        "samples in the part",
+        "base64 under audio",
+        "Qwen's list",
+        "Type in capitals",
+        "sound",
+    ],
+)
 def test_parts_with_their_clip(jsonl, read, said, wav, tokenizer, form):
     row = {"messages": [{"role": "user", "content": [parts(wav)[form], {"type": "text", "text": "What?"}]}, ANSWER]}
     (draw,) = read("mixed", type="share_gpt", manifest_filepath=jsonl(row))
@@ -120,8 +136,10 @@ def test_what_cannot_be_heard_is_refused_with_what_is_wrong(jsonl, read, wav, co
 
 
 def test_an_answer_may_talk_of_tags(jsonl, read, said, wav):
-    row = {"messages": [{"role": "user", "content": "<audio> How?"}, {"role": "assistant", "content": "Write <audio>."}],
-           "audios": ["a.wav"]}  # fmt: skip
+    row = {
+        "messages": [{"role": "user", "content": "<audio> How?"}, {"role": "assistant", "content": "Write <audio>."}],
+        "audios": ["a.wav"],
+    }
     (draw,) = read("mixed", type="share_gpt", manifest_filepath=jsonl(row))
     assert said(draw(0))[-1] == ("assistant", "Write <audio>.")
 

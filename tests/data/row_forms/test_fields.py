@@ -61,8 +61,9 @@ def test_empty_fields_mean_nothing(jsonl, read, empty):
     assert not reasons(read, jsonl(row)).reasons
 
 
-@pytest.mark.parametrize("key", ["audio", "audio_path", "audios", "sound", "speech", "wav", "input_audio", "recording_url",
-                                 "my_file"])  # fmt: skip
+@pytest.mark.parametrize(
+    "key", ["audio", "audio_path", "audios", "sound", "speech", "wav", "input_audio", "recording_url", "my_file"]
+)
 @pytest.mark.parametrize("level", ["row", "message"])
 @pytest.mark.parametrize("form", ["path", "list", "object"])
 def test_a_clip_under_any_key_is_read_or_refused(jsonl, read, clip, said, key, level, form):
@@ -81,8 +82,11 @@ def test_a_clip_under_any_key_is_read_or_refused(jsonl, read, clip, said, key, l
 
 def test_two_fields_of_clips_are_refused_unless_they_agree(jsonl, read, two_clips):
     one, other = (str(clip.path) for clip in two_clips)
-    rows = [chat(text="<audio>", audios=[one], audio=other), chat(text="<audio>", audio=one, audio_path=one),
-            chat(text="<sound>", sound=one, ori_sound=other)]  # fmt: skip
+    rows = [
+        chat(text="<audio>", audios=[one], audio=other),
+        chat(text="<audio>", audio=one, audio_path=one),
+        chat(text="<sound>", sound=one, ori_sound=other),
+    ]
     bad = reasons(read, jsonl(*rows))
     assert dict(bad.reasons) == {"wrong placeholder count": 1} and "'audios' and 'audio'" in next(
         iter(bad.first.values())
@@ -123,8 +127,10 @@ def test_unread_fields_are_reported_with_counts_and_training_says_them_once(json
         caplog.clear()
         open_source({"type": "share_gpt", "manifest_filepath": path, "name": "s"}, "mixed", READING)
         said = [record.message for record in caplog.records if "nothing reads" in record.message]
-        assert said == ["nemo_vtb: mixed/s: nothing reads 'messages[].mood' (1 rows)",
-                        "nemo_vtb: mixed/s: nothing reads 'weather' (2 rows)"]  # fmt: skip
+        assert said == [
+            "nemo_vtb: mixed/s: nothing reads 'messages[].mood' (1 rows)",
+            "nemo_vtb: mixed/s: nothing reads 'weather' (2 rows)",
+        ]
 
 
 def test_fields_are_followed_where_they_are_read():
@@ -146,9 +152,15 @@ def test_manifests_name_what_they_do_not_read(jsonl, clip, read):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(42, "'text' is not a str but an int"), (["a"], "'text' is not a str but a list"), (1.5, "a float"),
-     ("", "'text' is empty (keep_empty: true"), (" \u200b ", "'text' is empty"), (None, "the row has no text")],
-)  # fmt: skip
+    [
+        (42, "'text' is not a str but an int"),
+        (["a"], "'text' is not a str but a list"),
+        (1.5, "a float"),
+        ("", "'text' is empty (keep_empty: true"),
+        (" \u200b ", "'text' is empty"),
+        (None, "the row has no text"),
+    ],
+)
 def test_transcripts_that_are_no_text(jsonl, read, clip, text, message):
     bad = BadRows(1.0)
     assert not read("asr", bad, type="nemo", manifest_filepath=jsonl({"audio_filepath": str(clip.path), "text": text}))
@@ -171,5 +183,14 @@ def test_empty_transcripts_can_be_kept(jsonl, clip, tokenizer):
 def test_names_that_hold_clips_and_those_that_do_not():
     holding = {"audio": "x", "Audio-Path": "x", "wavs": ["x"], "any": "data:audio/wav;base64,", "thing": "b.flac"}
     assert clip_fields(holding) == list(holding)
-    assert not clip_fields({"audio_lang": "en", "sound": None, "audio": 3, "source": "a.wav", "note": "hear a.wav now",
-                            "custom": {"audio": "x"}, "recording_date": "2020"})  # fmt: skip
+    assert not clip_fields(
+        {
+            "audio_lang": "en",
+            "sound": None,
+            "audio": 3,
+            "source": "a.wav",
+            "note": "hear a.wav now",
+            "custom": {"audio": "x"},
+            "recording_date": "2020",
+        }
+    )

@@ -11,23 +11,35 @@ from nemo_vtb.data.row_forms.languages import canonical, language_name, lower, s
 from nemo_vtb.data.sources.source import Reading
 
 # FLEURS's tags, with the names that Unicode has.
-_FLEURS = """af_za am_et ar_eg as_in ast_es az_az be_by bg_bg bn_in bs_ba ca_es ceb_ph ckb_iq cmn_hans_cn cs_cz cy_gb da_dk
-de_de el_gr en_us es_419 et_ee fa_ir ff_sn fi_fi fil_ph fr_fr ga_ie gl_es gu_in ha_ng he_il hi_in hr_hr hu_hu hy_am id_id
-ig_ng is_is it_it ja_jp jv_id ka_ge kam_ke kea_cv kk_kz km_kh kn_in ko_kr ky_kg lb_lu lg_ug ln_cd lo_la lt_lt luo_ke lv_lv
-mi_nz mk_mk ml_in mn_mn mr_in ms_my mt_mt my_mm nb_no ne_np nl_nl nso_za ny_mw oc_fr om_et or_in pa_in pl_pl ps_af pt_br
-ro_ro ru_ru sd_in sk_sk sl_si sn_zw so_so sr_rs sv_se sw_ke ta_in te_in tg_tj th_th tr_tr uk_ua umb_ao ur_pk uz_uz vi_vn
-wo_sn xh_za yo_ng yue_hant_hk zu_za""".split()
+_FLEURS = """
+af_za am_et ar_eg as_in ast_es az_az be_by bg_bg bn_in bs_ba ca_es ceb_ph ckb_iq cmn_hans_cn cs_cz cy_gb da_dk
+de_de el_gr en_us es_419 et_ee fa_ir ff_sn fi_fi fil_ph fr_fr ga_ie gl_es gu_in ha_ng he_il hi_in hr_hr hu_hu
+hy_am id_id ig_ng is_is it_it ja_jp jv_id ka_ge kam_ke kea_cv kk_kz km_kh kn_in ko_kr ky_kg lb_lu lg_ug ln_cd
+lo_la lt_lt luo_ke lv_lv mi_nz mk_mk ml_in mn_mn mr_in ms_my mt_mt my_mm nb_no ne_np nl_nl nso_za ny_mw oc_fr
+om_et or_in pa_in pl_pl ps_af pt_br ro_ro ru_ru sd_in sk_sk sl_si sn_zw so_so sr_rs sv_se sw_ke ta_in te_in
+tg_tj th_th tr_tr uk_ua umb_ao ur_pk uz_uz vi_vn wo_sn xh_za yo_ng yue_hant_hk zu_za
+""".split()
 
 
 @pytest.mark.parametrize(
     ("tag", "same", "name"),
     [
-        ("en-US", "en-US", "English"), ("en_us", "en-US", "English"), ("EN", "en", "English"), ("eng", "en", "English"),
-        ("zh-CN", "zh-CN", "Chinese"), ("zh-Hant-TW", "zh-Hant-TW", "Traditional Chinese"), ("sv-SE", "sv-SE", "Swedish"),
-        ("cmn_hans_cn", "zh-Hans-CN", "Simplified Chinese"), ("pt-BR", "pt-BR", "Portuguese"), ("no", "no", "Norwegian"),
-        ("iw", "he", "Hebrew"), ("Swedish", "sv", "Swedish"), ("xx", "xx", None), ("es-419", "es-419", "Spanish"),
+        ("en-US", "en-US", "English"),
+        ("en_us", "en-US", "English"),
+        ("EN", "en", "English"),
+        ("eng", "en", "English"),
+        ("zh-CN", "zh-CN", "Chinese"),
+        ("zh-Hant-TW", "zh-Hant-TW", "Traditional Chinese"),
+        ("sv-SE", "sv-SE", "Swedish"),
+        ("cmn_hans_cn", "zh-Hans-CN", "Simplified Chinese"),
+        ("pt-BR", "pt-BR", "Portuguese"),
+        ("no", "no", "Norwegian"),
+        ("iw", "he", "Hebrew"),
+        ("Swedish", "sv", "Swedish"),
+        ("xx", "xx", None),
+        ("es-419", "es-419", "Spanish"),
     ],
-)  # fmt: skip
+)
 def test_tags_and_their_names(tag, same, name):
     assert canonical(tag) == same and language_name(tag) == name
 
@@ -52,7 +64,7 @@ def test_regions_find_the_wordings_of_their_language():
 
 def test_yaml_no_is_norwegian(tmp_path, jsonl, clip, read):
     path = tmp_path / "pool.yaml"
-    path.write_text("asr: {no: ['Skriv {source}.']}\nast: {}\nlanguages: {any: {no: Norsk}}")
+    path.write_text("asr: {no: ['Skriv {source}.']}\nast: {}\nlanguages: {no: {no: Norsk}}")
     row = {"audio_filepath": str(clip.path), "text": "hei"}
     for tags in ({"lang": False}, {"lang": "no"}):
         (draw,) = read("asr", type="nemo", manifest_filepath=jsonl(row), prompts=str(path), tags=tags)
@@ -68,8 +80,9 @@ def test_a_language_that_is_no_tag_is_refused_and_an_unknown_one_reported(jsonl,
     path = jsonl(row | {"id": 1, "lang": "qq"}, row | {"id": 2, "lang": "sv-SE"}, row | {"id": 3, "lang": "de-AT"})
     lint_entry({"type": "nemo", "manifest_filepath": path}, "asr", Reading("<|audio|>", 0.08), result, processes=1)
     assert [(f.line, f.severity, f.reason) for f in result.findings] == [
-        (1, "warning", "unknown language"), (2, "note", "no wordings"),
-    ]  # fmt: skip
+        (1, "warning", "unknown language"),
+        (2, "note", "no wordings"),
+    ]
     assert "no asr wordings in Swedish (sv-SE): English ones ask" in result.findings[1].message
 
 
@@ -83,9 +96,17 @@ def test_without_any_wordings_english_ones_ask(tmp_path):
 
 @pytest.mark.parametrize(
     ("tag", "text", "low"),
-    [("tr", "Ilık İzmir", "ılık izmir"), ("tr-TR", "ISI", "ısı"), ("az_az", "İI", "iı"), ("en", "IS", "is"),
-     (None, "IS", "is"), ("de", "STRAẞE", "straße"), ("el", "ΟΔΟΣ", "οδος"[:-1] + "ς"), ("tur", "I\u0307", "i")],
-)  # fmt: skip
+    [
+        ("tr", "Ilık İzmir", "ılık izmir"),
+        ("tr-TR", "ISI", "ısı"),
+        ("az_az", "İI", "iı"),
+        ("en", "IS", "is"),
+        (None, "IS", "is"),
+        ("de", "STRAẞE", "straße"),
+        ("el", "ΟΔΟΣ", "οδος"[:-1] + "ς"),
+        ("tur", "I\u0307", "i"),
+    ],
+)
 def test_lower_case_is_that_of_the_language(tag, text, low):
     assert lower(text, tag) == low
 
@@ -111,10 +132,17 @@ def test_capitals_by_language():
 @pytest.mark.parametrize(
     ("text", "bare"),
     [
-        ("50 %, please!", "50 % please"), ("R&D is great.", "R&D is great"), ("mail a@b now.", "mail a@b now"),
-        ("It's -5, or −3.", "It's -5 or −3"), ("col·lecció.", "col·lecció"), ("צה״ל.", "צה״ל"), ("#1!", "#1"),
-        ("٣٫٥ ٪؟", "٣٫٥ ٪"), ("１００％。", "１００％"), ("§ 3, (b)", "§ 3 b"),
+        ("50 %, please!", "50 % please"),
+        ("R&D is great.", "R&D is great"),
+        ("mail a@b now.", "mail a@b now"),
+        ("It's -5, or −3.", "It's -5 or −3"),
+        ("col·lecció.", "col·lecció"),
+        ("צה״ל.", "צה״ל"),
+        ("#1!", "#1"),
+        ("٣٫٥ ٪؟", "٣٫٥ ٪"),
+        ("１００％。", "１００％"),
+        ("§ 3, (b)", "§ 3 b"),
     ],
-)  # fmt: skip
+)
 def test_signs_that_are_said_stay(text, bare):
     assert without_punctuation(text) == bare and has_punctuation(text) == (bare != text)

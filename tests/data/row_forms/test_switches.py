@@ -10,12 +10,30 @@ from nemo_vtb.data.files.rows import BadRows
 from nemo_vtb.data.sources.source import Reading, open_source
 
 OFF = [
-    {"loss": False}, {"weight": 0}, {"weight": 0.0}, {"train": False}, {"training": False}, {"trainable": False},
-    {"loss": 0}, {"loss": "false"}, {"Loss": False}, {"mask": True}, {"mask": 1}, {"masked": True}, {"loss_mask": 0},
-    {"loss_scale": 0.0}, {"compute_loss": False}, {"no_loss": True},
-]  # fmt: skip
-CANNOT = [{"weight": 0.5}, {"loss": "half"}, {"train_detail": [{"begin_offset": 0, "train": False}]}, {"my_loss": False},
-          {"loss": False, "train": True}]  # fmt: skip
+    {"loss": False},
+    {"weight": 0},
+    {"weight": 0.0},
+    {"train": False},
+    {"training": False},
+    {"trainable": False},
+    {"loss": 0},
+    {"loss": "false"},
+    {"Loss": False},
+    {"mask": True},
+    {"mask": 1},
+    {"masked": True},
+    {"loss_mask": 0},
+    {"loss_scale": 0.0},
+    {"compute_loss": False},
+    {"no_loss": True},
+]
+CANNOT = [
+    {"weight": 0.5},
+    {"loss": "half"},
+    {"train_detail": [{"begin_offset": 0, "train": False}]},
+    {"my_loss": False},
+    {"loss": False, "train": True},
+]
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +96,15 @@ def test_no_users_turn_is_learnt(jsonl, read):
 
 
 @pytest.mark.parametrize(
-    "row", [{"mask_history": True}, {"last_turn_only": True}, {"loss_scale": "last_round"}, {"train_on": "last"},
-            {"loss": "last_turn"}],
-)  # fmt: skip
+    "row",
+    [
+        {"mask_history": True},
+        {"last_turn_only": True},
+        {"loss_scale": "last_round"},
+        {"train_on": "last"},
+        {"loss": "last_turn"},
+    ],
+)
 def test_the_last_turn_only(jsonl, read, dataset, row):
     (draw,) = read("mixed", type="share_gpt", manifest_filepath=jsonl(chat(**row)))
     assert learnt(draw(0), dataset) == "this one"
@@ -117,8 +141,16 @@ def test_learn_last_is_a_key_of_the_source_and_sizes_count_what_is_learnt(jsonl,
 
 
 def test_an_empty_answer_carries_no_loss_unless_it_is_kept(jsonl, read, dataset):
-    path = jsonl({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": " \u200b\n"},
-                               {"role": "user", "content": "b"}, {"role": "assistant", "content": "yes"}]})  # fmt: skip
+    path = jsonl(
+        {
+            "messages": [
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": " \u200b\n"},
+                {"role": "user", "content": "b"},
+                {"role": "assistant", "content": "yes"},
+            ]
+        }
+    )
     (draw,) = read("text", type="share_gpt", manifest_filepath=path)
     assert learnt(draw(0), dataset) == "yes"
     source = open_source(
@@ -144,11 +176,22 @@ def test_an_answer_is_learnt_as_it_stands(jsonl, read, dataset, tokenizer):
 def test_preview_shows_what_is_learnt(jsonl, tiny_llm, tmp_path, capsys):
     config = {
         "model": {"pretrained_llm": str(tiny_llm), "audio_locator_tag": "<|audio|>"},
-        "data": {"train_ds": {
-            "prompt_format": "chatml", "audio_locator_tag": "<|audio|>", "token_equivalent_duration": 0.08,
-            "blend": {"kinds": {"text": {"share": 1.0, "input_cfg": [
-                {"type": "share_gpt", "manifest_filepath": jsonl(chat({"loss": False}))}]}}}}},
-    }  # fmt: skip
+        "data": {
+            "train_ds": {
+                "prompt_format": "chatml",
+                "audio_locator_tag": "<|audio|>",
+                "token_equivalent_duration": 0.08,
+                "blend": {
+                    "kinds": {
+                        "text": {
+                            "share": 1.0,
+                            "input_cfg": [{"type": "share_gpt", "manifest_filepath": jsonl(chat({"loss": False}))}],
+                        }
+                    }
+                },
+            }
+        },
+    }
     (tmp_path / "t.yaml").write_text(json.dumps(config))
     assert main(["preview", "--config-dir", str(tmp_path), "--config-name", "t"]) == 0
     lines = capsys.readouterr().out.splitlines()

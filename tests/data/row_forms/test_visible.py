@@ -20,17 +20,40 @@ def lint(path, special=(), **entry):
 
 
 @pytest.mark.parametrize(
-    "text", ["a\u200bb", "\ufeffa", "a\u202eb", "x\U000e0041\U000e0042", "a\u2060", "\x00", "a\ufe0f\ufe0f\ufe0f",
-             "a \ufe01", "hid\u3164den", "\ue000", "a\u200d b"],
-)  # fmt: skip
+    "text",
+    [
+        "a\u200bb",
+        "\ufeffa",
+        "a\u202eb",
+        "x\U000e0041\U000e0042",
+        "a\u2060",
+        "\x00",
+        "a\ufe0f\ufe0f\ufe0f",
+        "a \ufe01",
+        "hid\u3164den",
+        "\ue000",
+        "a\u200d b",
+    ],
+)
 def test_invisible_text_is_found(text):
     assert list(invisible(text))
 
 
 @pytest.mark.parametrize(
-    "text", ["plain\n\ttext\r\n", "👩‍👩‍👧 ❤️", "می‌خواهم", "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
-             "葛\U000e0100飾区", "soft\u00adhyphen", "ש\u200fa", "क्‍ष", "한국어", "日本語"],
-)  # fmt: skip
+    "text",
+    [
+        "plain\n\ttext\r\n",
+        "👩‍👩‍👧 ❤️",
+        "می‌خواهم",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "葛\U000e0100飾区",
+        "soft\u00adhyphen",
+        "ש\u200fa",
+        "क्‍ष",
+        "한국어",
+        "日本語",
+    ],
+)
 def test_what_scripts_need_is_not(text):
     assert not list(invisible(text)) and has_text(text)
 
@@ -48,16 +71,25 @@ def test_lint_names_invisible_text_and_empty_answers(jsonl):
 
     found = lint(jsonl(row("hi\u200b\u200b", "yes"), row("hi", "", "yes"), row("hi", "\u2063", "yes")))
     assert [(line, reason) for line, reason, _ in found] == [
-        (1, "invisible text"), (2, "empty answer"), (3, "invisible text"), (3, "empty answer"),
-    ]  # fmt: skip
+        (1, "invisible text"),
+        (2, "empty answer"),
+        (3, "invisible text"),
+        (3, "empty answer"),
+    ]
     assert "2 of U+200B ZERO WIDTH SPACE" in found[0][2]
 
 
 @pytest.mark.parametrize("token", ["<|im_end|>", "<|endoftext|>", "<|im_start|>assistant\n", "<|im_end|><|im_start|>"])
 def test_control_tokens_in_words_are_learnt_as_text(jsonl, read, tokenizer, token):
     dataset = VTBDataset(tokenizer, "chatml", "<|audio|>")
-    rows = [{"messages": [{"role": "user", "content": f"What is {token}?"},
-                          {"role": "assistant", "content": f"It is {token}."}]}]  # fmt: skip
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"What is {token}?"},
+                {"role": "assistant", "content": f"It is {token}."},
+            ]
+        }
+    ]
     (draw,) = read("text", type="share_gpt", manifest_filepath=jsonl(*rows))
     encoded = dataset.encode(draw(0))
     special = set(tokenizer.tokenizer.all_special_ids)
