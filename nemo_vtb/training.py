@@ -95,8 +95,8 @@ def check_config(cfg: DictConfig) -> None:
         tag, own = OmegaConf.select(cfg, f"data.{name}.audio_locator_tag"), cfg.model.audio_locator_tag
         if tag is not None and tag != own:
             raise VTBError(
-                f"data.{name}.audio_locator_tag is {tag!r}, and model.audio_locator_tag is {own!r}: the model would not "
-                "find its clips; write ${model.audio_locator_tag} there"
+                f"data.{name}.audio_locator_tag is {tag!r}, and model.audio_locator_tag is {own!r}: the model would "
+                "not find its clips; write ${model.audio_locator_tag} there"
             )
     held_out = section_of(cfg, "data.validation_ds", needed=False)
     if held_out is not None and "kinds" in held_out:
