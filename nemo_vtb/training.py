@@ -51,9 +51,12 @@ def build(
     from nemo_vtb.data.datamodule import VTBDataModule
     from nemo_vtb.data.dataset import VTBDataset
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+    from nemo_vtb.parts.prompt_formats import prompt_formatter
 
     model = VoiceTextBlender(OmegaConf.to_container(cfg.model, resolve=True))
-    dataset = VTBDataset(model.tokenizer, cfg.data.train_ds.get("prompt_format"))
+    if (name := cfg.data.train_ds.get("prompt_format")) is not None:
+        prompt_formatter("data.train_ds.prompt_format", name, model.tokenizer)
+    dataset = VTBDataset(model.tokenizer, name)
     return trainer, model, VTBDataModule(cfg.data, model.tokenizer, dataset)
 
 
@@ -88,6 +91,13 @@ def check_config(cfg: DictConfig) -> None:
     step_options(cfg.model)
     if "blend" in cfg.data.train_ds:
         check_train_section(cfg.data.train_ds)
+    for name in ("train_ds", "validation_ds"):
+        tag, own = OmegaConf.select(cfg, f"data.{name}.audio_locator_tag"), cfg.model.audio_locator_tag
+        if tag is not None and tag != own:
+            raise VTBError(
+                f"data.{name}.audio_locator_tag is {tag!r}, and model.audio_locator_tag is {own!r}: the model would "
+                "not find its clips; write ${model.audio_locator_tag} there"
+            )
     held_out = section_of(cfg, "data.validation_ds", needed=False)
     if held_out is not None and "kinds" in held_out:
         check_held_out_section(held_out)

@@ -27,5 +27,5 @@ def run(args: argparse.Namespace) -> int:
         raise VTBError("--gate needs to know how much text may be lost: say eval.max_text_drop=2")
     report = evaluate(args.checkpoint, cfg, command_line(), render_eval_page)
     print("\n".join(table_lines(report)))
-    print(f"\n{report['seconds']:.0f} s. Report: {Path(cfg.get('out', 'runs/eval')) / 'eval.html'}")
+    print(f"\n{report['seconds']:.0f} s. Report: {Path(cfg.get('out') or 'runs/eval') / 'eval.html'}")
     return 0 if not args.gate or report["gate"]["passed"] else 1

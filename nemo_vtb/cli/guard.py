@@ -32,8 +32,18 @@ def guarded(command: Callable[[], int | None]) -> int:
         if os.environ.get(DEBUG_VARIABLE):
             raise
         said = str(error) if isinstance(error, VTBError) else sentence(error)
-        print(f"vtb: {_one_line(said or _own_fault(error))}", file=sys.stderr)
+        _say(f"vtb: {_one_line(said or _own_fault(error))}")
         return OWN_FAULT if said is None else USER_ERROR
+
+
+def _say(line: str) -> None:
+    """Prints to standard error, on a line of its own where a progress bar was left standing."""
+    if "tqdm" not in sys.modules:
+        print(line, file=sys.stderr)
+        return
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
 
 
 def _own_fault(error: Exception) -> str:

@@ -94,10 +94,17 @@ def outcome(arguments: Sequence[str], wrong: Wrong, taken: Callable[[Wrong], boo
     if code == 2:
         if len(lines) != 1:
             return f"{len(lines)} lines of error: {lines}"
-        return "" if wrong.named in text else f"does not name {wrong.named}: {text[:300]}"
+        return "" if _names(text, wrong) else f"does not name {wrong.named}: {text[:300]}"
     if code not in (0, 1):
         return f"status {code}: {text[:200]}"
     return f"taken, status {code}" if wrong.of_wrong_type and not taken(wrong) else ""
+
+
+def _names(text: str, wrong: Wrong) -> bool:
+    """Whether a message names the key; or its section and the value, as those on files do."""
+    key, _, value = wrong.arguments[0].partition("=")
+    parent = key.rpartition(".")[0].rpartition(".")[2]
+    return wrong.named in text or bool(parent and parent in text and value.strip("'") and value.strip("'") in text)
 
 
 def failures(arguments: Sequence[str], wrongs: Sequence[Wrong], taken: Callable[[Wrong], bool]) -> list[str]:
