@@ -48,14 +48,14 @@ def build(
     trainer = build_trainer(cfg, callbacks)
     _check_folders(trainer)
 
+    from nemo_vtb.data.conversations.formats import formatter_of
     from nemo_vtb.data.datamodule import VTBDataModule
     from nemo_vtb.data.dataset import VTBDataset
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
-    from nemo_vtb.parts.prompt_formats import prompt_formatter
 
     model = VoiceTextBlender(OmegaConf.to_container(cfg.model, resolve=True))
     if (name := cfg.data.train_ds.get("prompt_format")) is not None:
-        prompt_formatter("data.train_ds.prompt_format", name, model.tokenizer)
+        formatter_of(name, model.tokenizer, "data.train_ds.prompt_format")
     dataset = VTBDataset(model.tokenizer, name)
     return trainer, model, VTBDataModule(cfg.data, model.tokenizer, dataset)
 
