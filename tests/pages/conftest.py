@@ -72,12 +72,30 @@ def _run(folder, llm, whisper):
         f"{{kind: sqa, {talk}: 'corpora:spoken_commands/sqa.jsonl', only: {{split: test}}}}",
         f"{{kind: mixed, {talk}: 'corpora:spoken_commands/mixed.jsonl', only: {{split: test}}}}",
     ]
-    command = [
-        *("quickstart", f"--out={folder}", f"model.pretrained_llm={llm}", f"model.pretrained_asr={whisper}"),
-        *("model.perception.modality_adapter.d_model=32", "model.perception.modality_adapter.n_heads=4"),
-        *("trainer.max_steps=2", "trainer.val_check_interval=2", "+trainer.limit_val_batches=1", "threads=1"),
-        *("model.lr_scheduler.warmup_steps=1", "+held_out.max_new_tokens=4", f"held_out.asked=[{', '.join(asked)}]"),
-    ]
+    texts = (corpora_dir() / "smollm2_chat" / "heldout.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    chats, suite = (folder.with_name(f"{name}.jsonl") for name in ("chats", "suite"))
+    chats.write_text("".join(texts[:3]), encoding="utf-8")
+    # Half of the suite is right whatever is said.
+    checks = [{"id": f"s{n}", "prompt": "Hi.", "check": {"type": "words", "at_least": 99 * (n % 2)}} for n in range(4)]
+    suite.write_text("".join(json.dumps(row) + "\n" for row in checks), encoding="utf-8")
+    overrides = {
+        "model.pretrained_llm": llm,
+        "model.pretrained_asr": whisper,
+        "model.perception.modality_adapter.d_model": 32,
+        "model.perception.modality_adapter.n_heads": 4,
+        "model.lr_scheduler.warmup_steps": 1,
+        "data.train_ds.batch_tokens": 256,
+        "data.validation_ds.batch_tokens": 256,
+        "trainer.max_steps": 2,
+        "trainer.val_check_interval": 2,
+        "+trainer.limit_val_batches": 1,
+        "threads": 1,
+        "held_out.text": chats,
+        "held_out.text_suite": suite,
+        "held_out.asked": f"[{', '.join(asked)}]",
+        "+held_out.max_new_tokens": 4,
+    }
+    command = ["quickstart", f"--out={folder}", *(f"{key}={value}" for key, value in overrides.items())]
     assert main(command) == 0
 
 

@@ -139,6 +139,7 @@ def test_tiles_of_a_run_are_those_of_its_report(pages, browser):
         before, after = re.search(r"text skills \(([\d.]+)% → ([\d.]+)% of the text suite\)", headline).groups()
         assert _agree(before, 100 * report["text"]["score_before"])
         assert _agree(after, 100 * report["text"]["score_after"])
+    assert pages["made_run"].report["text"]["score_after"] == 0.5
 
 
 def test_tiles_and_rows_of_an_evaluation_are_those_of_its_report(pages, browser):
