@@ -35,7 +35,7 @@ _TINY_MODEL = (
     "model.perception.modality_adapter.d_model=32",
     "model.perception.modality_adapter.n_heads=4",
     "model.encoder_cache=false",
-    "data.train_ds.batch_tokens=256",
+    "data.train_ds.batch_tokens=512",
     "trainer.max_steps=1",
     "trainer.val_check_interval=1",
     "++trainer.limit_val_batches=0",
@@ -103,6 +103,9 @@ NOT_RUN = (
     NotRun(r"^make ", "make", "it would make an environment; what it calls is run as vtb quickstart and as this suite"),
     NotRun(r"^(pip|apt-get) ", "nothing", "it changes the machine"),
     NotRun(r"^for package in \*\.deb", "nothing", "it unpacks what apt-get would have fetched"),
+    NotRun(
+        r"^vtb doctor --slurm", "compose", "it finds fault with the tests' cluster; tests/launch/test_cluster_check.py"
+    ),
     NotRun(r"^srun ", "nothing", "it needs a job of a cluster; tests/launch/test_cluster_check.py has one"),
     NotRun(r"^nemo ", "nothing", "it submits to a cluster; tests/launch/test_recipes.py makes its script"),
     NotRun(r"examples/corpora/build_", "parse", "it makes the shipped corpora again: hours, and packages of Debian"),

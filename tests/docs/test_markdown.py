@@ -117,7 +117,7 @@ def _is_there(name: str) -> bool:
         module = place / f"{part}.py"
         if module.exists():
             text = module.read_text(encoding="utf-8")
-            return number == len(parts) - 1 or re.search(rf"\b{parts[number + 1]}\b", text) is not None
+            return number == len(parts) - 1 or re.search(rf"\b{parts[number + 1]}", text) is not None
         files = [place / "__init__.py", *place.glob(f"{part}.*")]
         return any(
             file.suffix != ".py" or re.search(rf"\b{part}\b", file.read_text()) for file in files if file.exists()
