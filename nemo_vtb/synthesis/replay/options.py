@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-@dataclass  # OmegaConf cannot fill in a frozen one inside another
+@dataclass
 class Side:
     """How one side's turns are drawn.
 
