@@ -1,13 +1,13 @@
 """One training run from a config: what NeMo's launchers do, with our three classes."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.config import check_keys, resolved, section_of
 from nemo_vtb.errors import VTBError
-from nemo_vtb.options import Seed, check_arguments, typed
+from nemo_vtb.options import Range, Seed, check_arguments, typed
 from nemo_vtb.parts.machine_choice import AUTO, Choice
 from nemo_vtb.paths import require_writable
 from nemo_vtb.targets import check_targets
@@ -85,7 +85,10 @@ def check_config(cfg: DictConfig) -> None:
         raise VTBError(f"missing config key {min(missing)}: say {min(missing)}=...")
     typed("seed", cfg.get("seed", 0), Seed)
     check_run(cfg)
-    check_arguments(Trainer, {key: value for key, value in cfg.trainer.items() if key not in _OF_NEMO}, "trainer")
+    trainer = OmegaConf.to_container(cfg.trainer)
+    check_arguments(Trainer, {key: value for key, value in trainer.items() if key not in _OF_NEMO}, "trainer")
+    typed("trainer.devices", trainer.get("devices", "auto"), Annotated[int, Range(-1, 4096)] | str | list[int])
+    typed("trainer.num_nodes", trainer.get("num_nodes", 1), Annotated[int, Range(1, 10**5)])
     check_targets({key: cfg.trainer.get(key) for key in ("strategy", "callbacks", "logger")}, "trainer")
     check_model_section(cfg.model)
     step_options(cfg.model)

@@ -110,5 +110,7 @@ def check_entry(entry: Mapping[str, Any], where: str) -> None:
         VTBError: Names the key.
     """
     for key, hint in _ENTRY_HINTS.items():
+        if entry.get(key) == "":
+            raise VTBError(f"{where}.{key} is empty; name what it stands for, or leave the key out")
         if entry.get(key) is not None:
             typed(f"{where}.{key}", entry[key], hint)

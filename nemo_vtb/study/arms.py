@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nemo_vtb.config import ConfigDirs, check_keys, compose
+from nemo_vtb.config import ConfigDirs, check_keys, compose, section_of
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.options import TEXT_LORA
 from nemo_vtb.options import typed
@@ -56,7 +56,10 @@ def share_overrides(train: str, overrides: Sequence[str], arm: Arm, name: str, c
     """
     if arm.text_share is None:
         return []
-    blend = compose(train, [*overrides], config_dir).data.train_ds.get("blend")
+    try:
+        blend = section_of(compose(train, [*overrides], config_dir), "data.train_ds").get("blend")
+    except VTBError as error:
+        raise VTBError(f"train={train} with common and arms.{name}.overrides: {error}") from error
     kinds = blend.get("kinds") if blend is not None else None
     if kinds is None or "text" not in kinds:
         raise VTBError(f"arms.{name}.text_share: the config '{train}' has no data.train_ds.blend.kinds.text to change")

@@ -153,7 +153,7 @@ def read_study(cfg: DictConfig, config_dir: ConfigDirs = None) -> Study:
                 seed = arm.seeds[place]
                 overrides = [*common, *arm.overrides]
                 overrides += [*share_overrides(plain["train"], overrides, arm, name, config_dir), f"seed={seed}"]
-                training = compose(plain["train"], overrides, config_dir)
+                training = _composed(plain["train"], overrides, config_dir, name)
                 settings = settings_of(training, {**plain["measure"], **arm.asked_with})
                 weights = out / "arms" / arm.weights_of / f"seed{seed}" if arm.weights_of else None
                 runs.append(Run(name, seed, out / "arms" / name / f"seed{seed}", overrides, settings, weights))
@@ -170,3 +170,10 @@ def read_study(cfg: DictConfig, config_dir: ConfigDirs = None) -> Study:
         claims=plain.get("claims") or [],
         measure=plain["measure"],
     )
+
+
+def _composed(train: str, overrides: Sequence[str], config_dir: ConfigDirs, arm: str) -> DictConfig:
+    try:
+        return compose(train, overrides, config_dir)
+    except VTBError as error:
+        raise VTBError(f"train={train} with common and arms.{arm}.overrides: {error}") from error

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.interface import LLM
-from nemo_vtb.options import read_options
+from nemo_vtb.options import Range, read_options
 
 BACKENDS = ("openai", "hf")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -33,12 +33,12 @@ class LLMOptions:
     backend: str = "openai"
     base_url: str = "http://127.0.0.1:8080/v1"
     api_key_env: str | None = None
-    concurrency: int = 8
-    timeout: float = 120.0
-    retries: int = 6
+    concurrency: Annotated[int, Range(most=1024)] = 8
+    timeout: Annotated[float, Range(most=10**6)] = 120.0
+    retries: Annotated[int, Range(most=100)] = 6
     device: str = "cpu"
     dtype: str = "float32"
-    batch_size: int = 16
+    batch_size: Annotated[int, Range(most=10**6)] = 16
 
     @classmethod
     def read(cls, section: Mapping[str, Any]) -> "LLMOptions":

@@ -49,7 +49,9 @@ class Job:
                 f"id '{twice[0]}' stands more than once ({places}): ids name rows and clips, make them unique"
             )
         if not self.items:
-            raise VTBError(f"vtb synth {self.name}: the source has nothing to make data of")
+            raise VTBError(
+                f"vtb synth {self.name}: the source has nothing to make data of: look at its files and at source.only"
+            )
 
     @property
     def shards(self) -> int:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 _WEIGHED = re.compile(r"([^*]+)(?:\*(\d+(?:\.\d+)?))?")
 
 
-# OmegaConf fills in none of these if they are frozen inside another.
 @dataclass
 class Recording:
     """Which recordings are taken.

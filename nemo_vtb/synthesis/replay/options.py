@@ -1,16 +1,16 @@
 """How replay conversations are drawn and kept: the keys of ``conf/synth/text.yaml``."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.options import JOB_KEYS, read_options
+from nemo_vtb.options import JOB_KEYS, Range, read_options
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-@dataclass  # OmegaConf cannot fill in a frozen one inside another
+@dataclass
 class Side:
     """How one side's turns are drawn.
 
@@ -48,7 +48,7 @@ class ReplayOptions:
     answer: Side
     conversation_tokens: int
     language: str
-    count: int
+    count: Annotated[int, Range(most=10**7)]
     held_out: float
     prompt_file: str
     tokenizer: str | None

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _VOICE = re.compile(r"[^*\s]+(\*\d+(\.\d+)?)?")
 
 
-# OmegaConf fills in none of these if they are frozen inside another.
 @dataclass
 class ChatFilters:
     """Which conversations are taken.
@@ -98,7 +97,7 @@ class SpeechOptions:
     speak: Speak
     tts: bool
     voices: dict[str, list[str]]
-    engines: dict[str, Any]
+    engines: dict[str, dict[str, str | None]]
     speed: list[float]
     pitch: list[float]
     tries: int
