@@ -28,6 +28,8 @@ Draw = Callable[[int], NeMoMultimodalConversation]
 
 # Tags that say what a conversation looks like; all others travel along in ``custom``.
 _SHAPING_TAGS = ("system_prompt", "context")
+# YAML takes Norway's for false.
+_LANGUAGES = ("lang", "source_lang", "target_lang")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class RowContext:
         if self.kind != ALIGN:
             turns = with_switches(turns, last_only or self.learn == "last", self.keep_empty)
             check_order(turns, self.keep_empty)
-        extra = {key: value for key, value in self.tags.items() if key not in _SHAPING_TAGS}
+        extra = {key: "no" if value is False and key in _LANGUAGES else value
+                 for key, value in self.tags.items() if key not in _SHAPING_TAGS}  # fmt: skip
         own = custom if isinstance(custom, dict) else {}
         return NeMoMultimodalConversation(
             id=name,

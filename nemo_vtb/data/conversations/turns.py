@@ -93,7 +93,7 @@ def span(recording: Recording, offset: float, seconds: float | None, name: str) 
             "truncated audio",
             f"{name} is {recording.duration:.2f} s long, and {offset:.2f} to {end:.2f} s is asked for",
         )
-    if end <= offset:
+    if (end - offset) * recording.sampling_rate < 1:
         raise BadRow("zero length", f"{name}: the span from {offset:.2f} to {end:.2f} s is empty")
     cut = recording.to_cut()
     if offset > 0 or end < recording.duration - 0.05:

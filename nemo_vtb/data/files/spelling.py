@@ -2,7 +2,7 @@
 
 import unicodedata
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from nemo_vtb.data.files.notes import note
 
@@ -21,9 +21,9 @@ def spelled_otherwise(base: Path, name: str) -> Path | None:
     """
     if name.isascii() and str(base).isascii():
         return None
-    parts = PurePath(base / name).parts
-    path = Path(parts[0])
-    for part in parts[1:]:
+    wanted = base / name
+    path = Path(wanted.anchor)
+    for part in wanted.parts[1 if wanted.anchor else 0 :]:
         try:
             exists = (path / part).exists()
             found = part if exists else _names(path, path.stat().st_mtime_ns).get(normalised(part))

@@ -114,7 +114,7 @@ def test_a_dataset_that_breaks_tokens_travels_to_workers(tokenizer):
     assert control_tokens("no tokenizer") is None and broken("<|x|>", None) == "<|x|>"
 
 
-def test_names_that_differ_by_their_normalisation(jsonl, clip, tmp_path):
+def test_names_that_differ_by_their_normalisation(jsonl, clip, tmp_path, monkeypatch):
     import shutil
 
     composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
@@ -122,6 +122,8 @@ def test_names_that_differ_by_their_normalisation(jsonl, clip, tmp_path):
     row = {"audio_filepath": f"{composed}.ogg", "text": "hi"}
     found = _lint_nemo(jsonl({"id": "1", **row}))
     assert [(line, reason) for line, reason, _ in found] == [(1, "other normalisation")]
+    monkeypatch.chdir(tmp_path)
+    assert [reason for _, reason, _ in _lint_nemo("rows.jsonl")] == ["other normalisation"]
     shutil.copy(clip.path, tmp_path / f"{composed}.ogg")
     rows = [{"id": f"{name}", "audio_filepath": f"{name}.ogg", "text": "hi"} for name in (composed, apart)]
     assert {(line, reason) for line, reason, _ in _lint_nemo(jsonl(*rows))} == {(2, "names alike")}
