@@ -177,3 +177,14 @@ def test_effects_do_what_they_say(folder):
 def test_what_cannot_be_done_is_refused(section, message):
     with pytest.raises(VTBError, match=message):
         read_augment(section, "augment")
+
+
+def test_preview_says_what_is_done(tiny_llm, capsys):
+    from nemo_vtb.cli import main
+
+    arguments = ["preview", "--config-name=quickstart", f"model.pretrained_llm={tiny_llm}", "--kind=asr"]
+    augment = "{speed: {prob: 1.0, factors: [0.9]}, volume: {prob: 1.0, gain_db: 3}}"
+    assert main([*arguments, f"+data.train_ds.augment={augment}"]) == 0
+    assert "augmented: speed 0.9; volume +3 dB" in capsys.readouterr().out
+    assert main([*arguments, "+data.train_ds.augment={volum: {prob: 1.0}}"]) == 2
+    assert "did you mean 'volume'" in capsys.readouterr().err
