@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="what")
 
     command = commands.add_parser("lint", help="check every row and clip: vtb data lint FILE ... or --config-name=NAME")
-    command.add_argument("files", nargs="*", metavar="FILE or key=value", help="files of rows, or config overrides")
+    command.add_argument(
+        "files",
+        nargs="*",
+        metavar="PATH or key=value",
+        help="files of rows, tars, folders of them; or config overrides",
+    )
     add_config_arguments(command, "", "check all sources of this training config, lengths included")
     command.add_argument("--type", help="data type of the files (default: what the first row looks like)")
     command.add_argument("--kind", help="kind of the files: text, asr, ast, sqa or mixed")
@@ -51,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
 def _lint(args: argparse.Namespace) -> int:
     from nemo_vtb.data.lint import LintResult
 
-    overrides = [text for text in [*args.files, *args.overrides] if "=" in text]
-    files = [text for text in args.files if "=" not in text]
+    files = [text for text in args.files if "=" not in text or Path(text).exists()]
+    overrides = [text for text in [*args.files, *args.overrides] if text not in files]
     if bool(files) == bool(args.config_name):
         raise VTBError("give files of rows, or --config-name, not both: vtb data lint train.jsonl --kind asr")
     result = LintResult()
@@ -79,7 +84,7 @@ def _lint_files(files: list[str], overrides: list[str], args: argparse.Namespace
 
     from nemo_vtb import registry
     from nemo_vtb.data.lint import lint_entry
-    from nemo_vtb.data.sources.guess import guess_kind, guess_type
+    from nemo_vtb.data.sources.guess import guess_entries
     from nemo_vtb.data.sources.source import Reading
 
     registry.register()
@@ -91,11 +96,8 @@ def _lint_files(files: list[str], overrides: list[str], args: argparse.Namespace
         min_seconds=options.pop("min_duration", 0.1),
     )
     for file in files:
-        data_type, key = guess_type(file, args.type)
-        entry = {"type": data_type, key: file, **options}
-        lint_entry(
-            entry, args.kind or guess_kind(file, data_type), reading, result, not args.no_decode, (), args.processes
-        )
+        for entry, kind in guess_entries(file, args.type, args.kind):
+            lint_entry({**entry, **options}, kind, reading, result, not args.no_decode, (), args.processes)
 
 
 def _lint_config(overrides: list[str], args: argparse.Namespace, result: "LintResult") -> None:

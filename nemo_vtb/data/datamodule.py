@@ -10,10 +10,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader, DistributedSampler
 
 from nemo_vtb import registry
+from nemo_vtb.data.augmentation import Augmentation, read_augment
 from nemo_vtb.data.batching import HeldOutBatches
 from nemo_vtb.data.blend.epoch import batches_per_epoch, counts_epochs
 from nemo_vtb.data.blend.walk import Blend
 from nemo_vtb.data.conversations.kinds import ALIGN
+from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.files.entries import kind_entries
 from nemo_vtb.data.loader import BlendLoader
@@ -168,6 +170,7 @@ def build_blend(cfg: DictConfig, dataset: VTBDataset, batches_per_step: int = 1)
         share = section.share
         shares[kind] = OmegaConf.to_container(share) if isinstance(share, DictConfig) else share
         sources[kind] = _read_kind(kind, cfg.blend.kinds, reading, "data.train_ds.blend.kinds")
+        _augment(sources[kind], kind, cfg, reading)
     return Blend(
         sources,
         shares,
@@ -199,6 +202,19 @@ def reading_of(cfg: DictConfig, where: str, dataset: VTBDataset, max_total: int 
         dataset,
         cfg.get("min_duration", 0.1),
     )
+
+
+def _augment(sources: list[ConversationSource], kind: str, cfg: DictConfig, reading: Reading) -> None:
+    """Has clips drawn as ``train_ds.augment`` says, or the kind's own ``augment``, which takes its place."""
+    own = "augment" in cfg.blend.kinds[kind]
+    where = f"data.train_ds.blend.kinds.{kind}.augment" if own else "data.train_ds.augment"
+    settings = read_augment(cfg.blend.kinds[kind].augment if own else cfg.get("augment"), where)
+    if settings is not None:
+        for number, source in enumerate(sources):
+            key = stable_hash("augment", cfg.get("seed", 0), kind, number)
+            source.augmentation = Augmentation(
+                settings, key, reading.frame_seconds, reading.max_seconds, reading.max_total
+            )
 
 
 def _read_kind(kind: str, kinds: Mapping[str, Any], reading: Reading, where: str) -> list[ConversationSource]:

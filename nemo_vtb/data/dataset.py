@@ -18,6 +18,7 @@ from nemo_vtb.data.conversations.kinds import kind_of
 from nemo_vtb.data.conversations.unscored import is_unscored
 from nemo_vtb.data.direct_ids import direct_ids
 from nemo_vtb.data.files.audio_check import signal
+from nemo_vtb.data.files.augment_audio import Effect, apply_effects
 from nemo_vtb.parts.control_tokens import PlainTextTokenizer, broken, control_tokens
 from nemo_vtb.parts.turn_mask import EncodedConversation, context_turns, encode_turns, merged_turns, own_template
 
@@ -100,6 +101,8 @@ class VTBDataset(SALMDataset):
         """
         conversation = _with_unique_cuts(conversation)
         signals = [signal(cut, SAMPLE_RATE, clip_name(cut)) for cut in conversation.list_cuts()]
+        if effects := _effects(conversation):
+            signals = [apply_effects(clip, SAMPLE_RATE, of) for clip, of in zip(signals, effects, strict=True)]
         return LoadedConversation(conversation, signals, self.encode(conversation))
 
     def __getitem__(self, conversations: Iterable["NeMoMultimodalConversation"]) -> dict[str, Any]:
@@ -119,7 +122,7 @@ class VTBDataset(SALMDataset):
         return {
             "audios": _padded(signals) if signals else torch.zeros(0),
             "audio_lens": torch.tensor(lengths, dtype=torch.long),
-            "audio_ids": [clip_name(cut) for conversation in batch for cut in conversation.list_cuts()],
+            "audio_ids": [name for conversation in batch for name in _clip_names(conversation)],
             "input_ids": left_collate_vectors([e.input_ids for e in encoded], padding_value=self.pad_id),
             "loss_mask": left_collate_vectors([e.loss_mask for e in encoded], padding_value=0).bool(),
             "encoded": encoded,
@@ -160,6 +163,19 @@ def _with_unique_cuts(conversation: "NeMoMultimodalConversation") -> "NeMoMultim
     return fastcopy(conversation, turns=turns)
 
 
+def _effects(conversation: Any) -> list[tuple[Effect, ...]]:
+    return (getattr(conversation, "custom", None) or {}).get("effects") or []
+
+
+def _clip_names(conversation: Any) -> list[str]:
+    """Names of its clips; what was done to one makes another clip of it."""
+    names = [clip_name(cut) for cut in conversation.list_cuts()]
+    effects = _effects(conversation) or [()] * len(names)
+    return [
+        f"{name}{''.join(f'|{effect}#{effect.seed}' for effect in of)}" for name, of in zip(names, effects, strict=True)
+    ]
+
+
 def clip_name(cut: Any) -> str:
     """What a clip is, whatever its reader called it: the file and the span within it, or a digest of its bytes."""
     names = []
@@ -167,7 +183,8 @@ def clip_name(cut: Any) -> str:
         inner = getattr(track, "cut", track)
         if getattr(inner, "has_recording", False):
             changed = inner.recording.transforms or ""
-            names.append(f"{_origin(inner)}@{inner.start:.3f}+{inner.duration:.3f}{changed}")
+            channels = "" if inner.recording.num_channels == inner.num_channels else f"/{inner.channel}"
+            names.append(f"{_origin(inner)}@{inner.start:.3f}+{inner.duration:.3f}{channels}{changed}")
     return "|".join(names)
 
 

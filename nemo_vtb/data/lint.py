@@ -2,6 +2,7 @@
 
 import os
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,15 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
-from nemo_vtb.data.files.audio_check import signal
+from nemo_vtb.data.files.audio_check import SILENCE, signal
 from nemo_vtb.data.files.audio_stores import tar_index
 from nemo_vtb.data.files.disk import open_rows
-from nemo_vtb.data.files.notes import NO_FAULT, Note, collect_notes
+from nemo_vtb.data.files.notes import NO_FAULT, Note, collect_notes, note
 from nemo_vtb.data.files.notes import REMEDIES as NOTE_REMEDIES
 from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES, BadRow
-from nemo_vtb.data.sources.formats import RowFile, parse_noting
+from nemo_vtb.data.files.sniff import check_lines
+from nemo_vtb.data.sources.formats import RowFile
+from nemo_vtb.data.sources.row_check import check_length, checked_row
 from nemo_vtb.data.sources.source import Reading, named_files
 from nemo_vtb.data.text_check import REMEDIES as TEXT_REMEDIES
 from nemo_vtb.data.text_check import Spellings, odd_words, token_pattern, written_names
@@ -27,6 +30,7 @@ from nemo_vtb.data.worker_pool import worker_pool
 from nemo_vtb.errors import VTBError
 
 _LINES_AT_ONCE = 64
+_READ_BYTES = 1 << 20
 _RATE = 16_000
 FILE_REMEDIES = {
     "unreadable file": "see the message",
@@ -115,7 +119,7 @@ class _Task:
             where = str(file.path), number
             try:
                 with collect_notes() as noted:
-                    conversation = self._conversation(file, line, number)
+                    conversation = self._taken(file, line, number)
             except BadRow as error:
                 severity = "warning" if error.reason in NOT_BAD else "error"
                 found.findings.append(Finding(*where, severity, error.reason, " ".join(str(error).split())))
@@ -125,33 +129,25 @@ class _Task:
                 found.names += [(number, name) for name in written_names(conversation)]
                 odd = odd_words(conversation, self.special, self.reading.audio_tag)
                 found.findings += [Finding(*where, "warning", *one) for one in odd]
-            for note in noted:
-                count, first = found.notes.get(note, (0, number))
-                found.notes[note] = count + 1, first
+            for one in noted:
+                count, first = found.notes.get(one, (0, number))
+                found.notes[one] = count + 1, first
         return found
 
-    def _conversation(self, file: RowFile, line: bytes, number: int) -> Any:
+    def _taken(self, file: RowFile, line: bytes, number: int) -> Any:
+        """The conversation of a row as training takes it, its clips decoded; None where it is none of the source's."""
         try:
-            draw = parse_noting(file, line, f"{file.path}:{number}")
-            if draw is None:
+            row = checked_row(line, f"{file.path}:{number}", file, self.reading.weigh)
+            if row is None:
                 return None
-            conversation = draw(0)
-            if self.reading.weigh is not None:
-                self._check_size(self.reading.weigh(conversation))
-            for cut in conversation.list_cuts() if self.decode else ():
-                signal(cut, _RATE, cut.id)
-            return conversation
+            check_length(row.size, self.reading.max_total)
+            for cut in row.conversation.list_cuts() if self.decode else ():
+                _listen(cut)
         except BadRow:
             raise
-        except Exception as error:
-            raise BadRow("unreadable row", f"{type(error).__name__}: {error}") from error
-
-    def _check_size(self, size: Any) -> None:
-        if not size.supervised:
-            raise BadRow("nothing supervised", "no token of the conversation would be learnt")
-        limit = self.reading.max_total
-        if limit is not None and size.total > limit:
-            raise BadRow("too long", f"{size.total} LLM positions, batch_tokens allows {limit}")
+        except VTBError as error:
+            raise BadRow("unreadable row", str(error)) from error
+        return row.conversation
 
 
 @dataclass
@@ -169,6 +165,13 @@ class _Found:
     ids: list[tuple[int, int]] = field(default_factory=list)
     names: list[tuple[int, str]] = field(default_factory=list)
     notes: dict[Note, tuple[int, int]] = field(default_factory=dict)
+
+
+def _listen(cut: Any) -> None:
+    """Decodes a clip as training does."""
+    peak = float(signal(cut, _RATE, cut.id).abs().max())
+    if peak < SILENCE:
+        note("silent clip", "a clip is silent: no sample is above -70 dB of full scale")
 
 
 class _Chunk(NamedTuple):
@@ -222,9 +225,9 @@ def lint_entry(
             result.findings += found.findings
             bar.update(len(chunk.lines))
             path = str(readable[chunk.file].path)
-            for note, (count, line) in found.notes.items():
-                held = notes.get((path, note), (0, line))
-                notes[path, note] = held[0] + count, held[1]
+            for one, (count, line) in found.notes.items():
+                held = notes.get((path, one), (0, line))
+                notes[path, one] = held[0] + count, held[1]
             for line, written in found.names:
                 if message := spellings.alike(written, f"{path}:{line}"):
                     result.findings.append(Finding(path, line, "warning", "names alike", message))
@@ -233,10 +236,10 @@ def lint_entry(
                 if first != (path, line):
                     message = f"{first[0]}:{first[1]} has the same id"
                     result.findings.append(Finding(path, line, "warning", "duplicate id", message))
-    for (path, note), (count, line) in notes.items():
-        message = f"{note.message} ({count} rows, this one first)"
-        severity = "note" if note.reason in NO_FAULT else "warning"
-        result.findings.append(Finding(path, line, severity, note.reason, message))
+    for (path, one), (count, line) in notes.items():
+        message = f"{one.message} ({count} rows, this one first)"
+        severity = "note" if one.reason in NO_FAULT else "warning"
+        result.findings.append(Finding(path, line, severity, one.reason, message))
 
 
 def _unreadable(files: Sequence[RowFile]) -> dict[int, Finding]:
@@ -244,11 +247,16 @@ def _unreadable(files: Sequence[RowFile]) -> dict[int, Finding]:
     refused = {}
     for number, file in enumerate(files):
         try:
+            check_lines(file.path)
             with open_rows(file.path) as lines:
-                lines.read(1)
+                while file.path.suffix == ".gz" and lines.read(_READ_BYTES):
+                    pass
             for tar in _tars(file):
                 tar_index(tar)
-        except (VTBError, OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
+            message = f"{file.path} cannot be read to its end: {error}"
+            refused[number] = Finding(str(file.path), 0, "error", "unreadable file", message)
+        except VTBError as error:
             refused[number] = Finding(str(file.path), 0, "error", "unreadable file", str(error))
     return refused
 
@@ -256,7 +264,7 @@ def _unreadable(files: Sequence[RowFile]) -> dict[int, Finding]:
 def _damaged(files: Sequence[RowFile]) -> Iterator[Finding]:
     """Tars that end too early: the rows of what is lost have findings of their own."""
     for tar in dict.fromkeys(tar for file in files for tar in _tars(file)):
-        if damage := tar_index(tar).damage:
+        if (damage := tar_index(tar).damage) and tar.stat().st_size:
             yield Finding(str(tar), 0, "error", "damaged tar", f"it is {damage}")
 
 

@@ -52,6 +52,7 @@ _ENTRY_HINTS: dict[str, Any] = {
     "shar_path": str | list[Any] | dict[str, Any] | None,
     **dict.fromkeys(("audio_root", "text_field", "lang_field", "name"), str | None),
     **dict.fromkeys(("only", "tags", "speak"), dict[str, Any] | None),
+    "channel_selector": int | str | list[Any] | None,
     "weight": float | None,
 }
 
@@ -67,13 +68,20 @@ class Kind:
 
 
 @dataclass
+class TrainKind(Kind):
+    """A kind of a blend; ``augment`` says what is done to its clips, and is for training only."""
+
+    augment: dict[str, Any] | None = None
+
+
+@dataclass
 class BlendSection:
     """The section ``blend``."""
 
     unit: Literal["supervised_tokens", "total_tokens", "examples", "steps"] = "supervised_tokens"
     strategy: Literal["stratified", "mixed", "alternate"] = "stratified"
     together: list[str] = field(default_factory=list)
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    kinds: dict[str, TrainKind] = field(default_factory=dict)
 
 
 def check_train_section(section: Mapping[str, Any], where: str = "data.train_ds") -> None:
@@ -82,7 +90,7 @@ def check_train_section(section: Mapping[str, Any], where: str = "data.train_ds"
     Raises:
         VTBError: Names the key that is unknown or odd, and what it may hold.
     """
-    read_options(Reading, section, where, (*_ALWAYS_ON, "blend", "shuffle"))
+    read_options(Reading, section, where, (*_ALWAYS_ON, "blend", "shuffle", "augment"))
     for key in _ALWAYS_ON:
         if not section.get(key, True):
             raise VTBError(f"{where}.{key}=false cannot be had with a blend: its loader always is; remove the key")

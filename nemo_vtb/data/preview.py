@@ -42,10 +42,20 @@ def preview(cfg: DictConfig, kind: str | None = None, count: int = 1) -> Iterato
             size = measure(conversation, dataset, section.token_equivalent_duration)
             about = f"{size.total} positions, {size.supervised} supervised; share {blend.shares.at(0)[name]:.2f}"
             yield f"== {name}: {conversation.id} ({about})"
+            if augmented := _augmented(conversation):
+                yield f"augmented: {augmented}"
             encoded = dataset.encode(conversation)
             yield from token_lines(
                 encoded, conversation, tokenizer, cfg.model.audio_locator_tag, section.token_equivalent_duration
             )
+
+
+def _augmented(conversation: Any) -> str:
+    """What was done to the clips of a conversation, in words."""
+    custom = conversation.custom or {}
+    speed = f"speed {custom['speed']:.3g}; " if custom.get("speed", 1) != 1 else ""
+    clips = [" and ".join(map(str, effects)) or "as recorded" for effects in custom.get("effects", ())]
+    return speed + "; ".join(clips)
 
 
 def dataset_of(cfg: DictConfig) -> "VTBDataset":

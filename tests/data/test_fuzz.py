@@ -22,7 +22,9 @@ from nemo_vtb.data.files.audio_check import signal
 from nemo_vtb.data.files.audio_stores import AudioFolder
 from nemo_vtb.data.files.rows import REMEDIES, BadRow, BadRows
 from nemo_vtb.data.files.tars import TarIndex
-from nemo_vtb.data.sources.source import Reading, open_source
+from nemo_vtb.data.lint import LintResult, lint_entry
+from nemo_vtb.data.sources.index import RowIndex, open_index
+from nemo_vtb.data.sources.source import ConversationSource, Reading, named_files, open_source
 from nemo_vtb.errors import VTBError
 
 _CASES = int(os.environ.get("NEMO_VTB_FUZZ", 0))
@@ -84,6 +86,43 @@ def test_rows_of_every_type(data, folder, rows, dataset, read, context):
     held = [line for line in path.read_bytes().split(b"\n") if line.strip()]
     assert bad.good + sum(bad.reasons.values()) == len(held)
     assert set(bad.reasons) <= set(REMEDIES)
+
+
+@fuzz
+@given(data=st.data())
+def test_lint_and_training_agree_on_every_row(data, folder, rows, dataset):
+    """Lint calls a row an error exactly where training would skip it, at the start or when it is loaded."""
+    data_type = data.draw(st.sampled_from(sorted(rows)))
+    kind = data.draw(st.sampled_from(_AUDIO_KINDS.get(data_type, ("mixed", "text"))))
+    path = folder / "both.jsonl"
+    path.write_bytes(b"\n".join(data.draw(st.lists(lines(rows[data_type]), min_size=1, max_size=3))))
+    key = {"nemo_sft_jsonl": "paths", "lhotse": "cuts_path"}.get(data_type, "manifest_filepath")
+    entry = {"type": data_type, key: str(path)}
+    reading = Reading("<|audio|>", 0.08, max_bad_share=1.0, max_total=512, encoder=dataset)
+    found = LintResult()
+    lint_entry(entry, kind, reading, found, processes=1)
+    wrong = {finding.line for finding in found.findings if finding.severity == "error"}
+    if 0 in wrong:  # nothing can be read of the file, which stops training
+        with pytest.raises(VTBError):
+            open_source(entry, kind, reading)
+        return
+    name, files = named_files(entry, kind, reading)
+    contents = open_index(files, reading.weigh, "both", name).contents
+    source = ConversationSource(name, RowIndex(files, contents), 1.0, BadRows(1.0), reading.max_total)
+    taken = {
+        int(source.where(index).rpartition(":")[2]) for index in range(len(source)) if _loads(source, index, dataset)
+    }
+    assert not taken & wrong
+    refused = sum(contents.reasons.values()) + len(contents.rows) - len(taken)
+    assert refused == len(wrong), (contents.first, found.findings)
+
+
+def _loads(source, index, dataset):
+    try:
+        dataset.load(source.draw(index, 0))
+    except BadRow:
+        return False
+    return True
 
 
 def _check_conversation(draw, dataset):

@@ -147,10 +147,10 @@ def test_the_command_says_it_to_people_and_programs(folder, jsonl, capsys):
     ],
 )
 def test_the_type_of_a_file_is_guessed_from_its_first_row(jsonl, row, kind, data_type):
-    from nemo_vtb.data.sources.guess import guess_kind, guess_type
+    from nemo_vtb.data.sources.guess import guess_entries
 
-    path = jsonl("", "{", row)
-    assert guess_type(path)[0] == data_type and guess_kind(path, data_type) == kind
+    [(entry, guessed)] = guess_entries(jsonl("", "{", row))
+    assert entry["type"] == data_type and guessed == kind
 
 
 def test_a_config_is_checked_source_by_source(tiny_llm, tmp_path, capsys):

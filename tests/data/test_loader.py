@@ -143,7 +143,9 @@ def test_a_clip_lost_since_is_left_out_and_counted_and_nothing_else_moves(loader
     expected = take(loader_of(max_bad_share=0.2), 12)
     loader = loader_of(max_bad_share=0.2, num_workers=workers)
     (tmp_path / "a3.ogg").unlink()
-    soundfile.write(tmp_path / "nan.wav", np.full(8000, np.nan, np.float32), 16000, subtype="FLOAT")
+    was = soundfile.info(tmp_path / "a5.ogg")
+    nothing = np.full(was.frames, np.nan, np.float32)
+    soundfile.write(tmp_path / "nan.wav", nothing, was.samplerate, subtype="FLOAT")
     (tmp_path / "nan.wav").rename(tmp_path / "a5.ogg")
     batches = take(loader, 12)
     assert ids(batches) == [[name for name in batch if name not in ("a3", "a5")] for batch in ids(expected)]

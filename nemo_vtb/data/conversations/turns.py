@@ -8,8 +8,9 @@ from lhotse import Recording
 from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
-from nemo_vtb.data.files.audio_check import TOLERANCE_SECONDS
 from nemo_vtb.data.files.audio_stores import AudioStore
+from nemo_vtb.data.files.headers import TOLERANCE_SECONDS
+from nemo_vtb.data.files.recordings import check_rate, with_selected
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.clip_forms import Cell, clip_source, in_memory
 from nemo_vtb.data.row_forms.visible import has_text
@@ -64,21 +65,19 @@ def clip(row: dict[str, Any], key: str, store: AudioStore) -> Cut:
     """Returns the span of a recording that a row names with ``key``, ``offset`` and ``duration``.
 
     Raises:
-        BadRow: If there is no such audio, or less than the row claims.
+        BadRow: If there is no such audio, less than the row claims, or another one.
     """
     name = clip_source(row.get(key), key)
     offset, seconds = _seconds(row, "offset") or 0.0, _seconds(row, "duration")
-    rate = row.get("sampling_rate", row.get("sample_rate"))
     if isinstance(name, bytes):
         recording = in_memory(name, key)
     elif isinstance(name, Cell):
         recording = store.cell(name.row, name.place)
-    # A header that need not be read: NeMo's manifests may give the rate for that.
-    elif seconds and type(rate) is int:
-        recording = store.recording(name, offset + seconds, rate)
     else:
         recording = store.recording(name)
-    return span(recording, offset, seconds, recording.id)
+    for claim in ("sampling_rate", "sample_rate"):
+        check_rate(row.get(claim), recording.sampling_rate, recording.id)
+    return with_selected(span(recording, offset, seconds, recording.id), store.selector, row, recording.id)
 
 
 def span(recording: Recording, offset: float, seconds: float | None, name: str) -> Cut:
@@ -93,7 +92,7 @@ def span(recording: Recording, offset: float, seconds: float | None, name: str) 
             "truncated audio",
             f"{name} is {recording.duration:.2f} s long, and {offset:.2f} to {end:.2f} s is asked for",
         )
-    if (end - offset) * recording.sampling_rate < 1:
+    if (min(end, recording.duration) - offset) * recording.sampling_rate < 1:
         raise BadRow("zero length", f"{name}: the span from {offset:.2f} to {end:.2f} s is empty")
     cut = recording.to_cut()
     if offset > 0 or end < recording.duration - 0.05:

@@ -1,56 +1,21 @@
-"""What a recording says of itself and what it really holds; each way of being bad has its name."""
+"""The samples of a clip; each way of being bad has its name."""
 
-import re
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import soundfile
 import torch
-from lhotse import AudioSource, MonoCut, Recording
+from lhotse import AudioSource, MonoCut
 from lhotse.cut import Cut
 from lhotse.utils import compute_num_samples
 
+from nemo_vtb.data.files.headers import TOLERANCE_SECONDS
 from nemo_vtb.data.files.rows import BadRow
 
-# A manifest may claim a little more than the file holds: codecs round to frames. The paper's recipe allows the same.
-TOLERANCE_SECONDS = 0.3
-# What libsndfile says of a WAV whose header promises another number of bytes than follow.
-_PROMISED = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
-# Written by programs that could not know the length: a promise of nothing.
-_UNKNOWN_BYTES = 0x7FFF_0000
-
-
-class Described(NamedTuple):
-    """What a header says."""
-
-    rate: int
-    samples: int
-    channels: int
-
-
-def describe(file: str | Path | IO[bytes], name: str) -> Described:
-    """Reads the header of a recording.
-
-    Args:
-        file: A path, or an open file.
-        name: What the recording is called in messages.
-
-    Raises:
-        BadRow: If it is no audio, empty, or a WAV that was cut short.
-    """
-    try:
-        info = soundfile.info(file, verbose=True)
-        found = Described(int(info.samplerate), int(info.frames), int(info.channels))
-    except Exception as error:
-        found = _by_lhotse(file, name, error)
-    else:
-        promised = _PROMISED.search(info.extra_info)
-        if promised and int(promised[2]) < int(promised[1]) < _UNKNOWN_BYTES:
-            raise BadRow("truncated audio", f"{name} holds {promised[2]} of {promised[1]} bytes of samples")
-    if found.samples <= 0 or found.rate <= 0 or found.channels <= 0:
-        raise BadRow("zero length", f"{name} holds no samples")
-    return found
+# 20 dB above full scale: no microphone, but 16-bit integers kept as floats, or one stray value.
+LOUDEST = 10.0
+# 70 dB below full scale: nothing that anybody could hear.
+SILENCE = 3e-4
 
 
 def signal(cut: Cut, rate: int, name: str) -> torch.Tensor:
@@ -65,7 +30,7 @@ def signal(cut: Cut, rate: int, name: str) -> torch.Tensor:
         float32 ``(samples,)``, the mean of the channels.
 
     Raises:
-        BadRow: If it cannot be read, holds less than it should, or samples that are no numbers.
+        BadRow: If it cannot be read, holds less than it should, or samples that are no numbers or no sound.
     """
     audio = _plain_span(cut, rate)
     try:
@@ -77,8 +42,11 @@ def signal(cut: Cut, rate: int, name: str) -> torch.Tensor:
         raise BadRow("zero length", f"audio {name} holds no samples")
     if audio.shape[1] < (cut.duration - TOLERANCE_SECONDS) * rate:
         raise BadRow("truncated audio", f"audio {name} holds {audio.shape[1] / rate:.2f} of {cut.duration:.2f} s")
-    if not np.isfinite(audio).all():
+    low, high = float(audio.min()), float(audio.max())
+    if not np.isfinite((low, high)).all():
         raise BadRow("not finite", f"audio {name} holds samples that are not numbers")
+    if max(-low, high) > LOUDEST:
+        raise BadRow("far too loud", f"audio {name} holds samples from {low:.3g} to {high:.3g}; full scale is -1 to 1")
     return torch.from_numpy(audio.mean(axis=0) if len(audio) > 1 else audio[0])
 
 
@@ -103,17 +71,6 @@ def _plain_span(cut: Cut, rate: int) -> np.ndarray | None:
     except Exception:  # another backend may know the format; if none does, it says why
         return None
     return audio[None] if len(audio) == cut.num_samples else None
-
-
-def _by_lhotse(file: str | Path | IO[bytes], name: str, error: Exception) -> Described:
-    """Formats that libsndfile does not know, such as m4a."""
-    try:
-        if not isinstance(file, (str, Path)):
-            raise error
-        recording = Recording.from_file(file)
-        return Described(recording.sampling_rate, recording.num_samples, recording.num_channels)
-    except Exception as other:
-        raise BadRow("unreadable audio", f"{name} cannot be read as audio: {other}") from error
 
 
 def _begins_well(cut: Any) -> bool:

@@ -1,32 +1,36 @@
 """Where a row's clips are: beside the manifest, or inside a tar. Names come from data, so they are not trusted."""
 
-import math
 import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from lhotse import AudioSource, Recording
-from lhotse.utils import compute_num_samples
+from lhotse import Recording
 
-from nemo_vtb.data.files.audio_check import Described, describe
+from nemo_vtb.data.files.headers import header
+from nemo_vtb.data.files.locations import remote_remedy
+from nemo_vtb.data.files.recordings import ChannelSelector, file_source, recording_of
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.files.spelling import spelled_otherwise
-from nemo_vtb.data.files.tars import TarIndex, recording_of
+from nemo_vtb.data.files.tars import TarIndex
 
 _SPAN_NUMBER = re.compile(r"-sub\d+(\.\w+)?$")
 
 
 class AudioStore(Protocol):
-    """Finds the recording that a manifest calls by a name."""
+    """Finds the recording that a manifest calls by a name.
 
-    def recording(self, name: str, seconds: float | None = None, rate: int | None = None) -> Recording:
+    Attributes:
+        selector: Which channels of it the rows are about.
+    """
+
+    selector: ChannelSelector
+
+    def recording(self, name: str) -> Recording:
         """Returns a recording whose samples are read only when asked for.
 
         Args:
             name: As in the manifest.
-            seconds: Length the manifest claims; with ``rate`` it saves reading the header.
-            rate: Sampling rate the manifest claims, in Hz.
 
         Raises:
             BadRow: If the name is unsafe, or there is no readable audio behind it.
@@ -53,10 +57,11 @@ class AudioFolder(AudioStore):
         folder: The manifest's folder; relative names are relative to it.
         root: Every clip must be inside this folder, links followed; names may be relative to it too. Without it,
             relative names may not leave ``folder`` and absolute ones are taken as they are.
+        selector: As in AudioStore.
     """
 
-    def __init__(self, folder: Path, root: Path | None = None) -> None:
-        self.folder, self.root = folder, root
+    def __init__(self, folder: Path, root: Path | None = None, selector: ChannelSelector = None) -> None:
+        self.folder, self.root, self.selector = folder, root, selector
 
     def path(self, name: str) -> Path:
         """Resolves a name.
@@ -64,7 +69,9 @@ class AudioFolder(AudioStore):
         Raises:
             BadRow: If it is not the path of a file that this manifest may name.
         """
-        if "://" in name or name.startswith("pipe:") or "\0" in name:
+        if "://" in name and (remedy := remote_remedy(name)):
+            raise BadRow("remote audio", f"{name[:200]} is not on this machine: {remedy}")
+        if name.startswith("pipe:") or "\0" in name:
             raise BadRow("unsafe path", f"{name[:200]!r} is not the path of a file")
         if self.root is None and not Path(name).is_absolute() and _climbs(name):
             raise BadRow("unsafe path", f"{name} leaves the manifest's folder {self.folder}")
@@ -83,16 +90,11 @@ class AudioFolder(AudioStore):
             return path
         raise BadRow("missing audio", f"no audio file at {bases[-1] / name}")
 
-    def recording(self, name: str, seconds: float | None = None, rate: int | None = None) -> Recording:
+    def recording(self, name: str) -> Recording:
         """See AudioStore."""
         path = str(self.path(name))
-        if seconds is None or rate is None:
-            header = describe(path, path)
-            return recording_of(AudioSource("file", list(range(header.channels)), path), header)
-        if not (math.isfinite(seconds) and seconds > 0 and rate > 0):
-            raise BadRow("zero length", f"{path} is said to be {seconds} s long at {rate} Hz")
-        samples = compute_num_samples(seconds, rate)
-        return recording_of(AudioSource("file", [0], path), Described(rate, samples, 1))
+        found = header(path, name, path)
+        return recording_of(file_source(path, found), found)
 
 
 class AudioTar(AudioStore):
@@ -101,12 +103,13 @@ class AudioTar(AudioStore):
     Args:
         tar: The tar.
         by_stem: As in TarIndex.
+        selector: As in AudioStore.
     """
 
-    def __init__(self, tar: Path, by_stem: bool = False) -> None:
-        self.tar, self.by_stem = tar, by_stem
+    def __init__(self, tar: Path, by_stem: bool = False, selector: ChannelSelector = None) -> None:
+        self.tar, self.by_stem, self.selector = tar, by_stem, selector
 
-    def recording(self, name: str, seconds: float | None = None, rate: int | None = None) -> Recording:
+    def recording(self, name: str) -> Recording:
         """See AudioStore."""
         index = tar_index(self.tar, self.by_stem)
         # NeMo's manifests call the spans of one recording `name-sub1.wav`, `name-sub2.wav`.

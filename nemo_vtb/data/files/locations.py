@@ -1,11 +1,34 @@
 """Where files are, in the words of a config: NeMo's names for several files, and the shipped corpora."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import corpora_dir
+
+_REMOTE = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_COPIED_BY = {
+    "s3": "aws s3 sync s3://BUCKET/FOLDER LOCAL",
+    "ais": "ais get --recursive ais://BUCKET/ LOCAL",
+    "gs": "gcloud storage rsync --recursive gs://BUCKET/FOLDER LOCAL",
+    "http": "wget --recursive --no-parent URL",
+    "https": "wget --recursive --no-parent URL",
+    "hf": "hf download --repo-type dataset NAME --local-dir LOCAL",
+}
+
+
+def remote_remedy(name: str) -> str | None:
+    """Returns what to do about a name on another machine; None for a path.
+
+    Clips are read in the middle, again and again and by many processes, so data is read from disks only.
+    """
+    found = _REMOTE.match(name)
+    if found is None:
+        return None
+    copied = _COPIED_BY.get(found[1].lower())
+    return "copy it to a disk or mount it, and name that path" + (f" ({copied})" if copied else "")
 
 
 def source_name(entry: Mapping[str, Any]) -> str:
@@ -20,13 +43,24 @@ def source_name(entry: Mapping[str, Any]) -> str:
 def expand(paths: Any) -> list[str]:
     """Expands NeMo's ways to name several files: lists, lists of buckets, ``_OP_0..7_CL_`` and ``{0..7}``.
 
-    A name without either kind of brace is taken as it is, brackets and all.
+    A name without either kind of brace is taken as it is, brackets and all, and so is that of a file or folder that
+    exists.
+
+    Raises:
+        VTBError: If its braces do not close.
     """
     from nemo.collections.common.data.lhotse.nemo_adapters import expand_sharded_filepaths
 
     if isinstance(paths, (str, Path)):
         name = str(paths)
-        return expand_sharded_filepaths(name) if "_OP_" in name or "{" in name else [name]
+        if not ("_OP_" in name or "{" in name) or _exists(name):
+            return [name]
+        try:
+            return expand_sharded_filepaths(name)
+        except Exception as error:
+            raise VTBError(
+                f"{name}: no such file, and its braces name no others: write _OP_0..7_CL_ or {{0..7}}"
+            ) from error
     return [name for part in paths for name in expand(part)]
 
 
@@ -34,8 +68,10 @@ def locate(path: str) -> Path:
     """Resolves a path; ``corpora:`` stands for the folder of corpora shipped with the repository.
 
     Raises:
-        VTBError: If the shipped corpora are not there.
+        VTBError: If the shipped corpora are not there, or it is no path of this machine.
     """
+    if remedy := remote_remedy(path):
+        raise VTBError(f"{path} is not on this machine: {remedy}")
     if not path.startswith("corpora:"):
         return Path(path).expanduser()
     folder = corpora_dir()
@@ -45,3 +81,10 @@ def locate(path: str) -> Path:
             "clone it, or name your own data"
         )
     return folder / path.removeprefix("corpora:")
+
+
+def _exists(name: str) -> bool:
+    try:
+        return locate(name).exists()
+    except (OSError, ValueError):
+        return False

@@ -32,13 +32,19 @@ REMEDIES = {
     "unreadable audio": "encode the file again",
     "truncated audio": "restore the whole file, or correct the duration in the manifest",
     "zero length": "remove the row: there is nothing to hear",
+    "wrong claim": "correct the row, or leave the field out: the recording itself says what it is",
+    "which channel": "set channel_selector beside the file's name in input_cfg: a number, the name of the row's field, "
+    "or average",
+    "remote audio": "copy the recordings to a disk, or mount them",
+    "outside the cut": "cut the supervisions as the recording: cuts.trim_to_supervisions(), or leave them out",
     "clip length": "cut the recording, or change min_duration and max_duration",
     "not finite": "encode the file again without NaN and infinite samples",
+    "far too loud": "divide integers by their full scale before they are kept as floats",
     "no fitting prompt": "add a wording to the prompt pool that this row's text can follow",
     "missing language": "name the languages in the row or under tags (source_lang, target_lang)",
     "too long": "raise batch_tokens, or shorten the conversation",
     "unreadable row": "see the message; a row should never bring a reader down",
-    "changed file": "leave files alone while they are trained on",
+    "changed file": "leave files alone while they are trained on; a new start measures what has changed",
     "not in speech bank": "synthesise the missing sentences, or let them be: such rows do not count as bad",
 }
 # Left out and counted, but not wrong: max_bad_share does not concern them.

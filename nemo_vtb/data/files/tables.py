@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lhotse import AudioSource, Recording
+from lhotse import Recording
 
-from nemo_vtb.data.files.audio_check import describe
 from nemo_vtb.data.files.audio_stores import AudioFolder
+from nemo_vtb.data.files.headers import header
+from nemo_vtb.data.files.recordings import BytesSource, recording_of
 from nemo_vtb.data.files.rows import BadRow
-from nemo_vtb.data.files.tars import recording_of
 from nemo_vtb.errors import VTBError
 
 SUFFIXES = (".parquet", ".arrow")
@@ -22,7 +22,7 @@ CELL = "$cell"
 
 
 @dataclass
-class CellSource(AudioSource):
+class CellSource(BytesSource):
     """Lhotse's AudioSource for bytes that a table holds; ``source`` is a name for people."""
 
     table: Path | None = None
@@ -48,10 +48,14 @@ class AudioTable(AudioFolder):
 
     def cell(self, row: int, place: tuple[str | int, ...]) -> Recording:
         """See AudioStore."""
-        name = f"{self.table}:{row + 1}/{'.'.join(map(str, place))}"
-        header = describe(BytesIO(open_table(self.table).cell(row, place)), name)
-        channels = list(range(header.channels))
-        return recording_of(CellSource("file", channels, name, table=self.table, row=row, place=place), header)
+        cell = f"{row + 1}/{'.'.join(map(str, place))}"
+        label = f"{self.table}:{cell}"
+        found = header(
+            self.table, f"{self.table.name}:{cell}", label, lambda: BytesIO(open_table(self.table).cell(row, place))
+        )
+        channels = list(range(found.channels))
+        source = CellSource("file", channels, label, plain=found.plain, table=self.table, row=row, place=place)
+        return recording_of(source, found)
 
 
 class Table:

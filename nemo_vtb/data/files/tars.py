@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from lhotse import AudioSource, Recording
+from lhotse import Recording
 
-from nemo_vtb.data.files.audio_check import Described, describe
+from nemo_vtb.data.files.headers import header
+from nemo_vtb.data.files.recordings import BytesSource, recording_of
 from nemo_vtb.data.files.spelling import normalised
 from nemo_vtb.errors import VTBError
 
@@ -44,35 +45,27 @@ class TarMember:
         """Returns a recording that reads its samples from the tar when asked for.
 
         Raises:
-            BadRow: As ``describe``.
+            BadRow: As ``headers.describe``.
         """
         label = f"{self.tar}/{name}"
-        with self.open() as file:
-            header = describe(file, label)
-        return recording_of(TarAudioSource("file", list(range(header.channels)), label, member=self), header)
+        found = header(self.tar, f"{self.tar.name}/{name}", label, self.open)
+        source = TarAudioSource("file", list(range(found.channels)), label, member=self, plain=found.plain)
+        return recording_of(source, found)
 
 
 @dataclass
-class TarAudioSource(AudioSource):
-    """Lhotse's AudioSource for a member of a tar; ``source`` is a name for people."""
+class TarAudioSource(BytesSource):
+    """Lhotse's AudioSource for a member of a tar; ``source`` is a name for people.
+
+    Attributes:
+        member: Where its bytes are.
+    """
 
     member: TarMember | None = None
 
     def _prepare_for_reading(self, offset: float, duration: float | None) -> Any:
         assert self.member is not None
         return BytesIO(self.member.read())
-
-
-def recording_of(source: AudioSource, header: Described) -> Recording:
-    """Makes a recording of one source, named after it."""
-    return Recording(
-        id=str(source.source),
-        sources=[source],
-        sampling_rate=header.rate,
-        num_samples=header.samples,
-        duration=header.samples / header.rate,
-        channel_ids=source.channels,
-    )
 
 
 class TarIndex:
@@ -94,35 +87,7 @@ class TarIndex:
         if not path.is_file():
             raise VTBError(f"no such file: {path}")
         self.path = path
-        self.damage: str | None = None
-        names, places = array("Q"), array("q")
-        end = path.stat().st_size
-        try:
-            with tarfile.open(path, "r:") as tar:
-                last = -1
-                while (info := tar.next()) is not None:
-                    # A header may hold a negative size, on which tarfile would go back and forth for ever.
-                    if info.offset <= last or info.size < 0 or info.offset_data + info.size > end:
-                        self.damage = f"cut short or damaged at byte {max(info.offset, last)}"
-                        break
-                    last = info.offset
-                    # tarfile keeps every header; of a million members that is a gigabyte.
-                    tar.members = []  # type: ignore[attr-defined]
-                    if not _is_file(info, path) or (by_stem and info.name.endswith(_SHAR_METADATA)):
-                        continue
-                    names.append(name_hash(info.name.rpartition(".")[0] if by_stem else info.name))
-                    places.extend((info.offset_data, info.size))
-                else:
-                    # tarfile takes a damaged header for the end of the archive.
-                    self.damage = _unfinished(path, tar.offset)
-        except VTBError:
-            raise
-        except Exception as error:
-            if not names:
-                raise VTBError(
-                    f"{path} is no uncompressed tar ({error}); clips are read at their offsets, so unpack .gz first"
-                ) from error
-            self.damage = f"cut short or damaged: {error}"
+        names, places, self.damage = _members(path, by_stem)
         hashes = np.frombuffer(names, dtype=np.uint64) if names else np.zeros(0, dtype=np.uint64)
         order = np.argsort(hashes, kind="stable")
         self._names = hashes[order]
@@ -150,6 +115,38 @@ class TarIndex:
     def _member(self, at: int) -> TarMember:
         offset, size = self._places[at]
         return TarMember(self.path, int(offset), int(size))
+
+
+def _members(path: Path, by_stem: bool) -> tuple[array, array, str | None]:
+    """Hashes of the names, offsets and sizes of all that can be read, and why that is not all."""
+    names, places = array("Q"), array("q")
+    end = path.stat().st_size
+    if not end:
+        return names, places, "empty: 0 bytes"
+    try:
+        with tarfile.open(path, "r:") as tar:
+            last = -1
+            while (info := tar.next()) is not None:
+                # A header may hold a negative size, on which tarfile would go back and forth for ever.
+                if info.offset <= last or info.size < 0 or info.offset_data + info.size > end:
+                    return names, places, f"cut short or damaged at byte {max(info.offset, last)}"
+                last = info.offset
+                # tarfile keeps every header; of a million members that is a gigabyte.
+                tar.members = []  # type: ignore[attr-defined]
+                if not _is_file(info, path) or (by_stem and info.name.endswith(_SHAR_METADATA)):
+                    continue
+                names.append(name_hash(info.name.rpartition(".")[0] if by_stem else info.name))
+                places.extend((info.offset_data, info.size))
+            # tarfile takes a damaged header for the end of the archive.
+            return names, places, _unfinished(path, tar.offset)
+    except VTBError:
+        raise
+    except Exception as error:
+        if not names:
+            raise VTBError(
+                f"{path} is no uncompressed tar ({error}); clips are read at their offsets, so unpack .gz first"
+            ) from error
+        return names, places, f"cut short or damaged: {error}"
 
 
 def name_hash(name: str) -> int:

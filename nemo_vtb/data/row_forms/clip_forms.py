@@ -13,12 +13,12 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote
 
-from lhotse import AudioSource, Recording
+from lhotse import Recording
 
-from nemo_vtb.data.files.audio_check import describe
+from nemo_vtb.data.files.headers import describe
+from nemo_vtb.data.files.recordings import BytesSource, recording_of
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.files.tables import CELL
-from nemo_vtb.data.files.tars import recording_of
 from nemo_vtb.data.row_forms.values import clean, is_empty
 
 _DATA_URL = re.compile(r"data:[\w.+/-]*(;[\w=.+-]+)*,", re.ASCII)
@@ -81,7 +81,7 @@ def in_memory(data: bytes, key: str) -> Recording:
     """
     name = f"{key}#{blake2b(data, digest_size=8).hexdigest()}"
     header = describe(BytesIO(data), name)
-    recording = recording_of(AudioSource("memory", list(range(header.channels)), data), header)
+    recording = recording_of(BytesSource("memory", list(range(header.channels)), data, plain=header.plain), header)
     recording.id = name
     return recording
 

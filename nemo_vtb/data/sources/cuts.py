@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lhotse import MonoCut, MultiCut
+from lhotse import MonoCut, MultiCut, Recording
+from lhotse.augmentation import Resample, Speed, Tempo
 from lhotse.cut import Cut, MixedCut, PaddingCut
 from lhotse.serialization import deserialize_item
 
 from nemo_vtb.data.conversations.chat_rows import Draw, row_name
 from nemo_vtb.data.conversations.instructed import Utterance, UtteranceParser
-from nemo_vtb.data.files.audio_check import TOLERANCE_SECONDS
-from nemo_vtb.data.files.audio_stores import AudioFolder, AudioTar
+from nemo_vtb.data.files.audio_stores import AudioFolder, AudioStore, AudioTar
+from nemo_vtb.data.files.headers import TOLERANCE_SECONDS, header
+from nemo_vtb.data.files.recordings import check_rate, file_source, with_selected
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import Tracked
 from nemo_vtb.errors import VTBError
@@ -35,17 +37,17 @@ class CutParser:
         """Parses a cut whose audio is a file, a mix of cuts included.
 
         Raises:
-            BadRow: If it is no cut, its audio is missing or no file, or nothing is said about it.
+            BadRow: If it is no cut, its audio is missing, no file or another than it says, or nothing is said about it.
         """
         with _no_cut():
             for recording in _recordings(row):
                 sources = recording.get("sources") if isinstance(recording, dict) else None
                 for source in sources if isinstance(sources, list) else ():
-                    if not isinstance(source, dict) or source.get("type") != "file":
-                        kind = source.get("type") if isinstance(source, dict) else source
-                        raise BadRow("unsafe path", f"audio of type {str(kind)[:40]!r}: cuts must name files")
-                    source["source"] = str(store.path(str(source.get("source"))))
-            return self._draw(_cut(row), row, where)
+                    _check_source(source)
+            cut = _cut(row)
+            for part in _parts(cut):
+                _hold_against_files(part, store)
+            return self._draw(cut, row, where, store)
 
     def shar(self, row: dict[str, Any], where: str, store: AudioTar) -> Draw:
         """Parses a cut of a Shar shard, whose audio is in a tar of the same number under the cut's id.
@@ -60,6 +62,13 @@ class CutParser:
                     "missing field", f"a cut of Shar must be a MonoCut or a MultiCut, not {type(cut).__name__}"
                 )
             recording = store.recording(cut.id)
+            if not cut.recording.transforms:
+                check_rate(cut.recording.sampling_rate, recording.sampling_rate, recording.id)
+            if cut.num_channels != recording.num_channels:
+                raise BadRow(
+                    "wrong claim",
+                    f"{cut.id} is said to have {cut.num_channels} channels, its clip has {recording.num_channels}",
+                )
             if cut.duration > recording.duration + TOLERANCE_SECONDS:
                 raise BadRow(
                     "truncated audio",
@@ -68,14 +77,21 @@ class CutParser:
             # Shar stores what the cut spans, not what was around it.
             whole = recording.to_cut()
             cut.recording, cut.start, cut.duration = recording, 0.0, min(cut.duration, whole.duration)
-            return self._draw(cut, row, where)
+            cut.channel = whole.channel
+            return self._draw(cut, row, where, store)
 
-    def _draw(self, cut: Cut, row: dict[str, Any], where: str) -> Draw:
+    def _draw(self, cut: Cut, row: dict[str, Any], where: str, store: AudioStore) -> Draw:
         main = cut.first_non_padding_cut if isinstance(cut, MixedCut) else cut
         custom = main.custom or {}
         spoken = sorted(cut.supervisions, key=lambda supervision: supervision.start)
         fields: dict[str, Any] = {}
         for supervision in spoken:
+            if supervision.start < -TOLERANCE_SECONDS or supervision.end > cut.duration + TOLERANCE_SECONDS:
+                raise BadRow(
+                    "outside the cut",
+                    f"the cut has {cut.duration:.2f} s, and the supervision {supervision.id} goes from "
+                    f"{supervision.start:.2f} to {supervision.end:.2f} s of it: nobody hears all of its words",
+                )
             fields.update(supervision.custom or {})
             if supervision.language:
                 fields["lang"] = supervision.language
@@ -84,6 +100,7 @@ class CutParser:
         if texts:
             fields["text"] = " ".join(texts)
         name = row_name(row, where)
+        cut = with_selected(cut, store.selector, custom, name)
         return self._utterances.draw_of(Utterance(name, cut.with_id(_clip_id(cut)), fields, custom))
 
 
@@ -107,6 +124,72 @@ def _no_cut() -> Iterator[None]:
         raise BadRow(
             "missing field", f"the row is no Lhotse cut with audio: {type(error).__name__}: {error}"
         ) from error
+
+
+def _check_source(source: Any) -> None:
+    """Refuses audio that is no file: a cut may name a command."""
+    kind = source.get("type") if isinstance(source, dict) else source
+    if kind == "shar":
+        raise BadRow(
+            "missing audio", "the cut belongs to a Shar folder, whose clips are in tars: name the folder as shar_path"
+        )
+    if kind == "url":
+        raise BadRow("remote audio", f"{str(source.get('source'))[:200]} is not on this machine: copy it to a disk")
+    if kind != "file":
+        raise BadRow("unsafe path", f"audio of type {str(kind)[:40]!r}: cuts must name files")
+
+
+def _parts(cut: Cut) -> Iterator[MonoCut | MultiCut]:
+    for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
+        if not isinstance(part, PaddingCut):
+            yield part
+
+
+def _hold_against_files(cut: MonoCut | MultiCut, store: AudioFolder) -> None:
+    """Lets a cut read the files that it names, as they are.
+
+    Raises:
+        BadRow: If a file is missing, or has another rate, length or number of channels than the cut says.
+    """
+    recording = cut.recording
+    rate, samples = _before_transforms(recording)
+    for number, source in enumerate(recording.sources):
+        name = str(source.source)
+        path = str(store.path(name))
+        found = header(path, name, path)
+        check_rate(rate, found.rate, path)
+        if len(source.channels) != found.channels:
+            raise BadRow(
+                "wrong claim", f"the row says {len(source.channels)} channels, {path} has {found.channels} channels"
+            )
+        if abs(samples - found.samples) > TOLERANCE_SECONDS * found.rate:
+            reason = "truncated audio" if found.samples < samples else "wrong claim"
+            raise BadRow(reason, f"the row says {samples / rate:.2f} s, {path} has {found.samples / found.rate:.2f} s")
+        recording.sources[number] = file_source(path, found, source.channels)
+        if not recording.transforms and len(recording.sources) == 1:
+            recording.num_samples, recording.duration = found.samples, found.samples / found.rate
+    channels = {cut.channel} if isinstance(cut.channel, int) else set(cut.channel)
+    if absent := channels - set(recording.channel_ids or ()):
+        raise BadRow("which channel", f"{recording.id} has no channel {sorted(absent)[0]}")
+    if cut.start >= recording.duration or cut.end > recording.duration + TOLERANCE_SECONDS:
+        raise BadRow(
+            "truncated audio",
+            f"{recording.id} is {recording.duration:.2f} s long, and {cut.start:.2f} to {cut.end:.2f} s is asked for",
+        )
+    cut.duration = min(cut.duration, recording.duration - cut.start)
+
+
+def _before_transforms(recording: Recording) -> tuple[int, int]:
+    """Sampling rate and length of what a recording's files hold, from what it says after its transforms."""
+    rate, samples = recording.sampling_rate, recording.num_samples
+    for transform in reversed(recording.transforms or []):
+        kind = transform.get("name") if isinstance(transform, dict) else type(transform).__name__
+        values = transform.get("kwargs", {}) if isinstance(transform, dict) else vars(transform)
+        if kind == Resample.__name__:
+            rate, samples = values["source_sampling_rate"], samples * values["source_sampling_rate"] / rate
+        elif kind in (Speed.__name__, Tempo.__name__):
+            samples *= values["factor"]
+    return rate, round(samples)
 
 
 def _recordings(row: dict[str, Any]) -> Iterator[Any]:

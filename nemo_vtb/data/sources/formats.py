@@ -33,7 +33,7 @@ TYPES = (*_CHAT, *_MANIFESTS, *_LHOTSE, *_CONVERTERS)
 # The keys of an entry that say where its rows are and how they are read.
 KEYS = ("type", "manifest_filepath", "paths", "tarred_audio_filepaths", "cuts_path", "shar_path", "audio_root",
         "data_dir", "audio_field", "text_field", "lang_field", "prompts", "only", "tags", "learn", "keep_empty",
-        "speak")  # fmt: skip
+        "channel_selector", "speak")  # fmt: skip
 
 _SHARD = re.compile(r"_(\d+)(?=[^/_]*\.(?:json|tar))")
 
@@ -157,16 +157,17 @@ def _web_dataset(entry: Mapping[str, Any], context: RowContext) -> list[Path]:
 
 def _paired(entry: Mapping[str, Any], paths: list[Path], method: Any, context: RowContext) -> Iterator[RowFile]:
     """Each file of rows with the store of its clips: the folder it is in, or the tar of the same number."""
-    only = entry.get("only") or {}
+    only, selector = entry.get("only") or {}, entry.get("channel_selector")
     if entry.get("tarred_audio_filepaths") is None:
         root = locate(entry["audio_root"]) if entry.get("audio_root") else None
         for path in paths:
             store = AudioTable(path, root) if path.suffix in SUFFIXES else AudioFolder(path.parent, root)
+            store.selector = selector
             yield RowFile(path, _Parse(method, store, only))
         return
     tars = _paths(entry, "tarred_audio_filepaths", context)
     if len(paths) == 1 and len(tars) > 1:
-        by_shard = {_shard_number(tar): AudioTar(tar) for tar in tars}
+        by_shard = {_shard_number(tar): AudioTar(tar, selector=selector) for tar in tars}
         yield RowFile(paths[0], _ParseSharded(method, by_shard, only), tuple(tars))
         return
     if len(paths) != len(tars):
@@ -175,18 +176,18 @@ def _paired(entry: Mapping[str, Any], paths: list[Path], method: Any, context: R
         numbers = _SHARD.search(path.name), _SHARD.search(tar.name)
         if all(numbers) and len({match[1].lstrip("0") for match in numbers if match}) > 1:
             raise VTBError(f"blend.kinds.{context.kind}: {path} is paired with {tar}: their shard numbers differ")
-        yield RowFile(path, _Parse(method, AudioTar(tar), only), (tar,))
+        yield RowFile(path, _Parse(method, AudioTar(tar, selector=selector), only), (tar,))
 
 
 def _cuts(entry: Mapping[str, Any], parser: CutParser, context: RowContext) -> Iterator[RowFile]:
-    only = entry.get("only") or {}
+    only, selector = entry.get("only") or {}, entry.get("channel_selector")
     if entry.get("shar_path") is None:
         root = locate(entry["audio_root"]) if entry.get("audio_root") else None
         for path in _paths(entry, "cuts_path", context):
-            yield RowFile(path, _Parse(parser.plain, AudioFolder(path.parent, root), only))
+            yield RowFile(path, _Parse(parser.plain, AudioFolder(path.parent, root, selector), only))
         return
     for cuts, tar in _shar_shards(entry["shar_path"], context):
-        yield RowFile(cuts, _Parse(parser.shar, AudioTar(tar, by_stem=True), only), (tar,))
+        yield RowFile(cuts, _Parse(parser.shar, AudioTar(tar, by_stem=True, selector=selector), only), (tar,))
 
 
 def _shar_shards(shar: Any, context: RowContext) -> Iterator[tuple[Path, Path]]:

@@ -1,4 +1,6 @@
-"""An index over the rows of JSONL files: where each row is and how long its conversation is, 28 bytes a row.
+"""An index over the rows of JSONL files: where each row is, how long it is, what its recordings are.
+
+It takes 36 bytes a row, and 32 a recording.
 
 Made once, so that every bad row is known, counted and left out before training, on every rank alike. Kept beside the
 data, or in the cache folder where the data is read-only, and mapped into memory afterwards: no row is a Python object.
@@ -10,16 +12,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from nemo_vtb.assets.cache import cache_root
 from nemo_vtb.data.conversations.chat_rows import Draw
-from nemo_vtb.data.files.disk import locked, plain, stamps, writable
+from nemo_vtb.data.files.disk import keep, plain, stamps
+from nemo_vtb.data.files.headers import HeaderBook, measured
 from nemo_vtb.data.files.rows import BadRow, parse_line
+from nemo_vtb.data.files.sniff import check_lines
 from nemo_vtb.data.sources.formats import RowFile
-from nemo_vtb.data.sources.index_build import ROW, IndexContents, Weigh, build_index
+from nemo_vtb.data.sources.index_build import CLIP, ROW, IndexContents, Weigh, build_index
 from nemo_vtb.errors import VTBError
+
+# Rows of which an index that is opened again sees whether their recordings are still what they were.
+_LOOKED_AT = 64
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class RowIndex:
 
     Attributes:
         files: Its files.
-        contents: What is known of their rows; ``contents.rows`` is a memory map.
+        contents: What is known of their rows; ``contents.rows`` and ``contents.clips`` are memory maps.
     """
 
     files: list[RowFile]
@@ -48,20 +56,24 @@ class RowIndex:
         """Reads and parses one row.
 
         Raises:
-            BadRow: If it cannot be used any longer.
+            BadRow: If it cannot be used any longer, or a recording of it is another one than was measured.
         """
         entry = self.rows[index]
         file, where = self.files[entry["file"]], self.where(index)
         with open(plain(file.path), "rb") as lines:
             lines.seek(int(entry["offset"]))
-            draw = file.parse(parse_line(lines.readline()), where)
+            line = lines.readline()
+        with measured(HeaderBook(self.contents.measured(index))):
+            draw = file.parse(parse_line(line), where)
         if draw is None:
             raise BadRow("changed file", f"{where} is another row than when the index was made")
         return draw
 
 
 def open_index(files: Sequence[RowFile], weigh: Weigh | None, key: str, name: str) -> RowIndex:
-    """Opens the index of some files; makes it first where there is none, or where a file has changed.
+    """Opens the index of some files; makes it first where there is none, or where a file or recording has changed.
+
+    Of the recordings, those of a few rows are looked at; ``RowIndex.draw`` looks at each.
 
     Args:
         files: Files of rows; each row is parsed when the index is made.
@@ -70,25 +82,28 @@ def open_index(files: Sequence[RowFile], weigh: Weigh | None, key: str, name: st
         name: What the progress bar calls it.
 
     Raises:
-        VTBError: If a file is missing, or the index cannot be kept anywhere.
+        VTBError: If a file is missing or holds no lines of JSON, or the index cannot be kept anywhere.
     """
     paths = [file.path for file in files]
     for path in _read_files(files):
         if not path.is_file():
             raise VTBError(f"no such file: {path}")
+    for path in dict.fromkeys(paths):
+        check_lines(path)
     places = _places(paths, key)
     for place in places:
         if (index := _load(place, files)) is not None:
             return index
-    allowed = [place for place in places if writable(place.parent)]
-    if not allowed:
-        raise VTBError(f"no folder to keep the index of {paths[0]} in; set NEMO_VTB_CACHE to one you can write to")
-    place = allowed[0]
-    with locked(place):
-        if (index := _load(place, files)) is None:
-            found = stamps(_read_files(files))
-            _store(place, found, build_index(files, weigh, name))
-            index = _load(place, files)
+    found = stamps(_read_files(files))
+    made: list[IndexContents] = []
+
+    def write(file: IO[bytes]) -> None:
+        if not made:
+            made.append(build_index(files, weigh, name))
+        _store(file, found, made[0])
+
+    place = keep(places, write, lambda place: _load(place, files) is not None, f"the index of {paths[0]}")
+    index = _load(place, files)
     if index is None:
         raise VTBError(f"{paths[0]} or a file that belongs to it changed while it was read; wait until it is written")
     return index
@@ -106,13 +121,11 @@ def _read_files(files: Sequence[RowFile]) -> list[Path]:
     return list(dict.fromkeys(path for file in files for path in (file.path, *file.others)))
 
 
-def _store(place: Path, found: list[list[int]], contents: IndexContents) -> None:
-    header = {**contents._asdict(), "rows": len(contents.rows), "files": found}
-    partial = Path(f"{place}.{os.getpid()}.partial")
-    with open(partial, "wb") as file:
-        file.write(json.dumps(header).encode() + b"\n")
-        file.write(contents.rows.tobytes())
-    partial.replace(place)
+def _store(file: IO[bytes], found: list[list[int]], contents: IndexContents) -> None:
+    header = {**contents._asdict(), "rows": len(contents.rows), "clips": len(contents.clips), "files": found}
+    file.write(json.dumps(header).encode() + b"\n")
+    file.write(contents.rows.tobytes())
+    file.write(contents.clips.tobytes())
 
 
 def _load(place: Path, files: Sequence[RowFile]) -> RowIndex | None:
@@ -122,12 +135,30 @@ def _load(place: Path, files: Sequence[RowFile]) -> RowIndex | None:
             offset = file.tell()
     except (OSError, ValueError):
         return None
-    size = offset + header["rows"] * ROW.itemsize
+    clips_at = offset + header["rows"] * ROW.itemsize
+    size = clips_at + header["clips"] * CLIP.itemsize
     if header["files"] != stamps(_read_files(files)) or place.stat().st_size != size:
         return None
-    rows: np.ndarray = (
-        np.memmap(place, dtype=ROW, mode="r", offset=offset) if header["rows"] else np.zeros(0, dtype=ROW)
-    )
-    return RowIndex(
-        list(files), IndexContents(rows, header["reasons"], header["first"], header["digest"], header["notes"])
-    )
+    rows, clips = _mapped(place, ROW, offset, header["rows"]), _mapped(place, CLIP, clips_at, header["clips"])
+    contents = IndexContents(rows, header["reasons"], header["first"], header["digest"], clips, header["notes"])
+    index = RowIndex(list(files), contents)
+    return index if _holds(index) else None
+
+
+def _mapped(place: Path, dtype: np.dtype, offset: int, count: int) -> np.ndarray:
+    if not count:
+        return np.zeros(0, dtype=dtype)
+    return np.memmap(place, dtype=dtype, mode="r", offset=offset, shape=(count,))
+
+
+def _holds(index: RowIndex) -> bool:
+    """Whether recordings are what they were: files are replaced by whole folders, if at all."""
+    if not len(index.contents.clips):
+        return True
+    rows = np.unique(np.linspace(0, len(index.rows) - 1, _LOOKED_AT).astype(np.int64)).tolist()
+    try:
+        for row in rows:
+            index.draw(row)
+    except BadRow:
+        return False
+    return True

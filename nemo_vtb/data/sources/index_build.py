@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from nemo_vtb.data.conversations.kinds import ALIGN, kind_of
 from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.data.files.disk import plain
+from nemo_vtb.data.files.headers import Described, HeaderBook, Measured, measured
 from nemo_vtb.data.files.notes import collect_notes
 from nemo_vtb.data.files.rows import BadRow
-from nemo_vtb.data.sources.formats import RowFile, parse_noting
+from nemo_vtb.data.sources.formats import RowFile
+from nemo_vtb.data.sources.row_check import checked_row
 from nemo_vtb.data.worker_pool import worker_pool
-from nemo_vtb.errors import VTBError
 
 ROW = np.dtype(
     [
@@ -30,6 +30,19 @@ ROW = np.dtype(
         ("total", "<i4"),
         ("supervised", "<i4"),
         ("audio_seconds", "<f4"),
+        ("clips", "<i4"),
+        ("clip", "<i4"),  # number of the first of its recordings; they end where those of the next row begin
+    ]
+)
+# What was measured of a recording, see ``headers``.
+CLIP = np.dtype(
+    [
+        ("name", "<u8"),
+        ("stamp", "<u8"),
+        ("samples", "<i8"),
+        ("rate", "<i4"),
+        ("channels", "<i2"),
+        ("plain", "<i2"),
     ]
 )
 Weigh = Callable[[Any], Size]
@@ -45,6 +58,7 @@ class IndexContents(NamedTuple):
         reasons: Rows left out, by reason.
         first: First message of each reason.
         digest: Of the files' contents and all lengths; does not depend on where the files are.
+        clips: ``CLIP``, the recordings of the rows, in their order.
         notes: What is worth saying of good rows, and of how many of them.
     """
 
@@ -52,7 +66,20 @@ class IndexContents(NamedTuple):
     reasons: dict[str, int]
     first: dict[str, str]
     digest: str
+    clips: np.ndarray
     notes: dict[str, int]
+
+    def measured(self, row: int) -> dict[int, Measured]:
+        """Returns what the recordings of a row were."""
+        start = int(self.rows["clip"][row])
+        end = int(self.rows["clip"][row + 1]) if row + 1 < len(self.rows) else len(self.clips)
+        return {
+            int(clip["name"]): Measured(
+                int(clip["stamp"]),
+                Described(int(clip["rate"]), int(clip["samples"]), int(clip["channels"]), bool(clip["plain"])),
+            )
+            for clip in self.clips[start:end]
+        }
 
 
 def build_index(files: Sequence[RowFile], weigh: Weigh | None, name: str) -> IndexContents:
@@ -69,20 +96,25 @@ def build_index(files: Sequence[RowFile], weigh: Weigh | None, name: str) -> Ind
     contents = blake2b(digest_size=16)
     chunks = [chunk for number, file in enumerate(files) for chunk in _chunks(number, file.path, contents)]
     processes = min(len(os.sched_getaffinity(0)), len(chunks))
-    parts, reasons, first, notes = [], Counter[str](), dict[str, str](), Counter[str]()
+    parts: list[np.ndarray] = []
+    clips: list[np.ndarray] = []
+    reasons, first, notes = Counter[str](), dict[str, str](), Counter[str]()
     bar = tqdm(total=sum(c.end - c.start for c in chunks), desc=f"index {name}", unit="B", unit_scale=True,
                delay=_PROGRESS_DELAY, leave=False)  # fmt: skip
     with bar, _mapper(_Job(list(files), weigh), processes) as run:
-        for chunk, (rows, bad, messages, noted) in zip(chunks, run(chunks), strict=True):
-            parts.append(rows)
-            reasons.update(bad)
-            notes.update(noted)
-            first = {**messages, **first}
+        for chunk, found in zip(chunks, run(chunks), strict=True):
+            found.rows["clip"] += sum(len(part) for part in clips)
+            parts.append(found.rows)
+            clips.append(found.clips)
+            reasons.update(found.reasons)
+            notes.update(found.notes)
+            first = {**found.first, **first}
             bar.update(chunk.end - chunk.start)
     rows = np.concatenate(parts) if parts else np.zeros(0, dtype=ROW)
     for column in ("total", "supervised"):
         contents.update(np.ascontiguousarray(rows[column]).tobytes())
-    return IndexContents(rows, dict(reasons), first, contents.hexdigest(), dict(notes))
+    held = np.concatenate(clips) if clips else np.zeros(0, dtype=CLIP)
+    return IndexContents(rows, dict(reasons), first, contents.hexdigest(), held, dict(notes))
 
 
 class _Chunk(NamedTuple):
@@ -111,14 +143,16 @@ class _Job:
     files: list[RowFile]
     weigh: Weigh | None
 
-    def __call__(self, chunk: _Chunk) -> tuple[np.ndarray, Counter[str], dict[str, str], Counter[str]]:
+    def __call__(self, chunk: _Chunk) -> "_Part":
         with collect_notes() as notes:
-            rows, reasons, first = self._rows(chunk)
-        return rows, reasons, first, Counter({note.message: count for note, count in notes.items()})
+            part = self._rows(chunk)
+        return part._replace(notes=Counter({note.message: count for note, count in notes.items()}))
 
-    def _rows(self, chunk: _Chunk) -> tuple[np.ndarray, Counter[str], dict[str, str]]:
+    def _rows(self, chunk: _Chunk) -> "_Part":
         file = self.files[chunk.file]
-        good, reasons, first = [], Counter[str](), dict[str, str]()
+        good: list[tuple[Any, ...]] = []
+        clips: list[tuple[Any, ...]] = []
+        reasons, first = Counter[str](), dict[str, str]()
         with open(plain(file.path), "rb") as data:
             data.seek(chunk.start)
             lines = io.BytesIO(data.read(chunk.end - chunk.start))
@@ -126,32 +160,31 @@ class _Job:
         for number, line in enumerate(lines, start=chunk.line):
             where = f"{file.path}:{number}"
             try:
-                size = self._size(line, where, file)
+                with measured(HeaderBook()) as book:
+                    row = checked_row(line, where, file, self.weigh)
             except BadRow as error:
                 reasons[error.reason] += 1
                 first.setdefault(error.reason, f"{where}: {error}")
             else:
-                if size is not None:
-                    good.append((offset, chunk.file, number, *size))
+                if row is not None:
+                    good.append((offset, chunk.file, number, *row.size, row.clips, len(clips)))
+                    clips += [(name, m.stamp, *_columns(m.described)) for name, m in book.found.items() if m]
             offset += len(line)
-        return np.array(good, dtype=ROW), reasons, first
+        return _Part(np.array(good, dtype=ROW), np.array(clips, dtype=CLIP), reasons, Counter(), first)
 
-    def _size(self, line: bytes, where: str, file: RowFile) -> Size | None:
-        if not line.strip():
-            return None
-        try:
-            draw = parse_noting(file, line, where)
-            if draw is None or self.weigh is None:
-                return None if draw is None else Size(0, 0)
-            conversation = draw(0)
-            size = self.weigh(conversation)
-        except VTBError:  # a bad row, or something that no row is to blame for, such as a dangerous tar
-            raise
-        except Exception as error:
-            raise BadRow("unreadable row", f"{type(error).__name__}: {error}") from error
-        if not size.supervised and kind_of(conversation) != ALIGN:
-            raise BadRow("nothing supervised", "no token of the conversation would be learnt")
-        return size
+
+class _Part(NamedTuple):
+    """What some lines hold; see ``IndexContents``."""
+
+    rows: np.ndarray
+    clips: np.ndarray
+    reasons: Counter[str]
+    notes: Counter[str]
+    first: dict[str, str]
+
+
+def _columns(described: Described) -> tuple[int, int, int, int]:
+    return described.samples, described.rate, described.channels, int(described.plain)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 from nemo.utils import logging
 
 from nemo_vtb.config import check_keys
+from nemo_vtb.data.augmentation import Augmentation
 from nemo_vtb.data.conversations.chat_rows import RowContext
 from nemo_vtb.data.conversations.size import Encoder, Size, measure
 from nemo_vtb.data.conversations.turns import ClipRules
@@ -68,11 +69,15 @@ class ConversationSource:
         weight: Its share among the sources of its kind, in conversations.
         bad: What was skipped when the index was made.
         max_total: Longer conversations are left out, as rows that are too long.
+
+    Attributes:
+        augmentation: What is done to its clips when they are drawn, if anything.
     """
 
     def __init__(self, name: str, index: RowIndex, weight: float, bad: BadRows, max_total: int | None = None) -> None:
         self.name, self.weight, self.bad = name, weight, bad
         self._index = index
+        self.augmentation: Augmentation | None = None
         self._kept: np.ndarray | None = None
         if max_total is not None and (too_long := index.rows["total"] > max_total).any():
             self._kept = np.flatnonzero(~too_long).astype(np.int32)
@@ -96,7 +101,10 @@ class ConversationSource:
         Raises:
             BadRow: If the row has become unusable since the index was made.
         """
-        return self._index.draw(self._row(index))(epoch)
+        conversation = self._index.draw(self._row(index))(epoch)
+        if self.augmentation is None:
+            return conversation
+        return self.augmentation.draw(conversation, index, epoch, self._lengths(np.array([index]))[0])
 
     def where(self, index: int) -> str:
         """Returns ``file:line`` of a row."""
@@ -112,13 +120,18 @@ class ConversationSource:
 
         Args:
             indices: int64 ``(rows,)``.
-            epoch: Lengths are those of epoch 0 in every epoch: a wording drawn anew moves them by a token or two.
+            epoch: Texts are those of epoch 0 in every epoch: a wording drawn anew moves them by a token or two. Clips
+                have the speed of the epoch.
 
         Returns:
             float64 ``(rows, 3)``: LLM positions in all, supervised ones, seconds of audio.
         """
+        lengths = self._lengths(indices)
+        return lengths[:, :3] if self.augmentation is None else self.augmentation.sizes(lengths, indices, epoch)
+
+    def _lengths(self, indices: np.ndarray) -> np.ndarray:
         found = self._index.rows[indices if self._kept is None else self._kept[indices]]
-        columns = [found[name].astype(np.float64) for name in ("total", "supervised", "audio_seconds")]
+        columns = [found[name].astype(np.float64) for name in ("total", "supervised", "audio_seconds", "clips")]
         return np.stack(columns, axis=1)
 
     def _row(self, index: int) -> int:

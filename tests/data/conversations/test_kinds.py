@@ -197,7 +197,7 @@ def test_a_mix_of_cuts_can_be_batched(tmp_path, two_clips, read, tokenizer):
     ("source", "reason"),
     [
         ({"type": "command", "channels": [0], "source": "touch {marker}; cat {clip}"}, "unsafe path"),
-        ({"type": "url", "channels": [0], "source": "http://localhost/a.wav"}, "unsafe path"),
+        ({"type": "url", "channels": [0], "source": "http://localhost/a.wav"}, "remote audio"),
         ({"type": "file", "channels": [0], "source": "../../../{clip}"}, "unsafe path"),
         ({"type": "file", "channels": [0], "source": "pipe:touch {marker}"}, "unsafe path"),
         ({"type": "file", "channels": [0], "source": "gone.wav"}, "missing audio"),
@@ -233,7 +233,7 @@ def test_paths_stay_below_the_manifest_or_the_audio_root(tmp_path, two_clips, js
     assert reasons(read, "asr", type="nemo", manifest_filepath=inside) == {"unsafe path": 1, "missing audio": 1}
     assert len(read("asr", type="nemo", manifest_filepath=inside, audio_root=str(root))) == 2
     outside = rows("audio/link.ogg", "../../outside.ogg", str(tmp_path / "outside.ogg"), "http://x/y.wav", "a\0b")
-    bad = {"unsafe path": 5}
+    bad = {"unsafe path": 4, "remote audio": 1}
     assert reasons(read, "asr", type="nemo", manifest_filepath=outside, audio_root=str(root)) == bad
 
 

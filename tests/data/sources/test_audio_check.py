@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from nemo_vtb.data.files.audio_check import describe, signal
+from nemo_vtb.data.conversations.turns import clip
+from nemo_vtb.data.files.audio_check import signal
 from nemo_vtb.data.files.audio_stores import AudioFolder, AudioTar
+from nemo_vtb.data.files.headers import describe
 from nemo_vtb.data.files.rows import BadRow
 
 RATE = 16_000
@@ -79,9 +81,9 @@ def test_a_wav_of_unknown_length_from_a_pipe_is_fine(tmp_path):
 
 def test_a_claimed_length_is_checked_against_the_samples(tmp_path):
     (tmp_path / "a.wav").write_bytes(encoded(tone(1.0)))
-    cut = AudioFolder(tmp_path).recording("a.wav", seconds=3.0, rate=RATE).to_cut()
+    row = {"audio_filepath": "a.wav", "duration": 3.0, "sampling_rate": RATE}
     with pytest.raises(BadRow) as error:
-        signal(cut, RATE, "a")
+        clip(row, "audio_filepath", AudioFolder(tmp_path))
     assert error.value.reason == "truncated audio"
 
 

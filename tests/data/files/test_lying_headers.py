@@ -1,0 +1,151 @@
+"""Recordings are what they hold: lengths are decoded where the header does not say them, or cannot be believed."""
+
+import io
+import struct
+import tarfile
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from nemo_vtb.data.conversations.turns import clip
+from nemo_vtb.data.files.audio_check import LOUDEST, signal
+from nemo_vtb.data.files.audio_stores import AudioFolder, AudioTar
+from nemo_vtb.data.files.headers import describe
+from nemo_vtb.data.files.rows import BadRow
+
+RATE = 16_000
+SECONDS = 3.0
+TONE = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(SECONDS * RATE)) / RATE).astype("float32")
+
+
+def encoded(file_format, subtype=None, samples=TONE):
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format=file_format, subtype=subtype)
+    return bytearray(file.getvalue())
+
+
+def contained(name, codec, rate=RATE, **options):
+    """What FFmpeg's containers hold."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=name, options=options) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        for start in range(0, len(TONE), 1024):
+            frame = av.AudioFrame.from_ndarray(TONE[None, start : start + 1024], format="fltp", layout="mono")
+            frame.rate, frame.pts = RATE, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def patched(data, at, replacement):
+    data[at : at + len(replacement)] = replacement
+    return data
+
+
+def wav(size, riff=None):
+    data = encoded("WAV")
+    patched(data, data.index(b"data") + 4, struct.pack("<I", size))
+    return data if riff is None else patched(data, 4, struct.pack("<I", riff))
+
+
+def rf64(size):
+    data = encoded("RF64")
+    return patched(data, data.index(b"ds64") + 8, struct.pack("<QQ", size, size))
+
+
+def w64(size):
+    data = encoded("W64")
+    return patched(data, data.index(b"data") + 16, struct.pack("<Q", size))
+
+
+def flac(samples):
+    data = encoded("FLAC")
+    data[21] = data[21] & 0xF0 | samples >> 32
+    return patched(data, 22, struct.pack(">I", samples & 0xFFFF_FFFF))
+
+
+def mp3_without_table():
+    """Variable bit rates and no table of frames: libsndfile takes three seconds for half a second."""
+    silence = np.zeros(len(TONE), "float32")
+    data = encoded("MP3", samples=np.concatenate([silence, TONE]))[: 1 << 20]
+    return patched(data, data.find(b"Xing"), b"\0" * 4), 2 * SECONDS
+
+
+LYING = {
+    "wav with an empty data chunk": wav(0),
+    "wav with nothing counted": wav(0, 0),
+    "wav with an endless data chunk": wav(0xFFFF_FFFF, 0xFFFF_FFFF),
+    "wav from a pipe": wav(0x7FFF_F000),
+    "wav whose header was written first": wav(100),
+    "rf64 with an empty data chunk": rf64(0),
+    "rf64 with an endless data chunk": rf64(2**64 - 1),
+    "w64 with an empty data chunk": w64(24),
+    "w64 with an endless data chunk": w64(2**64 - 1),
+    "flac of 0 samples": flac(0),
+    "flac of as many as can be": flac(2**36 - 1),
+    "au with an empty data chunk": patched(encoded("AU"), 8, b"\0" * 4),
+    "au of unknown length": patched(encoded("AU"), 8, b"\xff" * 4),
+    "two mp3 files in one": encoded("MP3") + encoded("MP3"),
+    "m4a": contained("ipod", "aac"),
+    "lossless m4a": contained("ipod", "alac"),
+    "fragmented mp4": contained("mp4", "aac", movflags="frag_keyframe+empty_moov"),
+    "webm": contained("webm", "libopus", rate=48_000),
+    "webm from a stream": contained("webm", "libopus", rate=48_000, live="1"),
+    "mkv": contained("matroska", "aac"),
+    "aac": contained("adts", "aac"),
+}
+
+
+def frequency(samples):
+    return np.fft.rfftfreq(len(samples), 1 / RATE)[np.abs(np.fft.rfft(samples)).argmax()]
+
+
+@pytest.mark.parametrize("name", LYING)
+@pytest.mark.parametrize("packed", [False, True], ids=["file", "tar"])
+def test_the_length_is_what_the_samples_say(tmp_path, name, packed):
+    data, seconds = bytes(LYING[name]), SECONDS * (2 if name.startswith("two") else 1)
+    if packed:
+        info = tarfile.TarInfo("a.bin")
+        info.size = len(data)
+        with tarfile.open(tmp_path / "t.tar", "w") as tar:
+            tar.addfile(info, io.BytesIO(data))
+        store = AudioTar(tmp_path / "t.tar")
+    else:
+        (tmp_path / "a.bin").write_bytes(data)
+        store = AudioFolder(tmp_path)
+    recording = store.recording("a.bin")
+    assert recording.duration == pytest.approx(seconds, abs=0.2)
+    heard = signal(recording.to_cut(), RATE, name).numpy()
+    assert len(heard) / RATE == pytest.approx(seconds, abs=0.2)
+    assert frequency(heard) == pytest.approx(440, abs=2)
+    span = clip({"audio": "a.bin", "offset": 1.0, "duration": 0.5}, "audio", store)
+    heard = signal(span, RATE, name).numpy()
+    assert len(heard) == RATE // 2 and frequency(heard) == pytest.approx(440, abs=2) and abs(heard).max() > 0.2
+
+
+def test_an_mp3_without_a_table_is_measured_by_its_frames(tmp_path):
+    data, seconds = mp3_without_table()
+    (tmp_path / "a.mp3").write_bytes(data)
+    assert soundfile.info(tmp_path / "a.mp3").duration < seconds - 1
+    found = describe(tmp_path / "a.mp3", "a")
+    assert found.samples / found.rate == pytest.approx(seconds, abs=0.2) and not found.plain
+
+
+@pytest.mark.parametrize("data", [wav(0)[:44], bytes(flac(0)[:60]), b"\0" * 500], ids=["wav", "flac", "zeros"])
+def test_a_header_alone_is_no_recording(tmp_path, data):
+    (tmp_path / "a.wav").write_bytes(bytes(data))
+    with pytest.raises(BadRow) as error:
+        AudioFolder(tmp_path).recording("a.wav")
+    assert error.value.reason in ("zero length", "unreadable audio", "truncated audio")
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 300.0, LOUDEST * 1.01])
+def test_samples_far_beyond_full_scale_are_named(tmp_path, value):
+    samples = TONE.copy()
+    samples[100] = value
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    with pytest.raises(BadRow, match="full scale is -1 to 1") as error:
+        signal(AudioFolder(tmp_path).recording("a.wav").to_cut(), RATE, "a")
+    assert error.value.reason == "far too loud"
