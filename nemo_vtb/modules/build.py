@@ -102,6 +102,7 @@ def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModul
     Raises:
         VTBError: If the encoder is none we know, or config and checkpoint disagree.
     """
+    from hydra.errors import InstantiationException
     from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
 
     perception = cfg.perception
@@ -121,7 +122,13 @@ def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModul
                 # NeMo's default is an all-reduce in every forward pass; ranks whose batches are not alike, in
                 # validation or with cached frames, make different numbers of them and wait for each other forever.
                 part.sync_max_audio_length = False
-    module = AudioPerceptionModule(perception).train()
+    try:
+        module = AudioPerceptionModule(perception).train()
+    except InstantiationException as error:
+        # Hydra, by which NeMo builds the parts, wraps whatever they raise.
+        if isinstance(error.__cause__, VTBError):
+            raise error.__cause__ from None
+        raise
     if state is not None:
         load_nemo_encoder(module, state, f"model.pretrained_asr={cfg.pretrained_asr}")
     if cfg.get("encoder_lora") is not None:
