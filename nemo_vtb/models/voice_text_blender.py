@@ -9,7 +9,6 @@ from lightning.pytorch import Callback
 from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.models.salm import SALM
-from nemo.collections.speechlm2.parts.optim_setup import is_frozen
 from omegaconf import DictConfig, open_dict
 from torch import Tensor
 
@@ -37,7 +36,7 @@ from nemo_vtb.parts.precision import half_arithmetic
 from nemo_vtb.parts.prompt_formats import check_prompt_format
 from nemo_vtb.parts.ranks import all_ranks_sum
 from nemo_vtb.parts.text_retention import speech_gate, text_positions
-from nemo_vtb.parts.trainable import freeze_parameters
+from nemo_vtb.parts.trainable import freeze_parameters, rest_frozen
 from nemo_vtb.parts.turn_mask import EncodedConversation
 
 # What a sharded rank without text runs instead, so that every rank takes part in every collective.
@@ -216,8 +215,7 @@ class VoiceTextBlender(SALM):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """One joint step over whatever kinds the batch holds."""
         for module in (self.perception.preprocessor, self.perception.encoder, self.llm):
-            if is_frozen(module):
-                module.eval()
+            rest_frozen(module)
         self._guard.begin(self.perception)
         with half_arithmetic(self.device.type, self._half):
             loss, tokens, stats = self._joint_loss(batch)
