@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback
 from nemo.collections.speechlm2.models.salm import SALM
-from nemo.collections.speechlm2.parts.optim_setup import is_frozen
 from omegaconf import DictConfig, open_dict
 from torch import Tensor
 
@@ -41,7 +40,7 @@ from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
 from nemo_vtb.parts.precision import half_arithmetic
 from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum
 from nemo_vtb.parts.text_retention import speech_gate, text_positions
-from nemo_vtb.parts.trainable import freeze_parameters
+from nemo_vtb.parts.trainable import freeze_parameters, rest_frozen
 from nemo_vtb.parts.turn_mask import EncodedConversation
 
 # What a sharded rank without text runs instead, so that every rank takes part in every collective.
@@ -231,8 +230,7 @@ class VoiceTextBlender(SALM):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """One joint step over whatever kinds the batch holds."""
         for module in (self.perception.preprocessor, self.perception.encoder, self.llm):
-            if is_frozen(module):
-                module.eval()
+            rest_frozen(module)
         self._guard.begin(self.perception)
         with self.arithmetic():
             loss, tokens, stats = self._joint_loss(batch)

@@ -70,10 +70,6 @@ class HFBackbone:
         Raises:
             VTBError: If there is no LoRA, or it is of a kind whose output is not zero for a zero input.
         """
-        if adapted_head(self.causal_lm) is not None:
-            raise VTBError(
-                "model.text_lora=audio_gated cannot be used with LoRA on lm_head: leave it out of model.lora"
-            )
         self._gate.install(self._owner.llm)
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.lora_fields import HEAD, not_zero_for_zero
 
 
 class LoraGate:
@@ -24,15 +25,21 @@ class LoraGate:
         """Hooks the gate into every LoRA layer of ``llm``.
 
         Raises:
-            VTBError: If there is none, or a variant (DoRA, a bias) whose output is not zero for a zero input.
+            VTBError: If there is none, or something is adapted that no gate on the down-projections switches off: DoRA,
+                biases, whole modules, parameters that are no layers, the head.
         """
         from peft.tuners.lora import LoraLayer
 
         layers = [module for module in llm.modules() if isinstance(module, LoraLayer)]
         if not layers:
             raise VTBError("model.text_lora=audio_gated needs LoRA: choose one, e.g. lora=r32")
-        if any(any(layer.use_dora.values()) or any(layer.lora_bias.values()) for layer in layers):
-            raise VTBError("model.text_lora=audio_gated cannot be used with model.lora.use_dora or lora_bias")
+        for config in getattr(llm, "peft_config", {}).values():
+            if ungated := not_zero_for_zero(config.to_dict()):
+                raise VTBError(f"model.text_lora=audio_gated cannot be used with model.lora.{ungated[0]}")
+        if any(name.endswith(HEAD) and isinstance(part, LoraLayer) for name, part in llm.named_modules()):
+            raise VTBError(
+                f"model.text_lora=audio_gated cannot be used with LoRA on {HEAD}: leave it out of model.lora"
+            )
         for layer in layers:
             for projection in layer.lora_A.values():
                 projection.register_forward_hook(self._hook)

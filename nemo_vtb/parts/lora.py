@@ -83,8 +83,8 @@ def check_same_lora(
     if is_shifted(theirs) != is_shifted(ours):
         was = theirs.get("init_lora_weights", True)
         raise VTBError(
-            f"{where}.init_lora_weights is {ours.get('init_lora_weights', True)}, the checkpoint was trained from {was}, "
-            f"against which its weights count: set it to {was}"
+            f"{where}.init_lora_weights is {ours.get('init_lora_weights', True)}, the checkpoint was trained from "
+            f"{was}, against which its weights count: set it to {was}"
         )
 
 

@@ -131,6 +131,8 @@ def check_lora_fields(section: Any, where: str = "model.lora") -> dict[str, Any]
         raise VTBError(f"{where} has unknown keys {', '.join(unknown)}; they are fields of peft.LoraConfig")
     given = {key: value for key, value in section.items() if value is not None}
     for key, value in given.items():
+        if key == "peft_version":
+            continue
         if key in _SERVED:
             _check_served(f"{where}.{key}", key, value)
         elif value not in (_default(known[key]), {}, [], False):

@@ -40,6 +40,19 @@ def freeze_parameters(module: nn.Module, freeze: Sequence[str], keep: Sequence[s
     return trainable
 
 
+def rest_frozen(module: nn.Module) -> None:
+    """Puts what is frozen in evaluation mode: a module as a whole, else its batch norms whose weights are frozen.
+
+    A batch norm in training mode learns from the batch and looks at all of it, whether its weights train or not.
+    """
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        module.eval()
+        return
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.affine and not part.weight.requires_grad:
+            part.eval()
+
+
 def parameter_groups(module: nn.Module, lr: float, lr_scale: Mapping[str, float]) -> list[dict[str, Any]]:
     """Groups trainable parameters; the first pattern that matches a full name scales its learning rate.
 

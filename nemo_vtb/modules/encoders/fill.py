@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.encoders.families import (
+    FAMILIES,
     SPEECH_TARGET,
     WHISPER_TARGET,
     encoder_config,
@@ -54,7 +55,7 @@ def fill_hugging_face(cfg: DictConfig) -> None:
     if encoder._target_ == WHISPER_TARGET:
         _follows(preprocessor, "features", known.num_mel_bins, "preprocessor")
         return
-    if perception.get("spec_augment") is not None and _samples_per_frame(known) == preprocessor.get("hop_length"):
+    if perception.get("spec_augment") is not None and FAMILIES[known.model_type].fed != "frames":
         raise VTBError("model.perception.spec_augment masks mel features, which this encoder is not fed")
     _follows(preprocessor, "hop_length", _samples_per_frame(known), "preprocessor")
     if preprocessor.get("config") is None:

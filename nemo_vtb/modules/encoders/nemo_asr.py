@@ -121,4 +121,4 @@ def _merged(own: Any, theirs: DictConfig, free: tuple[str, ...], where: str, bui
                 f"(~model.perception.{where}.{key} on the command line): sizes come from the checkpoint"
             )
     kept.pop("_target_", None)
-    return OmegaConf.merge(theirs, kept)  # type: ignore[return-value]
+    return OmegaConf.create({**known, **kept})

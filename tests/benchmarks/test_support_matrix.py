@@ -1,0 +1,48 @@
+"""A sample of the support matrix in each run of the tests; the whole is ``examples/support_matrix_adapters.py``."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_FOLDER = Path(__file__).parents[2] / "examples"
+sys.path.insert(0, str(_FOLDER))
+
+import support_matrix_adapters as matrix  # noqa: E402
+
+ADAPTERS = (
+    "PiSSA, fast, with rsLoRA, gated",
+    "DoRA",
+    "bias: all",
+    "modules_to_save: lm_head, untied",
+    "LoRA on lm_head, untied",
+    "target_parameters (experts)",
+    "LoRA on the speech encoder",
+    "8-bit base (torchao)",
+    "LoRA on lm_head, tied",
+)
+ENCODERS = ("Voxtral", "wav2vec 2.0 base", "w2v-BERT 2.0", "Moonshine", "NeMo FastConformer, .nemo", "Speech2Text")
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_adapter(name: str):
+    row = matrix.prove(matrix.prove_adapter, name)
+    assert row["outcome"] == ("refused" if name in matrix.REFUSED else "proved"), row
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoder(name: str):
+    row = matrix.prove(matrix.prove_encoder, name)
+    assert row["outcome"] == ("refused" if matrix.ENCODERS[name][2] is None else "proved"), row
+
+
+def test_the_command_in_the_guide(tmp_path: Path):
+    guide = tmp_path / "guide.md"
+    mark = matrix.MARK.format("adapters")
+    guide.write_text(f"before\n{mark}\nold\n{mark}\nafter\n")
+    command = [sys.executable, str(_FOLDER / "support_matrix_adapters.py"), "--only", "EVA", "--markdown", str(guide)]
+    subprocess.run(command, check=True, capture_output=True)
+    text = guide.read_text()
+    assert "| EVA | model.lora.init_lora_weights=eva is not supported" in text
+    assert "old" not in text and text.startswith("before\n") and "\nafter\n" in text
