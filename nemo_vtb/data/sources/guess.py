@@ -45,8 +45,8 @@ def guess_entries(path: str, data_type: str | None = None, kind: str | None = No
         raise VTBError(f"no such file: {path}")
     if (place / _SAVED).is_file():
         tables = sorted(place.glob(f"*{SUFFIXES[-1]}"))
-        [(entry, kind)] = guess_entries(str(tables[0]), data_type, kind) if tables else [({}, kind)]
-        return [({**entry, "manifest_filepath": path}, kind or "asr")]
+        of_table, kind = guess_entries(str(tables[0]), data_type, kind)[0] if tables else ({}, kind or "asr")
+        return [({**of_table, "manifest_filepath": path}, kind)]
     if place.is_dir():
         found = [part for file in _members(place) for part in guess_entries(str(file), data_type, kind)]
         if not found:
