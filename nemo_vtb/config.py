@@ -84,8 +84,35 @@ def resolved(cfg: "DictConfig") -> "DictConfig":
     try:
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
-        raise VTBError(str(sentence(error))) from error
+        raise VTBError(failed_interpolation(cfg, error)) from error
     return cfg
+
+
+def failed_interpolation(cfg: Any, error: Exception) -> str:
+    """Says which key of a config holds the interpolation that failed: OmegaConf names it in some cases only."""
+    from omegaconf import OmegaConf
+
+    if getattr(error, "full_key", None):
+        return str(sentence(error))
+    for key in _interpolated(cfg):
+        try:
+            OmegaConf.select(cfg, key)
+        except Exception:
+            return f"config key {key}: its interpolation fails: {str(error).splitlines()[0]}"
+    return str(sentence(error))
+
+
+def _interpolated(cfg: Any, path: str = "") -> Iterator[str]:
+    from omegaconf import DictConfig, OmegaConf
+
+    if not OmegaConf.is_config(cfg) or cfg._is_interpolation() or cfg._is_missing() or cfg._is_none():
+        return
+    for key in cfg if isinstance(cfg, DictConfig) else range(len(cfg)):
+        inner = f"{path}.{key}" if path else str(key)
+        if OmegaConf.is_interpolation(cfg, key):
+            yield inner
+        elif not OmegaConf.is_missing(cfg, key):
+            yield from _interpolated(cfg._get_node(key), inner)
 
 
 def section_of(cfg: Mapping[str, Any], path: str, needed: bool = True) -> Any:

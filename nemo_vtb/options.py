@@ -8,9 +8,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from nemo_vtb.config import check_keys
+from nemo_vtb.config import check_keys, failed_interpolation
 from nemo_vtb.errors import VTBError
-from nemo_vtb.host_errors import sentence
 
 Options = TypeVar("Options")
 # Of conf/synth/common.yaml.
@@ -117,7 +116,7 @@ def plain(section: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found: Any = OmegaConf.to_container(section, resolve=True)  # type: ignore[arg-type]
     except OmegaConfBaseException as error:
-        raise VTBError(str(sentence(error))) from error
+        raise VTBError(failed_interpolation(section, error)) from error
     return found
 
 

@@ -44,6 +44,18 @@ def checkpoint_path(path: str | Path) -> Path:
     return folder
 
 
+def existing_checkpoint(path: str | Path) -> Path:
+    """Returns the path of a checkpoint that is there, before anything is made ready for it.
+
+    Raises:
+        VTBError: If nothing is there.
+    """
+    found = checkpoint_path(path)
+    if not found.exists():
+        raise VTBError(f"no checkpoint at {found}")
+    return found
+
+
 def require_writable(folder: str | Path, key: str) -> None:
     """Makes a folder and tries a file in it, so that a run does not learn at its end that it cannot be written to.
 

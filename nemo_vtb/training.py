@@ -88,6 +88,8 @@ def check_config(cfg: DictConfig) -> None:
     trainer = OmegaConf.to_container(cfg.trainer)
     check_arguments(Trainer, {key: value for key, value in trainer.items() if key not in _OF_NEMO}, "trainer")
     typed("trainer.devices", trainer.get("devices", "auto"), Annotated[int, Range(-1, 4096)] | str | list[int])
+    if trainer.get("devices") in ([], ""):
+        raise VTBError("trainer.devices is empty; it is a number of devices, their numbers, or auto")
     typed("trainer.num_nodes", trainer.get("num_nodes", 1), Annotated[int, Range(1, 10**5)])
     check_targets({key: cfg.trainer.get(key) for key in ("strategy", "callbacks", "logger")}, "trainer")
     check_model_section(cfg.model)

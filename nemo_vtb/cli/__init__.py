@@ -31,7 +31,7 @@ from nemo_vtb.cli.synth import run as run_synth
 from nemo_vtb.errors import VTBError
 from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
 from nemo_vtb.launch.slurm import run as run_slurm
-from nemo_vtb.paths import CHECKPOINT_HELP, SHIPPED, checkpoint_path
+from nemo_vtb.paths import CHECKPOINT_HELP, SHIPPED, existing_checkpoint
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -170,9 +170,7 @@ def _preview(args: argparse.Namespace) -> int:
 
 
 def _lm_eval(args: argparse.Namespace) -> int:
-    path = checkpoint_path(args.checkpoint)
-    if not path.exists():
-        raise VTBError(f"no checkpoint at {path}")
+    existing_checkpoint(args.checkpoint)
     try:
         from nemo_vtb.evaluation.lm_eval import run_harness
     except ModuleNotFoundError as error:
@@ -188,6 +186,7 @@ def _chat(args: argparse.Namespace) -> int:
     from nemo_vtb.models.for_machine import use_for_answers
     from nemo_vtb.options import number_or_word
 
+    existing_checkpoint(args.checkpoint)
     used = use_for_answers(args.precision, args.device, number_or_word(args.threads))
     # What is registered with NeMo would stand between the turns.
     logging.setLevel(logging.WARNING)

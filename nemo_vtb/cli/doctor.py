@@ -26,8 +26,12 @@ def run(args: argparse.Namespace) -> int:
         if args.overrides:
             raise VTBError(f"{' '.join(args.overrides)}: overrides need the config they change: --config-name NAME")
         return doctor(args.launcher)
+    from nemo.utils import logging
+
     from nemo_vtb.config import compose
 
+    # What is registered with NeMo on the way would stand among the lines.
+    logging.setLevel(logging.WARNING)
     for line in config_lines(compose(args.config_name, args.overrides, args.config_dir)):
         print(line)
     return 0

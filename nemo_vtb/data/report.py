@@ -126,7 +126,7 @@ def _lengths(blend: Blend, draws: SimulatedDraws) -> dict[str, dict[str, Any]]:
     """Histograms of what was drawn: LLM positions, learnt ones, and seconds of audio, in bins of equal ratio."""
     found: dict[str, dict[str, list[np.ndarray]]] = {"positions": {}, "supervised": {}, "audio_seconds": {}}
     for (kind, number), drawn in draws.rows.items():
-        source, rows = sources_of(blend)[kind][number], np.array(drawn)
+        source, rows = sources_of(blend)[kind][number], np.array(drawn, dtype=np.int64)
         sizes = source.sizes(rows, 0)
         for column, name in enumerate(found):
             values = sizes[:, column]

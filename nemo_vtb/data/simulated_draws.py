@@ -83,7 +83,7 @@ def realised(blend: Blend, draws: SimulatedDraws) -> dict[str, dict[str, float]]
     """Returns ``{unit: {kind: share}}``; ``steps`` is among the units where every step belongs to somebody."""
     by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in blend.sources}
     for (kind, number), rows in draws.rows.items():
-        by_kind[kind].update(amounts(sources_of(blend)[kind][number], np.array(rows)))
+        by_kind[kind].update(amounts(sources_of(blend)[kind][number], np.array(rows, dtype=np.int64)))
     shares = {}
     for unit in _COUNTED:
         total = sum(counted[unit] for counted in by_kind.values())

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Count, Draws, Range, Seed, Threads, Tokens, read_options
-from nemo_vtb.paths import require_writable
+from nemo_vtb.paths import existing_checkpoint, require_writable
 from nemo_vtb.reports.write import Render, write_both
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
 
     folder = Path(settings["out"])
     require_writable(folder, "out")
+    existing_checkpoint(checkpoint)
     used = use_for_answers(settings["precision"], settings["device"], settings["threads"])
     model = load_checkpoint(checkpoint, settings["device"], used["precision"].value)
     section = settings["eval"]

@@ -57,11 +57,10 @@ def follow_machine(model: "SALM", device: str, half: bool) -> None:
     if model.options.llm_dtype == AUTO:
         for part in (model.llm, model.embed_tokens):
             narrow_frozen(part, torch.bfloat16 if half else torch.float32)
-    config = model.backbone.causal_lm.config
     # Hugging Face's own choice stands where an LLM cannot do with fused attention.
-    if model.options.attn_implementation == AUTO and config._attn_implementation != "eager":
+    if model.options.attn_implementation == AUTO and model.backbone.attention != "eager":
         wanted = choose_attention(look(device, measured=False), half).value
-        if wanted != config._attn_implementation:
+        if wanted != model.backbone.attention:
             model.backbone.causal_lm.set_attn_implementation(wanted)
 
 
@@ -74,10 +73,7 @@ def compute_in(model: "SALM", precision: str) -> None:
     if precision not in ("32-true", "bf16-mixed"):
         raise VTBError(f"precision is {precision!r}; answers are computed in auto, 32-true or bf16-mixed")
     half = is_half(precision)
-    if half:
-        narrow_frozen(model, torch.bfloat16)
-    else:
-        model.float()
+    narrow_frozen(model, torch.bfloat16 if half else torch.float32)
     model._half = torch.bfloat16 if half else None
     follow_machine(model, model.device.type, half)
 

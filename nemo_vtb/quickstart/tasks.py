@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.config import section_of
 from nemo_vtb.data.sources.source import Reading
+from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.sets.held_out import held_out_set, suite_rows, text_conversations
 from nemo_vtb.options import Tokens, read_options
@@ -53,12 +54,18 @@ def held_out_tasks(held_out: DictConfig, train_ds: DictConfig) -> list[Task]:
 
 def held_out_text(held_out: DictConfig, train_ds: DictConfig) -> list[Any]:
     """Held-out text conversations, for the divergence from the untouched LLM."""
-    return text_conversations(held_out.text, _reading(train_ds))
+    try:
+        return text_conversations(held_out.text, _reading(train_ds))
+    except VTBError as error:
+        raise VTBError(f"held_out.text: {error}") from error
 
 
 def text_suite(held_out: DictConfig) -> list[dict[str, Any]]:
     """Rows of the verifiable text suite: ``id``, ``prompt`` and ``check``."""
-    return suite_rows(held_out.text_suite)
+    try:
+        return suite_rows(held_out.text_suite)
+    except VTBError as error:
+        raise VTBError(f"held_out.text_suite: {error}") from error
 
 
 def _reading(train_ds: DictConfig) -> Reading:

@@ -21,8 +21,8 @@ def _train(workplace: SimpleNamespace, capsys: pytest.CaptureFixture, *overrides
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["model.pretrained_llm=google/gemma-2b-it"], ["model.pretrained_llm=google/gemma-2b-it", "HF_HUB_OFFLINE"]),
-        (["model.pretrained_asr=openai/whisper-tiny"], ["model.pretrained_asr=openai/whisper-tiny", "hub"]),
+        (["model.pretrained_llm=google/gemma-2b-it"], ["model.pretrained_llm=google/gemma-2b-it", "the hub"]),
+        (["model.pretrained_asr=openai/whisper-tiny"], ["model.pretrained_asr=openai/whisper-tiny", "the hub"]),
         (["model.lora.target_modules=[no_such_layer]"], ["model.lora.target_modules", "no_such_layer"]),
         (["+model.lora.use_dora=7"], ["model.lora.use_dora"]),
         (["+model.lora.bias=some"], ["model.lora"]),

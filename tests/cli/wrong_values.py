@@ -104,6 +104,8 @@ def _names(text: str, wrong: Wrong) -> bool:
     """Whether a message names the key; or its section and the value, as those on files do."""
     key, _, value = wrong.arguments[0].partition("=")
     parent = key.rpartition(".")[0].rpartition(".")[2]
+    if key.startswith("--") and value and value in text:
+        return True
     return wrong.named in text or bool(parent and parent in text and value.strip("'") and value.strip("'") in text)
 
 

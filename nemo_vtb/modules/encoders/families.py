@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import blamed_on
 
 WHISPER_TARGET = "nemo_vtb.modules.whisper.WhisperEncoder"
 SPEECH_TARGET = "nemo_vtb.modules.encoders.hugging_face.SpeechEncoder"
@@ -66,10 +67,8 @@ def read_config(pretrained: str) -> Any:
     """
     from transformers import AutoConfig
 
-    try:
+    with blamed_on(f"model.pretrained_asr={pretrained} cannot be loaded"):
         return AutoConfig.from_pretrained(pretrained)
-    except (OSError, ValueError) as error:
-        raise VTBError(f"model.pretrained_asr={pretrained} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
 def family_of(model_type: str, where: str, target: str | None = None) -> Family:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import blamed_on
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -91,14 +92,10 @@ def _read(name: str) -> Any:
 
         # Says which of our classes runs it, or that none does.
         family_of(read_config(name).model_type, f"model.pretrained_asr={name}", "nemo.ConformerEncoder")
-    try:
+    # Whatever a hub, an archive or a config inside it may raise.
+    remedy = "give a .nemo file or the name of a NeMo ASR model that you can reach"
+    with blamed_on(f"model.pretrained_asr={name} cannot be loaded", remedy):
         return load_pretrained_nemo(ASRModel, name).eval()
-    except Exception as error:  # Whatever a hub, an archive or a config inside it may raise.
-        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise VTBError(
-            f"model.pretrained_asr={name} cannot be loaded: {said} Give a .nemo file or the name of a NeMo ASR model "
-            "that you can reach."
-        ) from error
 
 
 def _merged(own: Any, theirs: DictConfig, free: tuple[str, ...], where: str, built: Any) -> DictConfig:
