@@ -201,8 +201,12 @@ def _save_adapter(model: "VoiceTextBlender", folder: Path, dtype: torch.dtype, f
     trained = set(model.trainable_names)
     if hasattr(model.llm, "peft_config"):
         trained -= {name for name in trained if name.startswith("llm.")}
+        peft_config = model.llm.peft_config["default"]
         if facts.llm.hub_id:
-            model.llm.peft_config["default"].base_model_name_or_path = facts.llm.hub_id
+            peft_config.base_model_name_or_path = facts.llm.hub_id
+        if peft_config.bias == "lora_only":
+            # PEFT 0.18 looks for these biases by a name that its own layers no longer give them, and writes none.
+            peft_config.bias = "all"
         # The embeddings are not in the LLM here, so PEFT cannot look whether they were trained; they are not.
         model.llm.to(dtype).save_pretrained(folder, save_embedding_layers=False)
     state = {name: tensor for name, tensor in model.state_dict().items() if name in trained}
