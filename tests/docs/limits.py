@@ -88,6 +88,7 @@ LIMITS = (
     ),
     Limit(r"^vtb lm-eval ", ("--limit=1",), "one question"),
     Limit(r"^vtb synth text ", ("count=2",), "two conversations"),
+    Limit(r"^vtb synth text .*text_magpie", ("user.tokens=[2,24]", "answer.tokens=[2,24]"), "short ones"),
     Limit(
         r"vtb synth (text|qa) .*(-gguf|=served)", ("llm.base_url={server}", "llm.model={served}"), "a server that runs"
     ),
