@@ -54,6 +54,17 @@ LIMITS = (
         _TINY_MODEL,
         "a tiny random LLM and encoder, one step",
     ),
+    Limit(
+        r"^vtb train .*init_from=shipped",
+        (
+            "model.init_from=runs/quickstart/last.ckpt",
+            "model.lora.r=4",
+            "model.lora.lora_alpha=8",
+            "model.lora.target_modules=[q_proj,v_proj]",
+            "+model.perception.modality_adapter.n_layers=1",
+        ),
+        "the trained weights of a tiny model",
+    ),
     Limit(r"^vtb quickstart ", _ONE_QUESTION, "one clip and one prompt are asked"),
     Limit(r"^vtb data report", ("--steps=2",), "two steps are simulated"),
     Limit(r"^vtb data lint --config-name", ("--no-decode", "--processes=1"), "clips are not decoded"),
@@ -77,12 +88,15 @@ LIMITS = (
     ),
     Limit(r"^vtb lm-eval ", ("--limit=1",), "one question"),
     Limit(r"^vtb synth text ", ("count=2",), "two conversations"),
+    Limit(r"^vtb synth text .*text_magpie", ("user.tokens=[2,24]", "answer.tokens=[2,24]"), "short ones"),
     Limit(
         r"vtb synth (text|qa) .*(-gguf|=served)", ("llm.base_url={server}", "llm.model={served}"), "a server that runs"
     ),
     Limit(r"^vtb synth .*llm.backend=hf", ("llm.model={llm}",), "a tiny LLM"),
     Limit(
-        r"^vtb export runs/", ("--llm=org/llm", "--encoder=org/encoder"), "both are folders here, which no one else has"
+        r"^vtb export (runs/|FOLDER)",
+        ("--llm=org/llm", "--encoder=org/encoder"),
+        "both are folders here, which no one else has",
     ),
     Limit(
         r"^vtb launch slurm ",
@@ -98,7 +112,7 @@ LIMITS = (
     Limit(r"^python salm_(eval|generate)\.py", ("inputs={clip}",), "the test's script takes one recording"),
 )
 # Words that stand for something of the reader's, by page.
-PLACEHOLDERS = {"examples/checkpoint/README.md": {"FOLDER": "shipped", "WHOLE": "runs/whole"}}
+PLACEHOLDERS = {"examples/checkpoint/README.md": {"FOLDER": "runs/quickstart/last.ckpt", "WHOLE": "runs/whole"}}
 NOT_RUN = (
     NotRun(r"^make ", "make", "it would make an environment; what it calls is run as vtb quickstart and as this suite"),
     NotRun(r"^(pip|apt-get) ", "nothing", "it changes the machine"),
@@ -111,6 +125,11 @@ NOT_RUN = (
     NotRun(r"examples/corpora/build_", "parse", "it makes the shipped corpora again: hours, and packages of Debian"),
     NotRun(r"examples/corpora/take_made\.py", "parse", "it takes what a run at length has made"),
     NotRun(r"--device cuda", "parse", "it needs a GPU; tests/benchmarks runs the same at tiny sizes"),
+    NotRun(
+        r"^vtb eval shipped .*threads=1",
+        "compose",
+        "half an hour; the tiny checkpoint is asked instead, on other pages",
+    ),
     NotRun(r"vtb study .*examples/benchmarks/results", "compose", "tests/study/test_committed_study.py runs it whole"),
     NotRun(r"vtb study ", "compose", "tests/study/test_study_command.py runs the command on a study of two tiny arms"),
 )

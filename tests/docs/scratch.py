@@ -34,6 +34,7 @@ def make_scratch(folder: Path, model: dict[str, Any], checkpoint: Path) -> None:
     shutil.copy(ROOT / "conf" / "eval" / "prompts" / "spoken_qa.yaml", folder / "mine.yaml")
     begin_page(folder, checkpoint)
     _write_rows(folder, folder / "examples" / "corpora" / "smollm2_chat" / "train.jsonl")
+    _write_stores(folder)
     shutil.copy(_TESTS / "hydra_plugin" / "launcher.py", folder / "salm_train.py")
     config = _launcher_config(folder, model)
     OmegaConf.save(OmegaConf.create(config), folder / "launcher.yaml")
@@ -70,10 +71,12 @@ def _write_rows(folder: Path, chats_of_corpus: Path) -> None:
     sentences = [sentence for text in said for sentence in re.split(r"(?<=[.?!]) ", text)]
     texts = [*sentences, *(f"Say {n}." for n in range(8)), "Then stop."]
     turns = [{"from": "User", "value": "Hi. Who are you?"}, {"from": "Assistant", "value": "A model."}]
+    shared = [{"from": "human", "value": "<sound>\nWhat is said?"}, {"from": "gpt", "value": spoken[0]["text"]}]
     files = {
         "text": chats,
-        "train": chats,
-        "chats": [{"mask": "User", "system": "", "conversations": turns}],
+        "train": spoken,
+        "sft": [{"mask": "User", "system": "", "conversations": turns}],
+        "chats": [{"id": "g", "conversations": shared, "sound": spoken[0]["audio_filepath"]}],
         "manifest": spoken,
         "translated": [{**row, "answer": row["text"], "target_lang": "es"} for row in spoken],
         "asked": [_chat(row["id"], row, "that") for row in spoken],
@@ -86,6 +89,21 @@ def _write_rows(folder: Path, chats_of_corpus: Path) -> None:
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _write_stores(folder: Path) -> None:
+    """A Shar folder, and a folder of files of rows."""
+    from lhotse import CutSet, Recording, SupervisionSegment
+
+    cuts = []
+    for row in _recordings():
+        cut = Recording.from_file(row["audio_filepath"]).to_cut()
+        cut.supervisions = [SupervisionSegment(row["id"], cut.recording_id, 0, cut.duration, text=row["text"])]
+        cuts.append(cut)
+    (folder / "shar").mkdir()
+    CutSet.from_cuts(cuts).to_shar(folder / "shar", fields={"recording": "flac"})
+    (folder / "corpus").mkdir()
+    _write(folder / "corpus" / "manifest.jsonl", _recordings())
 
 
 def _recordings() -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ def test_block_runs(block: Block, scratch: SimpleNamespace, record_property: Any
     read = [command.text for command, entry in dry if entry.how == "parse"]
     made = [command.text.replace("make ", "make -n ", 1) for command, entry in dry if entry.how == "make"]
     if read or made:
-        _shell(read + made, scratch, "parse")
+        _shell([*(one.text for one in commands(block) if _sets_variables(one)), *read, *made], scratch, "parse")
 
 
 def _sets_variables(command: Command) -> bool:
