@@ -69,7 +69,7 @@ def check_config(cfg: DictConfig) -> None:
     from lightning.pytorch import Trainer
 
     from nemo_vtb import registry
-    from nemo_vtb.data.options import check_held_out_section, check_train_section
+    from nemo_vtb.data.options import augments, check_held_out_section, check_train_section
     from nemo_vtb.models.options import check_model_section, step_options
     from nemo_vtb.switches.check import check_run
 
@@ -96,6 +96,11 @@ def check_config(cfg: DictConfig) -> None:
     step_options(cfg.model)
     if "blend" in cfg.data.train_ds:
         check_train_section(cfg.data.train_ds)
+        if cfg.model.get("encoder_cache") and augments(cfg.data.train_ds):
+            raise VTBError(
+                "model.encoder_cache keeps what a clip sounded like when it was first heard, and data.train_ds.augment "
+                "changes that each time: leave one of them out"
+            )
     for name in ("train_ds", "validation_ds"):
         tag, own = OmegaConf.select(cfg, f"data.{name}.audio_locator_tag"), cfg.model.audio_locator_tag
         if tag is not None and tag != own:

@@ -100,6 +100,12 @@ def check_train_section(section: Mapping[str, Any], where: str = "data.train_ds"
         raise VTBError(f"missing config key {where}.blend.kinds: a blend needs a kind with a share and an input_cfg")
 
 
+def augments(section: Mapping[str, Any]) -> bool:
+    """Whether a ``train_ds`` section changes the clips of any kind."""
+    kinds = section_of(section_of(section, "blend"), "kinds").values()
+    return any(kind.get("augment", section.get("augment")) for kind in kinds)
+
+
 def check_held_out_section(section: Mapping[str, Any], where: str = "data.validation_ds") -> None:
     """Likewise a ``validation_ds`` section with ``kinds``.
 

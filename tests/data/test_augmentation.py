@@ -188,3 +188,14 @@ def test_preview_says_what_is_done(tiny_llm, capsys):
     assert "augmented: speed 0.9; volume +3 dB" in capsys.readouterr().out
     assert main([*arguments, "+data.train_ds.augment={volum: {prob: 1.0}}"]) == 2
     assert "did you mean 'volume'" in capsys.readouterr().err
+
+
+def test_frames_of_clips_that_change_are_not_kept(tiny_llm):
+    from nemo_vtb.config import compose
+    from nemo_vtb.training import check_config
+
+    changes = ["model.encoder_cache=true", "+data.train_ds.blend.kinds.asr.augment={volume: {prob: 1.0}}"]
+    overrides = [f"model.pretrained_llm={tiny_llm}", "trainer.max_steps=1"]
+    check_config(compose("quickstart", [*overrides, changes[1], "model.encoder_cache=false"]))
+    with pytest.raises(VTBError, match=r"model\.encoder_cache keeps .* data\.train_ds\.augment changes that"):
+        check_config(compose("quickstart", [*overrides, *changes]))

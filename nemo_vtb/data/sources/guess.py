@@ -43,10 +43,9 @@ def guess_entries(path: str, data_type: str | None = None, kind: str | None = No
     place = Path(path)
     if not place.exists():
         raise VTBError(f"no such file: {path}")
-    if (place / _SAVED).is_file():
-        tables = sorted(place.glob(f"*{SUFFIXES[-1]}"))
-        of_table, kind = guess_entries(str(tables[0]), data_type, kind)[0] if tables else ({}, kind or "asr")
-        return [({**of_table, "manifest_filepath": path}, kind)]
+    if (place / _SAVED).is_file() and (tables := sorted(place.glob(f"*{SUFFIXES[-1]}"))):
+        [(saved, like)] = guess_entries(str(tables[0]), data_type, kind)
+        return [({**saved, "manifest_filepath": path}, like)]
     if place.is_dir():
         found = [part for file in _members(place) for part in guess_entries(str(file), data_type, kind)]
         if not found:
