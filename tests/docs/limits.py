@@ -111,6 +111,7 @@ NOT_RUN = (
     NotRun(r"examples/corpora/build_", "parse", "it makes the shipped corpora again: hours, and packages of Debian"),
     NotRun(r"examples/corpora/take_made\.py", "parse", "it takes what a run at length has made"),
     NotRun(r"--device cuda", "parse", "it needs a GPU; tests/benchmarks runs the same at tiny sizes"),
+    NotRun(r"init_from=shipped", "compose", "it fits one LLM; tests/models/test_init_from.py begins with that one"),
     NotRun(r"vtb study .*examples/benchmarks/results", "compose", "tests/study/test_committed_study.py runs it whole"),
     NotRun(r"vtb study ", "compose", "tests/study/test_study_command.py runs the command on a study of two tiny arms"),
 )
