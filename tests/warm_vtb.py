@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 
-def warm_vtb(jobs: Iterable[tuple[str, list[str]]], folder: Path, **variables: str) -> dict[str, tuple[int, str]]:
+def warm_vtb(
+    jobs: Iterable[tuple[str, list[str]]], folder: Path, script: str | None = None, **variables: str
+) -> dict[str, tuple[int, str]]:
     """Runs ``vtb`` once per job, each in a folder of its own.
 
     Args:
         jobs: Name and arguments of each.
-        folder: Holds the folders, which are named after the jobs.
+        folder: Holds the folders.
+        script: Run in the place of ``vtb``.
         **variables: Of the environment.
 
     Returns:
@@ -32,8 +35,8 @@ def warm_vtb(jobs: Iterable[tuple[str, list[str]]], folder: Path, **variables: s
     for number, (name, argv) in enumerate(jobs):
         places[name] = folder / f"job_{number}"
         places[name].mkdir(parents=True)
-        said = str(places[name] / "said.txt")
-        lines.append(json.dumps({"argv": argv, "folder": str(places[name]), "variables": variables, "said": said}))
+        job = {"argv": argv, "folder": str(places[name]), "variables": variables, "script": script}
+        lines.append(json.dumps({**job, "said": str(places[name] / "said.txt")}))
     done = subprocess.run(
         [sys.executable, __file__], input="\n".join(lines), capture_output=True, text=True, check=True, timeout=900
     )
@@ -65,7 +68,7 @@ def _become(job: dict[str, Any]) -> None:
         os.dup2(said, number)
     os.chdir(job["folder"])
     os.environ.update(job["variables"])
-    command = shutil.which("vtb")
+    command = job["script"] or shutil.which("vtb")
     sys.argv = [command, *job["argv"]]
     code = 1
     try:

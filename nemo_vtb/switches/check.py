@@ -14,7 +14,7 @@ from nemo_vtb.switches.precision import resolve_precision
 from nemo_vtb.switches.refusals import EXP_MANAGER, TRAINER, refuse
 
 # By any of these a launcher (torchrun, Slurm, by hand) tells a process where the other nodes are.
-_OTHER_NODES = ("MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "KUBERNETES_PORT")
+_OTHER_NODES = ("MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
 
 
 def check_run(cfg: DictConfig, of_launcher: bool = False) -> None:

@@ -92,7 +92,7 @@ WORKS = (
     Works("exp_manager.log_step_timing=true", "seconds of each step", "managed"),
     Works("exp_manager.max_time_per_run=00:00:00:01", "saves and ends after a second; the next run goes on", "timed"),
 )
-_PRECISIONS = "choose 32-true, bf16-mixed, bf16-true, 16-mixed or fp16-true"
+_PRECISIONS = "choose auto, 32-true, bf16-mixed, bf16-true, 16-mixed or fp16-true"
 _TESTS = "training neither tests nor predicts: remove the key; `vtb eval` measures a checkpoint"
 _ARCHIVE = "VoiceTextBlender has no .nemo archive: remove the key; `vtb export` writes what others read"
 _STRATEGY = (

@@ -155,7 +155,7 @@ def test_it_is_refused_in_one_sentence_before_anything_is_loaded(folder: Path, c
         # A section of the config takes the place of a whole one, so that keys of another class are gone.
         assert main([*line, *section, *hydra(row.overrides)]) == 2, row.overrides
         said[row.overrides] = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said == {row.overrides: f"vtb: {row.sentence}" for row in REFUSED}
+    assert not {row.overrides: said[row.overrides] for row in REFUSED if said[row.overrides] != f"vtb: {row.sentence}"}
 
 
 def test_the_guide_has_the_table(folder: Path):
