@@ -34,7 +34,7 @@ _REASONS = ("answer", "question", "user", "transcript")
 # Sections with keys of other libraries, or with any key at all.
 _OPEN = (
     *(f"model.{name}" for name in ("lora", "perception", "llm_config", "optimizer", "lr_scheduler")),
-    *("data.train_ds.blend.kinds.*.share", "source.only", "voices", "llm.headers"),
+    *("data.train_ds.augment", "data.train_ds.blend.kinds.*.share", "source.only", "voices", "llm.headers"),
 )
 
 

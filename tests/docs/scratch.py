@@ -92,7 +92,8 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _write_stores(folder: Path) -> None:
-    """A Shar folder, and a folder of files of rows."""
+    """A Shar folder, a folder of files of rows, and a recording."""
+    import soundfile
     from lhotse import CutSet, Recording, SupervisionSegment
 
     cuts = []
@@ -102,6 +103,7 @@ def _write_stores(folder: Path) -> None:
         cuts.append(cut)
     (folder / "shar").mkdir()
     CutSet.from_cuts(cuts).to_shar(folder / "shar", fields={"recording": "flac"})
+    soundfile.write(folder / "question.wav", *soundfile.read(_recordings()[0]["audio_filepath"]))
     (folder / "corpus").mkdir()
     _write(folder / "corpus" / "manifest.jsonl", _recordings())
 

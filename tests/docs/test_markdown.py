@@ -36,6 +36,8 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _PLACES = ("conf/", "examples/", "nemo_vtb/", "tests/", "tutorials/", "results/", ".ci/")
 _SUFFIX = re.compile(r"\.(py|md|ipynb|ya?ml|jsonl?|sbatch|toml|png|css)$")
+# Shown as what is refused.
+_WRONG = ("trainer.max_step",)
 # Made by runs, or by whoever reads.
 _MADE = re.compile(
     r"^(runs/|mine\.yaml|eval\.json|report\.json|card\.html|judgement\.jsonl|held_out\.jsonl|conversations\.jsonl|bank\.jsonl"
@@ -209,8 +211,8 @@ def test_config_keys_named_in_prose_exist():
     for path in _PAGES:
         for code in _CODE.findall(prose(path)):
             key = re.match(r"^[~+]*([a-z]\w*(?:\.[a-z]\w*)+)(?:=.*|: .*)?$", code)
-            if key and (known_answer := known(key[1])) is False:
-                lost.append(f"{path.name}: {code} {known_answer}")
+            if key and key[1] not in _WRONG and known(key[1]) is False:
+                lost.append(f"{path.name}: {code}")
     assert not lost
 
 
