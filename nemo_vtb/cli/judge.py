@@ -67,8 +67,6 @@ def judge_labels(cfg: "DictConfig", command: str) -> dict[str, Any]:
         VTBError: On a key, prompt, label or LLM that cannot be used.
     """
     settings = _checked(cfg)
-    folder = Path(settings["out"])
-    require_writable(folder, "out")
     began = time.monotonic()
     from nemo_vtb.evaluation.judging.judge import open_judge
     from nemo_vtb.evaluation.judging.trust import agreement, read_labels
@@ -80,6 +78,8 @@ def judge_labels(cfg: "DictConfig", command: str) -> dict[str, Any]:
     used = {"threads": use_threads(settings["threads"])}
     labels = read_labels(settings["labels"])
     judge = open_judge(settings["prompt_file"], settings["llm"])
+    folder = Path(settings["out"])
+    require_writable(folder, "out")
     verdicts = judge.verdicts([label.case for label in labels])
     report = {
         "seconds": round(time.monotonic() - began, 1),

@@ -73,8 +73,6 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.reports.environment import environment
 
-    folder = Path(settings["out"])
-    require_writable(folder, "out")
     existing_checkpoint(checkpoint)
     used = use_for_answers(settings["precision"], settings["device"], settings["threads"])
     model = load_checkpoint(checkpoint, settings["device"], used["precision"].value)
@@ -88,6 +86,8 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     drawing = Drawing(section["bootstrap"], settings["seed"])
     judge = None if section.get("judge") is None else open_answer_judge(section["judge"], plan, drawing)
     dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
+    folder = Path(settings["out"])
+    require_writable(folder, "out")
     answers = ask(model, dataset, plan, settings["batch_size"])
     if judge:
         answers = judge.judged(plan, answers)

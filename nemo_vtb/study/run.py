@@ -25,12 +25,12 @@ def check_runs(study: Study) -> None:
     from nemo_vtb.study.measure import check_questions
     from nemo_vtb.training import check_config
 
-    require_writable(study.out, "out")
     first = {run.arm: run for run in reversed(study.runs)}
     for run in first.values():
         check_config(OmegaConf.create(dict(run.settings["training"])))
     asked = study.runs[0].settings
     check_questions(asked["training"], asked["measure"])
+    require_writable(study.out, "out")
 
 
 def run_study(study: Study) -> bool:

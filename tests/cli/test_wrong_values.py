@@ -134,7 +134,7 @@ def test_chat_and_export(workplace: SimpleNamespace, monkeypatch: pytest.MonkeyP
 def test_doctor_launch_and_assets(workplace: SimpleNamespace):
     config, wrongs = _of(workplace, "training", "t")
     _try("doctor", ["doctor", *config], wrongs, 25)
-    odd = _options(("--launcher=nothing.py",), ("--launcher=clips.jsonl",), ("--odd",), ("--config-name=nowhere",))
+    odd = _options(("--launcher=nothing.py",), ("--launcher=configs",), ("--odd",), ("--config-name=nowhere",))
     _try("doctor alone", ["doctor"], odd, len(odd))
     slurm = [("--nodes=0",), ("--nodes=x",), ("--gpus-per-node=-1",), ("--cpus-per-task=0",), ("--max-failures=0",)]
     slurm += [("--parts=0",), ("--parts=-1",), ("--sbatch=odd value",), ("--run=clips.jsonl",)]
