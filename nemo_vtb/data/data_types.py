@@ -51,12 +51,22 @@ class _BlendStream:
         number, workers = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         rank, ranks = _rank_and_world()
         rows = islice(self._walk(), rank * workers + number, None, ranks * workers)
-        yield from map(self._blend.fetch, rows)
+        for conversation in map(self._blend.fetch, rows):
+            _check_learnt(conversation)
+            yield conversation
 
     def _walk(self) -> Iterator[Any]:
         state = self._blend.start()
         while True:
             yield self._blend.next_row(state)
+
+
+def _check_learnt(conversation: Any) -> None:
+    if any(not getattr(turn, "learnt", True) and turn.value.strip() for turn in conversation.turns):
+        raise VTBError(
+            f"{conversation.id}: an answer is not to be learnt, and NeMo's own formats learn all of them: train "
+            "VoiceTextBlender, or take such rows out"
+        )
 
 
 def _rank_and_world() -> tuple[int, int]:

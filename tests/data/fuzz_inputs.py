@@ -1,5 +1,6 @@
 """What the fuzzer feeds the readers: good rows, tars and recordings with something done to them."""
 
+import base64
 import io
 import json
 import tarfile
@@ -104,6 +105,9 @@ def good_rows(clip: Path, seconds: float) -> dict[str, list[dict[str, Any]]]:
                              "language": "en"}]}  # fmt: skip
     placed = [{"role": "user", "content": "<audio>Hm?"}, {"role": "assistant", "content": "A"}]
     parts = [{"type": "audio", "audio": name}, {"type": "text", "text": "?"}]
+    coded = {"role": "assistant", "content": " <|im_end|>\u200b ", "loss": False, "tool_calls": None}
+    data = {"data": base64.b64encode(clip.read_bytes()).decode(), "format": "wav"}
+    coded_parts = [{"type": "input_audio", "input_audio": data}, {"type": "audio"}, {"type": "text", "text": "?"}]
     chat = [{"from": "User", "value": "Q"}, {"from": "Assistant", "value": "A"}]
     return {
         "multimodal_conversation": [
@@ -114,6 +118,24 @@ def good_rows(clip: Path, seconds: float) -> dict[str, list[dict[str, Any]]]:
             {"messages": placed, "audios": [name]},
             {"conversations": [{"from": "human", "value": "<sound>"}, {"from": "gpt", "value": "B"}], "sound": name},
             {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "C"}], "system": "S"},
+            {
+                "messages": [
+                    {"role": "user", "content": "Q"},
+                    *placed[1:],
+                    {"role": "user", "content": f"<audio>{name}</audio>"},
+                    coded,
+                ],
+                "mask_history": True,
+                "weather": "dry",
+            },
+            {
+                "messages": [
+                    {"role": "user", "content": coded_parts},
+                    {"role": "assistant", "content": "D", "loss": 1},
+                ],
+                "audio": {"array": [0.1, 0.2] * 4000, "sampling_rate": 16000, "path": name},
+                "tools": [],
+            },
         ],
         "nemo_sft_jsonl": [{"system": "S", "mask": "User", "conversations": chat}],
         "nemo": [utterance, {**utterance, "offset": 0.1, "duration": seconds / 2, "sampling_rate": 16000}],

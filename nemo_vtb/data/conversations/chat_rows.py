@@ -28,6 +28,8 @@ Draw = Callable[[int], NeMoMultimodalConversation]
 
 # Tags that say what a conversation looks like; all others travel along in ``custom``.
 _SHAPING_TAGS = ("system_prompt", "context")
+# LangChain says by the type of a message who speaks.
+_SPEAKERS = ("human", "user", "ai", "assistant", "system")
 # YAML takes Norway's for false.
 _LANGUAGES = ("lang", "source_lang", "target_lang")
 
@@ -137,6 +139,7 @@ class ChatParser:
         for message in messages:
             role = role_of(message)
             check_meaning(message)
+            _check_text_type(message)
             learnt = is_learnt(message, role)
             for part in parts_of(message, role, clips, literal):
                 if isinstance(part, ClipPart):
@@ -160,6 +163,7 @@ class ChatParser:
         for turn in field_of(row, "conversations", list):
             role = role_of(turn)
             check_meaning(turn)
+            _check_text_type(turn)
             _no_clips(turn, ("value",), "rows of type share_gpt: nemo_sft_jsonl is text")
             turns.append(_text_turn(field_of(turn, "value", str), role, is_learnt(turn, role)))
         return self._fixed(row, where, turns)
@@ -208,6 +212,16 @@ def _is_audio(turn: dict[str, Any]) -> bool:
     if kind == "text" and isinstance(value, str) and names_clip_file(value) and role_of(turn) == "user":
         raise BadRow("clip in text", f"a turn of type text is the name of a recording: {value[:80]!r}")
     return kind == "audio"
+
+
+def _check_text_type(message: dict[str, Any]) -> None:
+    """Refuses messages that say they are no text: NeMo's turns of type audio in a file of another type."""
+    kind = message.get("type")
+    if kind is not None and str(kind).lower() not in ("text", "message", "chat", *_SPEAKERS):
+        raise BadRow(
+            "unknown turn type",
+            f"a message is of type {str(kind)[:40]!r}: turns with a type are multimodal_conversation",
+        )
 
 
 def _beside(holder: dict[str, Any]) -> list[str]:

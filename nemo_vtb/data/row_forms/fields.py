@@ -43,8 +43,14 @@ _WHY = {
     "other media": "images and videos cannot be learnt",
     "reasoning": "reasoning apart from the answer cannot be learnt",
 }
-_PICTURE = re.compile(r"(?i)^(data:(image|video)/|[^\n]{1,1000}\.(png|jpe?g|gif|webp|bmp|tiff?|mp4|mkv|avi|mov|webm)$)")
-_CLIP = re.compile(r"(?i)^(data:audio/|[^\n]{1,1000}\.(wav|wave|flac|mp3|ogg|oga|opus|m4a|aac|wma|aiff?|sph|amr|au)$)")
+# Fields that are words, or hold messages, which are looked at one by one.
+_WORDS = frozenset(
+    "messages conversations content value text transcript question answer translation system system_prompt context "
+    "sentence transcription normalized_text raw_text".split()
+)
+_DEPTH = 3
+_PICTURE = re.compile(r"(?i)^(data:(image|video)/|\S{1,1000}\.(png|jpe?g|gif|webp|bmp|tiff?|mp4|mkv|avi|mov|webm)$)")
+_CLIP = re.compile(r"(?i)^(data:audio/|\S{1,1000}\.(wav|wave|flac|mp3|ogg|oga|opus|m4a|aac|wma|aiff?|sph|amr|au)$)")
 _CLIP_KEY = re.compile(
     r"^((\w+_)?(audio|audios|sound|sounds|speech|wav|wavs|wave|mp3|flac|clip|clips|recording|recordings|input_audio)"
     r"(_?(path|paths|file|files|filepath|filepaths|filename|filenames|url|urls|uri|bytes|base64|array|data|list))?)$"
@@ -108,7 +114,7 @@ def check_meaning(fields: Mapping[str, Any]) -> None:
             continue
         name = normal(key)
         reason = _REFUSED.get(name)
-        if reason is None and name not in HARMLESS and not _CLIP_KEY.match(name) and _looks(value, _PICTURE):
+        if reason is None and name not in HARMLESS | _WORDS and not _CLIP_KEY.match(name) and _looks(value, _PICTURE):
             reason = "other media"
         if reason is not None:
             raise BadRow(reason, f"the field '{key}': {_WHY[reason]}")
@@ -121,20 +127,17 @@ def clip_fields(fields: Mapping[str, Any]) -> list[str]:
 
 def names_clip_file(text: str) -> bool:
     """Whether a text is nothing but the name of a recording."""
-    return len(text) < 1000 and len(text.split()) == 1 and _CLIP.match(text.strip()) is not None
+    return _CLIP.match(text.strip()) is not None
 
 
 def _names_clip(name: str, value: Any) -> bool:
     if is_empty(value) or isinstance(value, (bool, int, float)):
         return False
-    return _CLIP_KEY.match(name) is not None or (name not in HARMLESS and _looks(value, _CLIP))
+    return _CLIP_KEY.match(name) is not None or (name not in HARMLESS | _WORDS and _looks(value, _CLIP))
 
 
-def _looks(value: Any, pattern: re.Pattern[str]) -> bool:
+def _looks(value: Any, pattern: re.Pattern[str], depth: int = 0) -> bool:
     if isinstance(value, str):
         return pattern.match(value.strip()) is not None
-    if isinstance(value, list):
-        return any(isinstance(item, str) and _looks(item, pattern) for item in value[:64])
-    if isinstance(value, dict):
-        return any(isinstance(value.get(key), str) and _looks(value[key], pattern) for key in ("path", "url"))
-    return False
+    inner = value[:64] if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
+    return depth < _DEPTH and any(_looks(item, pattern, depth + 1) for item in inner)

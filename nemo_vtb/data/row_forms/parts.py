@@ -7,6 +7,7 @@ from typing import Any
 
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file, normal
+from nemo_vtb.data.row_forms.switches import is_learnt
 from nemo_vtb.data.row_forms.values import clean
 from nemo_vtb.data.row_forms.values import field as field_of
 
@@ -22,7 +23,7 @@ _CLAIMS = ("offset", "duration", "sampling_rate", "sample_rate", "channel", "cha
 # Fields of a message that are its words.
 _WORDS = ("content", "value", "text", "transcript", "from", "role", "type")
 _NEMO = ("sound", "ori_sound", "speech")
-_CONSISTS = ("path", "url", "uri", "file", "filename", "data", "array", "bytes")
+_CONSISTS = ("value", "path", "url", "uri", "file", "filename", "data", "array", "bytes")
 
 
 @dataclass
@@ -179,6 +180,8 @@ def parts_of(message: Mapping[str, Any], role: str, clips: RowClips | None, lite
         if isinstance(part, str):
             found = [part] if role == "assistant" else list(_split(part, message, own or clips, literal))
         else:
+            if isinstance(part, dict) and role == "assistant" and not is_learnt(part, role):
+                raise BadRow("loss switch", "a part of an answer has a switch of its own: a message can have one")
             found = _typed(part, message, own or clips)
         for piece in found:
             if isinstance(piece, str) and parts and isinstance(parts[-1], str):
@@ -186,6 +189,7 @@ def parts_of(message: Mapping[str, Any], role: str, clips: RowClips | None, lite
             else:
                 parts.append(piece)
     own.check_all_used()
+    parts = parts or [""]
     if role == "user" and len(parts) == 1 and isinstance(parts[0], str) and not literal and names_clip_file(parts[0]):
         raise BadRow("clip in text", f"the user's words are the name of a recording: {parts[0][:80]!r}")
     return _trimmed(parts)

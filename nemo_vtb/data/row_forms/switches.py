@@ -21,6 +21,9 @@ _DO_NOT = frozenset("mask masked is_masked mask_loss no_loss ignore_loss skip_lo
 # Nothing is known of them but that they speak of the loss.
 _SWITCH = re.compile(r"(^|_)(loss|train|training|trainable|learn|mask|masked|weights?|supervised?)(_|$)")
 _LAST = frozenset(("last", "last_round", "last_turn", "last_message", "last_answer", "last_assistant"))
+# What is done in any case: answers are learnt, and nothing else.
+_ANYWAY = (("train_on_input", False), ("train_on_inputs", False), ("train_on_prompt", False),
+           ("assistant_only_loss", True), ("completion_only_loss", True))  # fmt: skip
 _ALL = frozenset(("default", "all", "all_turns"))
 _LAST_ONLY = re.compile(r"^(mask_history|(train_|learn_|loss_)?(on_)?(only_)?last(_turn|_round|_answer)?(_only)?)$")
 _WORDS = {"true": True, "yes": True, "1": True, "1.0": True, "on": True,
@@ -81,6 +84,8 @@ def learns_last_only(row: Mapping[str, Any]) -> bool:
         if value is None or not about:
             continue
         _mark(row, key)
+        if (name, on) in _ANYWAY:
+            continue
         if name == "mask" and word in ("user", "human", "system"):  # NeMo's: whose turns are not learnt
             continue
         if name == "mask" and word in ("assistant", "gpt", "model"):

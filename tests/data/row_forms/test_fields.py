@@ -47,6 +47,10 @@ def reasons(read, path, kind="mixed", data_type="share_gpt"):
         (chat(conversations=[{"from": "human", "value": "x"}]), "missing field", "'conversations'"),
         (chat(user={"value": "another"}), "missing field", "'value'"),
         (chat(text="a.wav"), "clip in text", "a.wav"),
+        (chat(user={"type": "audio"}), "unknown turn type", "'audio'"),
+        (chat(attachments=[{"kind": "picture", "file": "a.png"}]), "other media", "'attachments'"),
+        (chat(media={"sound": {"file": "a.mp3"}}), "wrong placeholder count", "'media'"),
+        (chat(answer={"content": [{"type": "text", "text": "x", "loss": False}]}), "loss switch", "a part"),
     ],
 )
 def test_fields_that_change_the_meaning_are_refused_by_name(jsonl, read, row, reason, named):
@@ -112,6 +116,39 @@ def test_clips_that_nemos_conversations_do_not_read(jsonl, read, clip, place):
         turns[0] = {"from": "User", "value": "clip.wav"}
     bad = reasons(read, jsonl(row), data_type="multimodal_conversation")
     assert list(bad.reasons) in (["clip in another field"], ["clip in text"])
+
+
+@pytest.mark.parametrize("words", ["Open cat.png", "What is a.wav?", "Play song.mp3", "see data:image/png"])
+def test_words_may_talk_of_files(jsonl, read, words):
+    row = {"messages": [{"role": "user", "content": words}, {"role": "assistant", "content": "x.png"}]}
+    assert len(read("mixed", type="share_gpt", manifest_filepath=jsonl(row))) == 1
+
+
+def test_an_empty_list_of_parts_is_an_empty_message(jsonl, read, said):
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": []},
+        {"role": "user", "content": []},
+        {"role": "assistant", "content": "b"},
+    ]
+    (draw,) = read("text", type="share_gpt", manifest_filepath=jsonl({"messages": messages}))
+    assert said(draw(0)) == [("user", "a"), ("assistant", ""), ("user", ""), ("assistant", "b")]
+    assert [getattr(turn, "learnt", True) for turn in draw(0).turns] == [True, False, True, True]
+
+
+def test_stock_salm_cannot_obey_switches(jsonl, tokenizer):
+    from omegaconf import OmegaConf
+
+    from nemo_vtb.data.data_types import read_vtb_blend
+    from nemo_vtb.errors import VTBError
+
+    row = chat() | {"messages": [*chat(answer={"loss": False})["messages"], *chat()["messages"]]}
+    entry = {"type": "share_gpt", "manifest_filepath": jsonl(row)}
+    blend = {"kinds": {"text": {"share": 1.0, "input_cfg": [entry]}}}
+    config = {"blend": blend, "audio_locator_tag": "<|audio|>", "token_equivalent_duration": 0.08}
+    cuts, _ = read_vtb_blend(OmegaConf.create(config))
+    with pytest.raises(VTBError, match="an answer is not to be learnt"):
+        next(iter(cuts))
 
 
 def test_unread_fields_are_reported_with_counts_and_training_says_them_once(jsonl, caplog, capsys):
