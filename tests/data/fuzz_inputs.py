@@ -121,9 +121,9 @@ def good_rows(clip: Path, seconds: float) -> dict[str, list[dict[str, Any]]]:
             {
                 "messages": [
                     {"role": "user", "content": "Q"},
-                    *placed[1:],
-                    {"role": "user", "content": f"<audio>{name}</audio>"},
                     coded,
+                    {"role": "user", "content": f"<audio>{name}</audio>"},
+                    placed[1],
                 ],
                 "mask_history": True,
                 "weather": "dry",
@@ -133,7 +133,7 @@ def good_rows(clip: Path, seconds: float) -> dict[str, list[dict[str, Any]]]:
                     {"role": "user", "content": coded_parts},
                     {"role": "assistant", "content": "D", "loss": 1},
                 ],
-                "audio": {"array": [0.1, 0.2] * 4000, "sampling_rate": 16000, "path": name},
+                "audio": {"array": [0.1, -0.1] * 40, "sampling_rate": 400, "path": name},
                 "tools": [],
             },
         ],
