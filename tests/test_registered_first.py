@@ -51,7 +51,7 @@ def test_the_example_takes_the_clusters_line(tiny_llm: Path, tiny_whisper: Path,
     adapter = [f"++model.perception.modality_adapter.{size}" for size in ("d_model=32", "n_heads=4", "n_layers=1")]
     models = [f"model.pretrained_llm={tiny_llm}", f"model.pretrained_asr={tiny_whisper}", *adapter]
     short = ["data.train_ds.batch_tokens=512", "trainer.max_steps=1", "++trainer.limit_val_batches=0"]
-    line = ["--config-name=quickstart", *models, *short, "+cluster=slurm", "trainer.strategy=vtb_fsdp2"]
+    line = ["--config-name=quickstart", *models, *short, "+cluster=slurm", "+trainer.strategy=vtb_fsdp2"]
     variables = {"VTB_DEVICES": "1", "VTB_NODES": "1", "VTB_RUN": "the_run"}
     [(code, said)] = warm_vtb([("example", line)], tmp_path, script, **variables).values()
     assert code == 0, said

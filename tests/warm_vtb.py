@@ -74,6 +74,7 @@ def _become(job: dict[str, Any]) -> None:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             runpy.run_path(command, run_name="__main__")
+        code = 0
     except SystemExit as error:
         code = error.code or 0
     except BaseException:

@@ -116,7 +116,7 @@ def test_every_config_and_every_option_trains(
     assert all(len(files) == 1 for files in kept.values()), kept
 
 
-@pytest.mark.parametrize("line", [["+cluster=slurm"], ["trainer.strategy=vtb_fsdp2"]], ids=" ".join)
+@pytest.mark.parametrize("line", [["+cluster=slurm"], ["+trainer.strategy=vtb_fsdp2"]], ids=" ".join)
 def test_in_a_process_of_its_own(line: list[str], whisper_run: list[str], tmp_path: Path):
     command = [shutil.which("vtb"), "train", "--config-name=quickstart", *whisper_run, *line]
     variables = {"VTB_DEVICES": "1", "VTB_NODES": "1", "VTB_RUN": str(tmp_path / "run")}

@@ -104,7 +104,6 @@ def test_signalled_killed_and_requeued_it_trains_as_if_nothing_had_been(
     # Loggers hear of a step behind the place where a signalled run leaves: of that one step they have nothing.
     left = int(re.search(r"requeued at step (\d+)", told)[1])
     assert len(expected) == STEPS and set(expected) - set(seen) <= {left - 1}
-    assert sum(map(len, seen.values())) > STEPS, "nothing was made again"
     assert all(value == expected[number][0] for number, values in seen.items() for value in values)
     assert same(
         read_checkpoint(whole / "checkpoints" / "last.ckpt"), read_checkpoint(disturbed / "checkpoints" / "last.ckpt")
