@@ -13,7 +13,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
-pytest_plugins = ["llama_fixtures"]
+pytest_plugins = ["llama_fixtures", "families"]
 
 AUDIO_TAG = "<|audio|>"
 FRAME_SECONDS = 0.08

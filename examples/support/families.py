@@ -1,7 +1,7 @@
 """Families of LLMs as Transformers names them, with the fields that make each tiny.
 
-Factors, windows and kinds of layers are such that a wrong one shows: windows shorter than the conversations, factors far
-from 1, a layer of each kind.
+Factors, windows and kinds of layers are such that a wrong one shows: windows shorter than the conversations, factors
+far from 1, a layer of each kind.
 """
 
 from typing import Any
@@ -29,9 +29,12 @@ _VISION = {
     "patch_size": 14,
 }
 _QWEN_VISION = {"depth": 1, "hidden_size": 32, "embed_dim": 32, "intermediate_size": 64, "num_heads": 2}
+_VISION |= {"image_size": 28}
+_QWEN_VISION |= {"out_hidden_size": 64}
 _AUDIO = {"d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 64, "num_mel_bins": 80}
 _AUDIO |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
 _PER_LAYER = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 267, "num_kv_shared_layers": 0}
+_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 _MROPE = {"rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}}
 
 
@@ -54,7 +57,9 @@ LLMS: dict[str, dict[str, Any]] = {
     "gemma": _entry("Gemma 1", **_HEAD),
     "gemma2": _entry("Gemma 2", **_HEAD, **_SLIDING, final_logit_softcapping=5.0, attn_logit_softcapping=5.0),
     "gemma3_text": _entry("Gemma 3 270M, 1B", **_HEAD, **_SLIDING),
-    "gemma3n_text": _entry("Gemma 3n", **_HEAD, **_SLIDING, **_PER_LAYER, laurel_rank=4, activation_sparsity_pattern=[0.0, 0.0]),
+    "gemma3n_text": _entry(
+        "Gemma 3n", **_HEAD, **_SLIDING, **_PER_LAYER, laurel_rank=4, activation_sparsity_pattern=[0.0, 0.0]
+    ),
     "gemma4_text": _entry("Gemma 4", **_HEAD, **_SLIDING, **_PER_LAYER, global_head_dim=16),
     "phi": _entry("Phi 1, 2", without=("num_key_value_heads",)),
     "phi3": _entry("Phi 3, 3.5, 4"),
@@ -98,8 +103,10 @@ LLMS: dict[str, dict[str, Any]] = {
     "granitemoe": _entry("Granite 3 MoE", **_LOCAL_EXPERTS, logits_scaling=6.0),
     "gpt_oss": _entry("GPT-OSS", **_HEAD, **_SLIDING, **_LOCAL_EXPERTS),
     "llama4_text": _entry("Llama 4", **_HEAD, num_local_experts=2, attention_chunk_size=8, intermediate_size_mlp=64),
-    "deepseek_v2": _entry("DeepSeek V2", **_ROUTED, **_LATENT, **_GROUPS, head_dim=16),
-    "deepseek_v3": _entry("DeepSeek V3, R1", **_ROUTED, **_LATENT, **_GROUPS, head_dim=16),
+    "deepseek_v2": _entry("DeepSeek V2", **_ROUTED, **_LATENT, **_GROUPS, num_key_value_heads=4, head_dim=16),
+    "deepseek_v3": _entry(
+        "DeepSeek V3, R1", **_ROUTED, **_LATENT, **_GROUPS, num_key_value_heads=4, head_dim=16
+    ),
     "glm4_moe": _entry("GLM 4.5", **_HEAD, **_ROUTED, **_GROUPS),
     "ernie4_5_moe": _entry("ERNIE 4.5 MoE", moe_num_experts=4, moe_k=2, moe_intermediate_size=32),
     "hunyuan_v1_moe": _entry("Hunyuan A13B", **_HEAD, num_experts=4, moe_topk=2),
@@ -108,7 +115,10 @@ LLMS: dict[str, dict[str, Any]] = {
     "qwen3_5_text": _entry("Qwen 3.5, 3.6", **_HEAD, **_LINEAR),
     "qwen3_next": _entry("Qwen 3 Next", **_HEAD, **_LINEAR, **_EXPERTS, shared_expert_intermediate_size=32),
     "lfm2": _entry("LFM 2", layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False),
-    "granitemoehybrid": _entry("Granite 4", **_MAMBA, layer_types=["mamba", "attention"], logits_scaling=8.0, shared_intermediate_size=64),
+    "granitemoehybrid": _entry(
+        "Granite 4", **_MAMBA, **_LOCAL_EXPERTS, layer_types=["mamba", "attention"], logits_scaling=8.0,
+        shared_intermediate_size=64,
+    ),
     "bamba": _entry("Bamba", **_MAMBA, attn_layer_indices=[1]),
     "falcon_h1": _entry(
         "Falcon-H1", **{**_MAMBA, "mamba_d_head": 16}, mamba_d_ssm=64, embedding_multiplier=5.0, lm_head_multiplier=0.04
@@ -121,27 +131,29 @@ LLMS: dict[str, dict[str, Any]] = {
         "Jamba", num_experts=4, num_experts_per_tok=2, attn_layer_period=2, attn_layer_offset=1, expert_layer_period=2,
         mamba_d_state=8, mamba_dt_rank=4, use_mamba_kernels=False,
     ),
-    "minimax": _entry("MiniMax Text 01", **_HEAD, **_LOCAL_EXPERTS, block_size=8, layer_types=["linear_attention", "full_attention"]),
+    "minimax": _entry("MiniMax Text 01", **_HEAD, **_LOCAL_EXPERTS, block_size=8, layer_types=_LINEAR["layer_types"]),
     "olmo_hybrid": _entry("OLMo Hybrid", **_LINEAR),
-    "recurrent_gemma": _entry("RecurrentGemma", **_HEAD, lru_width=64, attention_window_size=8, block_types=["recurrent", "attention"]),
+    "recurrent_gemma": _entry(
+        "RecurrentGemma", **_HEAD, lru_width=64, attention_window_size=8, block_types=["recurrent", "attention"]
+    ),
     "mamba": _entry("Mamba", without=("num_key_value_heads", "num_attention_heads", "intermediate_size"), state_size=8),
     "rwkv": _entry("RWKV 4", without=("num_key_value_heads", "num_attention_heads"), attention_hidden_size=64),
     # within a model that also sees or hears
-    "gemma3": _around("Gemma 3 4B and above", {**_HEAD, **_SLIDING}, vision_config={**_VISION, "image_size": 28}, mm_tokens_per_image=4),
+    "gemma3": _around("Gemma 3 4B and above", {**_HEAD, **_SLIDING}, vision_config=_VISION, mm_tokens_per_image=4),
     "mistral3": _around(
-        "Mistral Small 3", {"model_type": "mistral", **_HEAD}, vision_config={"model_type": "pixtral", **_VISION, "image_size": 28}
+        "Mistral Small 3", {"model_type": "mistral", **_HEAD}, vision_config={"model_type": "pixtral", **_VISION}
     ),
-    "qwen2_5_vl": _around("Qwen 2.5 VL", {**_MROPE}, vision_config={**_QWEN_VISION, "out_hidden_size": 64}),
+    "qwen2_5_vl": _around("Qwen 2.5 VL", {**_MROPE}, vision_config=_QWEN_VISION),
     "qwen3_vl": _around(
-        "Qwen 3 VL", {**_HEAD, **_MROPE}, vision_config={**_QWEN_VISION, "out_hidden_size": 64, "deepstack_visual_indexes": [0]}
+        "Qwen 3 VL", {**_HEAD, **_MROPE}, vision_config={**_QWEN_VISION, "deepstack_visual_indexes": [0]}
     ),
     "voxtral": _around("Voxtral", {"model_type": "llama", **_HEAD}, audio_config=_AUDIO, audio_token_id=24),
     "qwen2_audio": _around("Qwen 2 Audio", {"model_type": "qwen2"}, audio_config=_AUDIO, audio_token_index=24),
-    "llava": _around("LLaVA", {"model_type": "llama"}, vision_config={"model_type": "clip_vision_model", **_VISION, "image_size": 28}),
+    "llava": _around("LLaVA", {"model_type": "llama"}, vision_config={"model_type": "clip_vision_model", **_VISION}),
     # not causal LLMs
+    "bart": _entry("BART", without=_SIZES, d_model=64, encoder_layers=1, decoder_layers=1),
     "bert": _entry("BERT", without=("num_key_value_heads",)),
-    "t5": _entry("T5", without=("num_key_value_heads", "intermediate_size", "max_position_embeddings"), d_model=64, d_kv=16, d_ff=64),
-    "whisper": _entry("Whisper", without=tuple("hidden_size intermediate_size num_hidden_layers num_key_value_heads".split()), d_model=32),
+    "t5": _entry("T5", without=(*_SIZES, "max_position_embeddings"), d_model=64, d_kv=16, d_ff=64, num_layers=1),
 }  # fmt: skip
 
 # What continuous integration tries each time: one of each kind.

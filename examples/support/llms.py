@@ -47,7 +47,12 @@ def _tried(cfg: dict[str, Any], made: Path, folder: Path) -> dict[str, Any]:
     model = VoiceTextBlender(cfg).eval()
     llm = _hugging_face(made)
     found: dict[str, Any] = {"class": type(model.backbone.causal_lm).__name__}
-    found |= {"packing": model.proof.packing, "head": model.proof.head, "proof_seconds": round(model.proof.seconds, 2)}
+    found |= {
+        "packing": model.proof.packing,
+        "pads": model.proof.pads,
+        "head": model.proof.head,
+        "proof_seconds": round(model.proof.seconds, 2),
+    }
     found["loss_difference"] = float((_losses(model) - _own_losses(llm, model)).abs().max())
     found["answers_differ"] = _answers_differ(model, llm)
     found |= _trained(model)
@@ -105,6 +110,7 @@ def _answers_differ(model: Any, llm: Any) -> str:
     turns = [chat[:-1] for chat in CHATS[:2]]
     rows = [encode_turns(asked, model.formatter, for_generation=True).input_ids for asked in turns]
     options = {"do_sample": False, "min_new_tokens": _NEW_TOKENS, "max_new_tokens": _NEW_TOKENS}
+    llm.config.get_text_config().output_router_logits = False
     own = [llm.generate(input_ids=torch.from_numpy(row)[None], **options)[0, len(row) :].tolist() for row in rows]
     prompts = [[{"role": role, "content": text} for role, text in asked] for asked in turns]
     with model.backbone.without_lora():
@@ -112,10 +118,14 @@ def _answers_differ(model: Any, llm: Any) -> str:
         asked = prompt_embeddings(
             model, rows, {"audios": torch.zeros(0), "audio_lens": torch.zeros(0, dtype=torch.long)}
         )
-        greedy = greedy_replies(model.backbone, asked.embeds, asked.mask, 1, [], asked.ids)
+        greedy = greedy_replies(model.backbone, asked.embeds, asked.mask, _NEW_TOKENS, [], asked.ids)
     if [row[:_NEW_TOKENS] for row in ours] != own:
         return "answers other than Hugging Face's"
-    return "" if [row[0] for row in greedy] == [row[0] for row in own] else "the greedy loop answers otherwise"
+    # Hugging Face was kept from ending an answer early; the loop was not.
+    end = model.tokenizer.eos_id
+    until = [row.index(end) if end in row else len(row) for row in greedy]
+    same = all(mine[:n] == theirs[:n] for mine, theirs, n in zip(greedy, own, until, strict=True))
+    return "" if same else "the greedy loop answers otherwise"
 
 
 def _trained(model: Any) -> dict[str, Any]:

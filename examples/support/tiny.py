@@ -51,7 +51,7 @@ def llm_folder(folder: Path, model_type: str, fields: dict[str, Any], without: t
         fields: Of its config beside ``SIZES``; with ``text_config`` they are those of the larger model around the LLM.
         without: Of ``SIZES``, what its config does not have.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMultimodalLM
 
     tok = tokenizer()
     tok.save_pretrained(folder)
@@ -64,7 +64,8 @@ def llm_folder(folder: Path, model_type: str, fields: dict[str, Any], without: t
     else:
         fields = text | fields
     config = AutoConfig.for_model(model_type, **fields)
-    auto = AutoModelForCausalLM if type(config) in AutoModelForCausalLM._model_mapping else AutoModelForMultimodalLM
+    autos = (AutoModelForCausalLM, AutoModelForMultimodalLM, AutoModel)
+    auto = next(auto for auto in autos if type(config) in auto._model_mapping)
     torch.manual_seed(0)
     made = auto.from_config(config)
     with torch.no_grad():

@@ -87,4 +87,6 @@ def _report(model: "SALM", proof: Proof) -> None:
         )
     elif proof.packing == "segments":
         logging.info(f"nemo_vtb: packed conversations are kept apart by segment boundaries in the LLM {name}")
+    if not proof.pads:
+        logging.warning(f"nemo_vtb: the LLM {name} hears the padding of a batch: prompts are answered one by one")
     logging.info(f"nemo_vtb: the LLM {name} was tried out in {proof.seconds:.1f} s")

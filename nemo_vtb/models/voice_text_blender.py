@@ -18,6 +18,7 @@ from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
 from nemo_vtb.models.accumulation import TokenWeighted
+from nemo_vtb.models.batch import encoded_of, kinds_of, names_of
 from nemo_vtb.models.checkpoint import check_checkpoint, check_state_dict, complete_checkpoint, fingerprint_frozen
 from nemo_vtb.models.checkpoint_io import use_atomic_checkpoints
 from nemo_vtb.models.generate import generate_answers
@@ -201,8 +202,8 @@ class VoiceTextBlender(SALM):
             frames: What ``encode_clips`` made of its audio.
             counts: Frames per clip.
         """
-        encoded = _encoded(batch, self.text_pad_id)
-        embeds, layout = self.embed_packed(encoded, frames, counts, _names(batch))
+        encoded = encoded_of(batch, self.text_pad_id)
+        embeds, layout = self.embed_packed(encoded, frames, counts, names_of(batch))
         hidden = self.hidden_states(embeds, layout)
         picked = hidden.flatten(0, 1).index_select(0, torch.from_numpy(layout.predict_from).to(self.device))
         targets = torch.from_numpy(layout.targets).to(self.device)
@@ -217,7 +218,9 @@ class VoiceTextBlender(SALM):
             hidden: ``(R, L, H)`` with LoRA.
             layout: Its plan.
         """
-        encoded = [e for e, audio in zip(_encoded(batch, self.text_pad_id), layout.has_audio, strict=True) if not audio]
+        encoded = [
+            e for e, audio in zip(encoded_of(batch, self.text_pad_id), layout.has_audio, strict=True) if not audio
+        ]
         tuned = hidden.flatten(0, 1).index_select(0, torch.from_numpy(text_positions(layout)).to(self.device))
         base = tuned[:0].detach()
         if encoded or self._use_fsdp:
@@ -260,7 +263,7 @@ class VoiceTextBlender(SALM):
             stats["loss_router"] = balance.detach()
         if self._guard.allowed:
             stats["skipped_steps"] = float(self._guard.skipped)
-        kinds = _kinds(batch, len(layout.lengths))
+        kinds = kinds_of(batch, len(layout.lengths))
         if self.alignment is None and ALIGN in kinds:
             raise VTBError(f"conversations of kind '{ALIGN}' teach nothing without the section model.alignment")
         if self.alignment is not None:
@@ -276,7 +279,7 @@ class VoiceTextBlender(SALM):
             if values is not None:
                 for kind, (total, count) in by_kind(values, owners, kinds).items():
                     stats[f"{name}_{kind}"] = total / count
-        names = _names(batch) or [f"number {index}" for index in range(len(layout.lengths))]
+        names = names_of(batch) or [f"number {index}" for index in range(len(layout.lengths))]
         self._guard.saw(
             ForwardPass(loss.detach(), losses.detach(), layout.target_owner, batch["audios"], layout.clip_owner, names)
         )
@@ -390,25 +393,6 @@ class VoiceTextBlender(SALM):
         """
         check_state_dict(self, state_dict)
         return super().load_state_dict(state_dict, strict=False, assign=assign)
-
-
-def _encoded(batch: dict[str, Any], pad_id: int) -> list[EncodedConversation]:
-    return batch["encoded"] if "encoded" in batch else _unpad(batch, pad_id)
-
-
-def _unpad(batch: dict[str, Any], pad_id: int) -> list[EncodedConversation]:
-    """Token lists from a stock SALM batch: padding is the run of pad ids on the left, whatever follows is text."""
-    ids, masks = batch["input_ids"].cpu().numpy(), batch["loss_mask"].cpu().numpy()
-    starts = [int((row != pad_id).argmax()) for row in ids]
-    return [EncodedConversation(row[start:], mask[start:]) for row, mask, start in zip(ids, masks, starts, strict=True)]
-
-
-def _names(batch: dict[str, Any]) -> list[str] | None:
-    return [conversation.id for conversation in batch["conversations"]] if "conversations" in batch else None
-
-
-def _kinds(batch: dict[str, Any], count: int) -> list[str]:
-    return batch.get("kinds") or ["all"] * count
 
 
 # Whoever has this class may name what it brings: strategies, callbacks, data types, prompt formats.

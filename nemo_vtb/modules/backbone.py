@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.gather import Gathered
+from nemo_vtb.modules.llm.asking import embeddings_for_ids, one_by_one
 from nemo_vtb.modules.llm.head import LogitHead
 from nemo_vtb.modules.llm.parts import argument, body_of, layers_of_body, text_config
 from nemo_vtb.modules.llm.per_layer import PerLayerIds
@@ -41,6 +43,8 @@ class HFBackbone:
         head: From hidden states to logits.
         per_layer: Feeds LLMs with a second table.
         router_loss: Of a mixture of experts that asks for one; None for others.
+        caches: Whether ``next_hidden_states`` may be given a cache.
+        pads: Whether prompts may be padded to be answered together; a state may run through padding.
         untouched: Why LoRA switched off would not be the untouched LLM; None where it is.
     """
 
@@ -53,6 +57,7 @@ class HFBackbone:
         self._biases = UntouchedBiases(owner.llm, owner.frozen_from_file) if hasattr(owner.llm, "peft_config") else None
         self.packing = "rows"
         self.embed_factor = 1.0
+        self.pads = self.caches = True
         self.untouched: str | None = None
         self.head, self.per_layer = LogitHead(self.causal_lm), PerLayerIds(self.causal_lm)
         self.router_loss = RouterLoss.of(self.causal_lm)
@@ -155,7 +160,7 @@ class HFBackbone:
         Args:
             embeds: ``(B, T, H)``: a left-padded prompt, later one token.
             attention_mask: ``(B, all positions so far)``.
-            cache: A ``transformers.Cache``, which grows.
+            cache: A ``transformers.Cache``, which grows; None where ``embeds`` are all that has been said.
             ids: ``(B, T)``, where ``per_layer.wanted``.
 
         Returns:
@@ -163,12 +168,13 @@ class HFBackbone:
         """
         self._gate.value, self.per_layer.ids = None, ids
         position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
+        kept = {} if cache is None else {self._cache_argument or "past_key_values": cache}
         out = self.body(
             inputs_embeds=embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            use_cache=True,
-            **{self._cache_argument or "past_key_values": cache},
+            use_cache=cache is not None,
+            **kept,
         )
         return out.last_hidden_state[:, -1]
 
@@ -228,15 +234,24 @@ class HFBackbone:
         Returns:
             New token ids ``(B * returned sequences, new tokens)``.
         """
+        if not self.pads and not attention_mask.all():
+            return one_by_one(
+                partial(self.generate, config=config, **options), embeds, attention_mask, config, gate, ids
+            )
         copies = max(config.num_beams or 1, config.num_return_sequences or 1)
         self._gate.value = gate if gate is None else gate.repeat_interleave(copies, 0)
         self.per_layer.ids = ids
         # Hugging Face hands the head a strided slice of last positions; PyTorch would copy the head for every prompt.
         contiguous = self.head.module.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
         try:
-            return self._owner.llm.generate(
-                inputs_embeds=embeds, attention_mask=attention_mask, generation_config=config, **options
-            )
+            if self.router_loss is not None:
+                # Transformers would look for balance in every step of decoding, and stumble over its mask.
+                options["output_router_logits"] = False
+            with embeddings_for_ids(self.causal_lm, self.body, embeds) as asked:
+                answers = self._owner.llm.generate(
+                    **asked, attention_mask=attention_mask, generation_config=config, **options
+                )
+            return answers[:, asked["input_ids"].shape[1] :] if "input_ids" in asked else answers
         finally:
             contiguous.remove()
 

@@ -38,10 +38,17 @@ def greedy_replies(
     """
     from transformers import DynamicCache
 
+    if not backbone.pads and not attention_mask.all():
+        replies = []
+        for row, mask in enumerate(attention_mask):
+            own, start = slice(row, row + 1), int(mask.argmax())
+            one = None if ids is None else ids[own, start:]
+            replies += greedy_replies(backbone, embeds[own, start:], attention_mask[own, start:], limit, stops, one)
+        return replies
     ends = torch.tensor(sorted(stops), device=embeds.device)
     written: list[list[int]] = [[] for _ in embeds]
     done = torch.zeros(len(embeds), dtype=torch.bool, device=embeds.device)
-    cache = DynamicCache(config=backbone.causal_lm.config)
+    cache = DynamicCache(config=backbone.causal_lm.config) if backbone.caches else None
     for _ in range(limit):
         hidden = backbone.next_hidden_states(embeds, attention_mask, cache, ids)
         chosen = backbone.project(hidden).float().argmax(-1)
@@ -51,6 +58,9 @@ def greedy_replies(
                 written[row].append(token)
         if true_on_all_ranks(done.all()):
             break
-        embeds, ids = backbone.embed(chosen)[:, None], chosen[:, None]
+        said, spelt = backbone.embed(chosen)[:, None], chosen[:, None]
+        if cache is None:
+            said, spelt = torch.cat([embeds, said], 1), spelt if ids is None else torch.cat([ids, spelt], 1)
+        embeds, ids = said, spelt
         attention_mask = torch.cat([attention_mask, attention_mask.new_ones(len(chosen), 1)], dim=1)
     return written

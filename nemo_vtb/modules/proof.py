@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.llm.parts import body_of, family, text_config
-from nemo_vtb.parts.eval_mode import evaluating
+from nemo_vtb.modules.lora.untouched import adapters_off
+from nemo_vtb.parts.encode import evaluation_mode
 
 if TYPE_CHECKING:
     from nemo_vtb.modules.backbone import HFBackbone
@@ -48,11 +49,13 @@ class Proof:
         packing: ``rows``: many conversations a row, kept apart by position ids; ``segments``: by segment boundaries,
             in one row; ``apart``: one conversation a row, because the LLM would hear its neighbours.
         head: ``config``: head, factor and cap; ``llm``: the LLM's own forward pass does more.
+        pads: Whether prompts of a batch may be padded when it is asked; else each is asked alone.
         seconds: What finding out took.
     """
 
     packing: str
     head: str
+    pads: bool
     seconds: float
 
 
@@ -68,12 +71,15 @@ def prove(backbone: "HFBackbone") -> Proof:
     """
     began = time.perf_counter()
     llm = backbone.causal_lm
-    with evaluating(llm), backbone.without_lora(), _untouched_randomness():
+    with evaluation_mode(llm), adapters_off(llm), _untouched_randomness():
         trial = _Trial(backbone)
         trial.choose_embedding()
         packing = trial.choose_packing()
         head = trial.choose_head()
-    return Proof(packing, head, time.perf_counter() - began)
+        backbone.caches = trial.caches()
+        # Whose cache is its own is asked alone too: what padding does to that is not known.
+        backbone.pads = backbone.caches and trial.bears_padding()
+    return Proof(packing, head, backbone.pads, time.perf_counter() - began)
 
 
 class _Trial:
@@ -151,6 +157,34 @@ class _Trial:
             if _distance(logits, self._logits.flatten(0, 1), None) <= self._most:
                 return "llm" if by_llm else "config"
         return self._refuse("the logits of its head are not those of its own forward pass")
+
+    def caches(self) -> bool:
+        """Whether a cache of Transformers stands for what was said before."""
+        return self._same_in_steps(self._ids[0], _LENGTH)
+
+    def bears_padding(self) -> bool:
+        """Whether a prompt behind padding is understood as it is alone, its first word and those after it."""
+        ids = self._ids[0].clone()
+        ids[: -_LENGTH + 4] = self._backbone.per_layer.pad
+        return self._same_in_steps(ids, _LENGTH - 4)
+
+    def _same_in_steps(self, ids: Tensor, seen: int) -> bool:
+        """Compares the last state of ``ids``, of which ``seen`` are no padding, with and without steps and padding."""
+        from transformers import DynamicCache
+
+        mask = torch.zeros_like(ids)
+        mask[-seen:] = 1
+        try:
+            cache = DynamicCache(config=self._llm.config)
+            for start, end in ((0, len(ids) - 2), (len(ids) - 2, len(ids) - 1), (len(ids) - 1, len(ids))):
+                stepwise = self._asked(ids[start:end], mask[:end], cache)
+            return self._far(stepwise, self._asked(ids[-seen:], mask[-seen:], None)) <= self._most
+        except Exception:  # families have caches of their own, or take no mask
+            return False
+
+    def _asked(self, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
+        embeds = self._backbone.embed(ids) * mask[-len(ids) :, None]
+        return self._backbone.next_hidden_states(embeds[None], mask[None], cache, ids[None])
 
     @property
     def _most(self) -> float:
@@ -239,7 +273,7 @@ def _gate_leaks(backbone: "HFBackbone") -> str | None:
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
     gate = torch.zeros(*ids.shape, 1, device=ids.device)
     embeds = backbone.embed(ids.reshape(-1))[None]
-    with evaluating(backbone.causal_lm), _drawn_lora(backbone.causal_lm), _untouched_randomness():
+    with evaluation_mode(backbone.causal_lm), _drawn_lora(backbone.causal_lm), _untouched_randomness():
         gated = backbone.hidden_states(embeds, positions, gate, ids=ids)
         with backbone.without_lora():
             own = backbone.hidden_states(embeds, positions, ids=ids)

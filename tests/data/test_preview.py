@@ -14,7 +14,7 @@ from nemo_vtb.errors import VTBError
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = (
-    "chatml", "gemma", "llama2", "llama3", "mistral", "nemotron-h", "nemotron-nano-v3",
+    "auto", "chatml", "gemma", "llama2", "llama3", "mistral", "nemotron-h", "nemotron-nano-v3",
     "phi2_chat", "phi2_code", "phi2_qa", "plain", "qwen", "qwen3",
 )  # fmt: skip
 REFUSED = {

@@ -38,7 +38,8 @@ GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_excep
 {%- if add_generation_prompt %}{{ '<turn>model\n' }}{% endif %}"""
 
 # Brackets, eos behind every answer, the system turn inside the first user turn (Mistral, Llama 2).
-MISTRAL = """{%- if messages[0]['role'] == 'system' %}{%- set brief = messages[0]['content'] %}{%- set rest = messages[1:] %}
+MISTRAL = """{%- if messages[0]['role'] == 'system' %}
+{%- set brief = messages[0]['content'] %}{%- set rest = messages[1:] %}
 {%- else %}{%- set rest = messages %}{%- endif %}
 {{- bos_token }}
 {%- for m in rest %}
@@ -52,7 +53,8 @@ PHI = """{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<
 {%- if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"""
 
 # Roles between tokens, end of text behind every turn, a long system prompt with a date (Granite).
-GRANITE = """{%- if messages[0]['role'] == 'system' %}{%- set brief = messages[0]['content'] %}{%- set rest = messages[1:] %}
+GRANITE = """{%- if messages[0]['role'] == 'system' %}
+{%- set brief = messages[0]['content'] %}{%- set rest = messages[1:] %}
 {%- else %}{%- set brief = "Knows until: April 2024.\nToday: " + strftime_now('%B %d, %Y') + ".\nI am Stone." %}
 {%- if thinking %}{%- set brief = brief + " I think first." %}{%- endif %}{%- set rest = messages %}{%- endif %}
 {{- '<|role|>system<|/role|>' + brief + '<|eos|>\n' }}

@@ -139,7 +139,8 @@ def test_templates_that_cannot_be_learnt_are_refused(template: str | None, messa
 
 def test_an_answer_that_the_last_turn_leaves_open_gets_its_end():
     """GLM's template: what ends an answer is the header of the next turn."""
-    glm = "[S]{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+    glm = "[S]{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
+    glm += "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
     tokenizer = byte_tokenizer(("[S]", "<|user|>", "<|assistant|>", "<|system|>"), glm, eos_token="<|user|>")
     template = ChatTemplate(tokenizer)
     turns = CHATS["several turns"]

@@ -1,11 +1,16 @@
 """What ``target_modules: all-linear`` means in an LLM whose layers are not all plain linear ones."""
 
+import inspect
+import re
+import sys
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import torch
 from torch import nn
 
-from nemo_vtb.modules.llm.parts import family
+from nemo_vtb.modules.llm.parts import body_of, family
 
 # What PEFT cannot do beside parameters that are no linear layers.
 _NOT_WITH_EXPERTS = ("use_dora", "lora_bias", "lora_dropout")
@@ -14,9 +19,9 @@ _NOT_WITH_EXPERTS = ("use_dora", "lora_bias", "lora_dropout")
 def widen_all_linear(llm: Any, settings: Mapping[str, Any], gated: bool) -> tuple[dict[str, Any], list[str]]:
     """Leaves out of ``all-linear`` what LoRA cannot adapt and takes in the experts, which are no linear layers.
 
-    Left out are routers, whose class is a linear layer that returns more than a product, and the output projection of
-    Mamba layers, whose fused kernels read its weight past LoRA. The experts of a mixture are parameters of three
-    dimensions, which PEFT adapts as ``target_parameters``.
+    Left out are routers, whose class is a linear layer that returns more than a product, and layers whose weight is
+    read past them, as Mamba's fused kernels do: LoRA would train in silence for nothing. The experts of a mixture are
+    parameters of three dimensions, which PEFT adapts as ``target_parameters``.
 
     Args:
         llm: Without LoRA.
@@ -30,7 +35,7 @@ def widen_all_linear(llm: Any, settings: Mapping[str, Any], gated: bool) -> tupl
     if str(settings.get("target_modules")).lower() != "all-linear":
         return settings, []
     told = []
-    left_out = sorted(name for name, module in llm.named_modules() if _is_no_plain_linear(llm, name, module))
+    left_out = _beyond_lora(llm)
     if left_out and "exclude_modules" not in settings:
         settings["exclude_modules"] = left_out
         told.append(f"left out: {_shown(left_out)}, which LoRA cannot adapt")
@@ -45,14 +50,49 @@ def widen_all_linear(llm: Any, settings: Mapping[str, Any], gated: bool) -> tupl
     return settings, [f"model.lora.target_modules=all-linear in {family(llm)}: {what}" for what in told]
 
 
-def _is_no_plain_linear(llm: Any, name: str, module: nn.Module) -> bool:
-    if isinstance(module, nn.Linear) and type(module).forward is not nn.Linear.forward:
-        return True
-    path, _, own = name.rpartition(".")
-    if own != "out_proj":
+def _beyond_lora(llm: Any) -> list[str]:
+    """Names of linear layers that LoRA cannot adapt, or whose LoRA nobody would look at."""
+    body = body_of(llm)
+    within = {id(module) for module in body.modules()}
+    head = llm.get_output_embeddings()
+    found = []
+    for name, module in llm.named_modules():
+        if not isinstance(module, nn.Linear) or module is head:
+            continue
+        path, _, own = name.rpartition(".")
+        if id(module) not in within or _returns_more(module) or _is_read_past(llm.get_submodule(path), own):
+            found.append(name)
+    return sorted(found)
+
+
+def _returns_more(linear: nn.Linear) -> bool:
+    if type(linear).forward is nn.Linear.forward:
         return False
-    mixer = llm.get_submodule(path)
-    return hasattr(mixer, "conv1d") and hasattr(mixer, "D")
+    try:
+        with torch.no_grad():
+            returned = linear(linear.weight.new_zeros(1, linear.in_features))
+    except Exception:  # it wants something else than a linear layer does
+        return True
+    return not (isinstance(returned, torch.Tensor) and returned.shape == (1, linear.out_features))
+
+
+def _is_read_past(owner: nn.Module, name: str) -> bool:
+    """Whether the code of a module takes a linear layer's weight instead of calling the layer."""
+    return (
+        re.search(
+            rf"self\.{name}\.weight(?!\w|\.(dtype|device|shape))",
+            _source(str(owner.__class__.__module__), owner.__class__.__qualname__),
+        )
+        is not None
+    )
+
+
+@cache
+def _source(module: str, name: str) -> str:
+    try:
+        return inspect.getsource(getattr(sys.modules[module], name))
+    except (AttributeError, OSError, TypeError):
+        return ""
 
 
 def _tail(name: str) -> str:

@@ -28,7 +28,7 @@ def causal_class(config: Any) -> Any:
         raise VTBError(
             f"model.pretrained_llm is of type '{config.model_type}', in which Transformers knows no causal LLM"
         )
-    if config.is_encoder_decoder:
+    if config.is_encoder_decoder or getattr(type(config), "is_encoder_decoder", False):
         raise VTBError(
             f"model.pretrained_llm is of type '{config.model_type}', an encoder with a decoder and no causal LLM"
         )

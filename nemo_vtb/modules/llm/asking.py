@@ -1,0 +1,81 @@
+"""Answers from LLMs whose ``generate`` takes no embeddings, or that hear the padding of a batch."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@contextmanager
+def embeddings_for_ids(llm: "PreTrainedModel", body: nn.Module, embeds: Tensor) -> Iterator[dict[str, Tensor]]:
+    """Gives what ``generate`` is to be called with so that it begins with embeddings.
+
+    Where a family's ``generate`` takes ids alone (Bamba, Falcon-H1), it gets ids that stand for nothing, and its text
+    model the embeddings in their place, for the first step.
+
+    Args:
+        llm: The causal LM.
+        body: Its text model.
+        embeds: ``(B, T, H)``.
+    """
+    if "inputs_embeds" in inspect.signature(llm.prepare_inputs_for_generation).parameters:
+        yield {"inputs_embeds": embeds}
+        return
+    before, forward = body.__dict__.get("forward"), body.forward
+
+    def begun(*args: Any, **kwargs: Any) -> Any:
+        ids = kwargs.get("input_ids")
+        if ids is not None and ids.shape[1] == embeds.shape[1] > 1:
+            copies = len(ids) // len(embeds)
+            kwargs = {**kwargs, "input_ids": None, "inputs_embeds": embeds.repeat_interleave(copies, 0)}
+        return forward(*args, **kwargs)
+
+    body.forward = begun
+    try:
+        yield {"input_ids": torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)}
+    finally:
+        del body.forward
+        if before is not None:
+            body.forward = before
+
+
+def one_by_one(
+    generate: Callable[..., Tensor],
+    embeds: Tensor,
+    attention_mask: Tensor,
+    config: Any,
+    gate: Tensor | None,
+    ids: Tensor | None,
+) -> Tensor:
+    """Answers left-padded prompts one after another, without their padding.
+
+    Args:
+        generate: ``HFBackbone.generate``.
+        embeds: ``(B, T, H)``.
+        attention_mask: ``(B, T)``.
+        config: Its padding fills answers up to the longest.
+        gate: ``(B, 1, 1)``.
+        ids: ``(B, T)``.
+    """
+    answers = []
+    for row, mask in enumerate(attention_mask):
+        own, start = slice(row, row + 1), int(mask.argmax())
+        answers.append(
+            generate(
+                embeds[own, start:],
+                attention_mask[own, start:],
+                gate=None if gate is None else gate[own],
+                ids=None if ids is None else ids[own, start:],
+            )
+        )
+    longest = max(answer.shape[1] for answer in answers)
+    padded = [
+        nn.functional.pad(answer, (0, longest - answer.shape[1]), value=config.pad_token_id) for answer in answers
+    ]
+    return torch.cat(padded)

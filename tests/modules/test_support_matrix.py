@@ -1,0 +1,21 @@
+"""The support matrix, in a fresh process: one family of each kind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "support_matrix.py"
+
+
+def test_the_sample_is_proved_or_refused_by_name(tmp_path: Path):
+    files = ["--json", str(tmp_path / "support.json"), "--markdown", str(tmp_path / "support.md")]
+    run = subprocess.run([sys.executable, str(SCRIPT), "--sample", *files], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr[-2000:]
+    report = json.loads((tmp_path / "support.json").read_text())
+    rows = {row["family"]: row for row in report["llms"]}
+    assert report["wrong"] == 0 and rows["bert"]["outcome"] == "refused" and "no causal LLM" in rows["bert"]["why"]
+    proved = [row for row in rows.values() if row["outcome"] == "proved"]
+    assert len(proved) == len(rows) - 1
+    assert {row["packing"] for row in proved} == {"rows", "apart"}
+    assert (tmp_path / "support.md").read_text().count("\n") == len(rows) + 2
