@@ -239,7 +239,7 @@ def build(cfg: dict[str, Any]) -> Any:
 
 def losses(model: Any, chats: Any = (*CHATS, SPOKEN), grad: bool = False) -> torch.Tensor:
     """Losses of all supervised tokens of a batch with one clip for each conversation that has the tag."""
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     clips = sum(chat == SPOKEN for chat in chats)
     audios = torch.randn(clips, 16000, generator=torch.Generator().manual_seed(0)) * 0.1 if clips else torch.zeros(0)
@@ -267,7 +267,7 @@ def train(model: Any, steps: int = 4) -> list[str]:
 
 def save(model: Any, cfg: dict[str, Any], path: Path) -> Path:
     """Writes a checkpoint as a run does."""
-    from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
+    from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO
 
     checkpoint = {"state_dict": model.state_dict(), "hyper_parameters": {"cfg": copy.deepcopy(cfg)}, "global_step": 4}
     model.on_save_checkpoint(checkpoint)
@@ -278,7 +278,7 @@ def save(model: Any, cfg: dict[str, Any], path: Path) -> Path:
 @torch.no_grad()
 def plain(hf: Any, model: Any, chat: Any) -> torch.Tensor:
     """The losses of a written conversation from Hugging Face's own forward pass."""
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     encoded = encode_turns(list(chat), model.formatter)
     ids = torch.from_numpy(encoded.input_ids)[None]

@@ -66,8 +66,8 @@ def machine_lines() -> Iterator[str]:
 
     import torch
 
-    from nemo_vtb.parts.hardware import default_device, look
-    from nemo_vtb.parts.machine_choice import choose_attention, choose_precision, choose_threads, is_half
+    from nemo_vtb.parts.machine.choice import choose_attention, choose_precision, choose_threads, is_half
+    from nemo_vtb.parts.machine.hardware import default_device, look
 
     machine, cpu = look(default_device()), look("cpu", measured=False)
     precision = choose_precision(machine)
@@ -125,7 +125,7 @@ def config_lines(cfg: "DictConfig") -> Iterator[str]:
         named = strategy if isinstance(strategy, str) else strategy.get("_target_", strategy)
         yield f"device: {trainer.get('accelerator', 'auto')}, nodes x devices {ranks}, strategy {named}"
         from nemo_vtb.models.for_machine import check_accelerator
-        from nemo_vtb.parts.machine_choice import is_half
+        from nemo_vtb.parts.machine.choice import is_half
 
         weights = model.get("llm_dtype") or "float32"
         followed = "bfloat16" if is_half(chosen["precision"].value) else "float32"

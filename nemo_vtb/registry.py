@@ -39,7 +39,7 @@ STRATEGIES = {
 }
 
 # Modules that register themselves with NeMo by its own decorators and subclass hooks: data types, prompt formats.
-SELF_REGISTERING = ("nemo_vtb.data.data_types", "nemo_vtb.data.conversations.formats")
+SELF_REGISTERING = ("nemo_vtb.data.data_types", "nemo_vtb.data.prompts.formats")
 
 # What a run of VoiceTextBlender is given beside what its trainer has: each class says with ``wanted(model)`` whether it
 # is needed, and returns itself ready for use, or None.

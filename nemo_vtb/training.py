@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from nemo_vtb.config import check_keys, resolved, section_of
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Range, Seed, check_arguments, typed
-from nemo_vtb.parts.machine_choice import AUTO, Choice
+from nemo_vtb.parts.machine.choice import AUTO, Choice
 from nemo_vtb.paths import require_writable
 from nemo_vtb.targets import check_targets
 
@@ -48,9 +48,9 @@ def build(
     trainer = build_trainer(cfg, callbacks)
     _check_folders(trainer)
 
-    from nemo_vtb.data.conversations.formats import formatter_of
     from nemo_vtb.data.datamodule import VTBDataModule
     from nemo_vtb.data.dataset import VTBDataset
+    from nemo_vtb.data.prompts.formats import formatter_of
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
     model = VoiceTextBlender(OmegaConf.to_container(cfg.model, resolve=True))

@@ -223,7 +223,7 @@ def trained(slim_cfg: Callable[..., dict[str, Any]], tmp_path_factory: pytest.Te
     import torch
 
     from nemo_vtb import VoiceTextBlender
-    from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
+    from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO
 
     torch.manual_seed(1)
     cfg = slim_cfg()

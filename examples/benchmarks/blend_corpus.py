@@ -13,7 +13,7 @@ from nemo_vtb.assets import resolve
 from nemo_vtb.data.conversations.size import size_of
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.sources.source import Reading, read_sources
-from nemo_vtb.parts.turn_mask import EncodedConversation
+from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
 AUDIO_TAG, FRAME_SECONDS, PROMPT_FORMAT = "<|audio|>", 0.08, "qwen"
 SHARES = {"text": 0.15, "asr": 0.25, "ast": 0.15, "sqa": 0.20, "mixed": 0.25}

@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 
 from nemo_vtb import VoiceTextBlender
 from nemo_vtb.config import compose
-from nemo_vtb.models.checkpoint import kept_state
-from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
+from nemo_vtb.models.checkpoints.contents import kept_state
+from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO
 
 
 def main() -> None:

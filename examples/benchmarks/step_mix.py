@@ -98,7 +98,7 @@ def random_mix(tokenizer: Any, vocabulary: int, count: int, seed: int, folder: P
 def length_of(conversation: Any) -> Length:
     """Measures a conversation that carries its ids and mask."""
     from nemo_vtb.data.conversations.size import size_of
-    from nemo_vtb.parts.turn_mask import EncodedConversation
+    from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
     size = size_of(
         EncodedConversation(np.asarray(conversation.input_ids), np.asarray(conversation.mask)),

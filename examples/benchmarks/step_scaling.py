@@ -139,7 +139,7 @@ def _batch(texts: int, clips: int, vocabulary: int, placeholder: int) -> dict[st
     import numpy as np
     import torch
 
-    from nemo_vtb.parts.turn_mask import EncodedConversation
+    from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
     rng = np.random.default_rng(0)
 

@@ -40,7 +40,7 @@ def try_family(model_type: str, entry: Mapping[str, Any], encoder: Path, folder:
 
 def _tried(cfg: dict[str, Any], made: Path, folder: Path) -> dict[str, Any]:
     from nemo_vtb import VoiceTextBlender
-    from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
+    from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO
     from nemo_vtb.models.load import load_checkpoint
 
     torch.manual_seed(0)
@@ -105,7 +105,7 @@ def _answers_differ(model: Any, llm: Any) -> str:
     """Asks in a padded batch, by ``generate`` and by the greedy loop of a sharded run; compares with one by one."""
     from nemo_vtb.models.generate import prompt_embeddings
     from nemo_vtb.modules.greedy import greedy_replies
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     turns = [chat[:-1] for chat in CHATS[:2]]
     rows = [encode_turns(asked, model.formatter, for_generation=True).input_ids for asked in turns]

@@ -127,7 +127,7 @@ def section(llm: Path, encoder: Path, **more: Any) -> dict[str, Any]:
 
 def batch(model: Any, chats: list[list[tuple[str, str]]], clips: int = 0) -> dict[str, Any]:
     """A batch of conversations, the last of which may hold clips of a second of noise."""
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     noise = torch.randn(clips, 16000, generator=torch.Generator().manual_seed(0)) * 0.1
     return {

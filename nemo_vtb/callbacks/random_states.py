@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from nemo.utils import logging
 
-from nemo_vtb.models.random_state import RandomState, set_random_state
+from nemo_vtb.models.checkpoints.random_state import RandomState, set_random_state
 
 
 class RestoreRandomStates(Callback):

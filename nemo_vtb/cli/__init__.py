@@ -162,7 +162,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _preview(args: argparse.Namespace) -> int:
     from nemo_vtb.config import compose
-    from nemo_vtb.data.preview import preview
+    from nemo_vtb.data.inspection.preview import preview
 
     for line in preview(compose(args.config_name, args.overrides, args.config_dir), args.kind, args.count):
         print(line)

@@ -16,7 +16,7 @@ from nemo_vtb.host_errors import sentence
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from nemo_vtb.data.lint import LintResult
+    from nemo_vtb.data.inspection.lint import LintResult
 
 _SHOWN_PER_REASON = 20
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lint(args: argparse.Namespace) -> int:
-    from nemo_vtb.data.lint import LintResult
+    from nemo_vtb.data.inspection.lint import LintResult
 
     files = [text for text in args.files if "=" not in text or Path(text).exists()]
     overrides = [text for text in [*args.files, *args.overrides] if text not in files]
@@ -83,7 +83,7 @@ def _lint_files(files: list[str], overrides: list[str], args: argparse.Namespace
     from omegaconf import OmegaConf
 
     from nemo_vtb import registry
-    from nemo_vtb.data.lint import lint_entry
+    from nemo_vtb.data.inspection.lint import lint_entry
     from nemo_vtb.data.sources.guess import guess_entries
     from nemo_vtb.data.sources.source import Reading
 
@@ -103,7 +103,7 @@ def _lint_files(files: list[str], overrides: list[str], args: argparse.Namespace
 def _lint_config(overrides: list[str], args: argparse.Namespace, result: "LintResult") -> None:
     from nemo_vtb.config import compose
     from nemo_vtb.data.files.entries import kind_entries
-    from nemo_vtb.data.lint import lint_entry
+    from nemo_vtb.data.inspection.lint import lint_entry
 
     cfg = compose(args.config_name, overrides, args.config_dir)
     for where, kinds, reading, special in _sections(cfg):
@@ -116,8 +116,8 @@ def _lint_config(overrides: list[str], args: argparse.Namespace, result: "LintRe
 def _sections(cfg: "DictConfig") -> Iterator[tuple[str, Any, Any, tuple[str, ...]]]:
     """The kinds of ``train_ds`` and ``validation_ds``, how they are read, and the tokenizer's special tokens."""
     from nemo_vtb.data.datamodule import reading_of
+    from nemo_vtb.data.inspection.preview import dataset_of
     from nemo_vtb.data.options import DEFAULT_BATCH_TOKENS, check_held_out_section, check_train_section
-    from nemo_vtb.data.preview import dataset_of
 
     section_of(resolved(cfg), "data.train_ds")
     dataset = dataset_of(cfg)
@@ -150,7 +150,7 @@ def _lines(result: "LintResult") -> Iterator[str]:
 
 def _report(args: argparse.Namespace) -> int:
     from nemo_vtb.config import compose
-    from nemo_vtb.data.report import data_report
+    from nemo_vtb.data.inspection.report import data_report
     from nemo_vtb.pages.data_report import render_data_page
 
     cfg = compose(args.config_name, args.overrides, args.config_dir)

@@ -15,8 +15,8 @@ import numpy as np
 from lhotse.utils import fastcopy
 
 from nemo_vtb.config import check_keys
+from nemo_vtb.data.audio.augment_audio import EFFECTS, Effect
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
-from nemo_vtb.data.files.augment_audio import EFFECTS, Effect
 from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
 

@@ -13,14 +13,20 @@ from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.data.salm_dataset import SALMDataset, left_collate_vectors
 
-from nemo_vtb.data.conversations.formats import formatter_of
+from nemo_vtb.data.audio.audio_check import signal
+from nemo_vtb.data.audio.augment_audio import Effect, apply_effects
 from nemo_vtb.data.conversations.kinds import kind_of
 from nemo_vtb.data.conversations.unscored import is_unscored
 from nemo_vtb.data.direct_ids import direct_ids
-from nemo_vtb.data.files.audio_check import signal
-from nemo_vtb.data.files.augment_audio import Effect, apply_effects
-from nemo_vtb.parts.control_tokens import PlainTextTokenizer, broken, control_tokens
-from nemo_vtb.parts.turn_mask import EncodedConversation, context_turns, encode_turns, merged_turns, own_template
+from nemo_vtb.data.prompts.formats import formatter_of
+from nemo_vtb.parts.prompts.control_tokens import PlainTextTokenizer, broken, control_tokens
+from nemo_vtb.parts.prompts.turn_mask import (
+    EncodedConversation,
+    context_turns,
+    encode_turns,
+    merged_turns,
+    own_template,
+)
 
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.models.generate import default_generation_config, prompt_embeddings, row_gate
 from nemo_vtb.parts.eval_mode import evaluating
-from nemo_vtb.parts.turn_mask import encode_turns, merged_turns
+from nemo_vtb.parts.prompts.turn_mask import encode_turns, merged_turns
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender

@@ -15,7 +15,7 @@ from lm_eval.models.huggingface import HFLM
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.llm.parts import return_table
 from nemo_vtb.modules.lora_gate import LoraGate
-from nemo_vtb.parts.turn_mask import encode_turns, own_template, stop_ids, without_tag
+from nemo_vtb.parts.prompts.turn_mask import encode_turns, own_template, stop_ids, without_tag
 from nemo_vtb.paths import checkpoint_path
 
 if TYPE_CHECKING:

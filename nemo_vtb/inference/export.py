@@ -15,12 +15,12 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.card.data import sources_without_licence, trained_on
 from nemo_vtb.inference.card.text import loses_gate, without_text
 from nemo_vtb.inference.card.write import Facts, part_of, read_report, trained_sizes, write_model_card
-from nemo_vtb.models.checkpoint import kept_state
-from nemo_vtb.models.slim import read_trained, steps_of, write_slim
+from nemo_vtb.models.checkpoints.contents import kept_state
+from nemo_vtb.models.checkpoints.slim import read_trained, steps_of, write_slim
 from nemo_vtb.modules.lora.install import merge_into
 from nemo_vtb.modules.lora.plain import join_initial, not_plain, single_scale
 from nemo_vtb.modules.lora.shifted import INITIAL
-from nemo_vtb.parts.turn_mask import stop_ids
+from nemo_vtb.parts.prompts.turn_mask import stop_ids
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -52,7 +52,7 @@ def export(
         checkpoint: A ``.ckpt`` file, or a folder written with ``slim``.
         form: ``hf``: all weights with LoRA beside, for ``VoiceTextBlender.from_pretrained`` and NeMo's vLLM plugin,
             which merges it. ``merged``: the same with LoRA in the LLM's weights. ``adapter``: what was trained, LoRA as
-            PEFT has it. ``slim``: what was trained, for ``vtb``; see ``nemo_vtb.models.slim``.
+            PEFT has it. ``slim``: what was trained, for ``vtb``; see ``nemo_vtb.models.checkpoints.slim``.
         out: The folder.
         dtype: Of the stored weights.
         inputs: For the card.

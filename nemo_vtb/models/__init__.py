@@ -1,5 +1,5 @@
-"""The model, and what a checkpoint of it is.
+"""The model, and what happens to it before its first step.
 
-Begin with ``voice_text_blender``; ``prepare`` casts and shards it, ``checkpoint`` says what is kept, ``generate``
-answers.
+Begin with ``voice_text_blender``; ``prepare`` casts and shards it, ``generate`` answers, ``load`` brings one back from the
+room ``checkpoints``.
 """

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nemo_vtb.parts.encoded import EncodedConversation
+from nemo_vtb.parts.prompts.encoded import EncodedConversation
 
 
 def encoded_of(batch: dict[str, Any], pad_id: int) -> list[EncodedConversation]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from nemo_vtb.assets.resolve import local_folder
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
-from nemo_vtb.models.checkpoint_io import read_checkpoint
+from nemo_vtb.models.checkpoints.file import read_checkpoint
 from nemo_vtb.options import Threads, typed
-from nemo_vtb.parts.hardware import Machine, default_device, look, parameter_count
-from nemo_vtb.parts.machine_choice import AUTO, Choice, choose_attention, choose_precision, choose_threads, is_half
+from nemo_vtb.parts.machine.choice import AUTO, Choice, choose_attention, choose_precision, choose_threads, is_half
+from nemo_vtb.parts.machine.hardware import Machine, default_device, look, parameter_count
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.proof import try_out_on_device
-from nemo_vtb.parts.turn_mask import encode_turns, stop_ids
+from nemo_vtb.parts.prompts.turn_mask import encode_turns, stop_ids
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.models.salm import SALM

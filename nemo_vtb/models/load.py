@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.slim import read_trained
+from nemo_vtb.models.checkpoints.slim import read_trained
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -26,7 +26,7 @@ def load_checkpoint(
     """
     # Before the model's libraries are imported, which takes seconds and may print warnings.
     checkpoint = read_trained(path)
-    from nemo_vtb.models.checkpoint import check_checkpoint
+    from nemo_vtb.models.checkpoints.contents import check_checkpoint
     from nemo_vtb.models.prepare import compute_in
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 

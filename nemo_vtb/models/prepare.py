@@ -7,9 +7,9 @@ import torch
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.proof import try_out_before_sharding
 from nemo_vtb.modules.llm.parts import layers_of_body
-from nemo_vtb.parts.hardware import look
-from nemo_vtb.parts.machine_choice import AUTO, choose_attention, is_half
-from nemo_vtb.parts.precision import narrow_frozen
+from nemo_vtb.parts.machine.choice import AUTO, choose_attention, is_half
+from nemo_vtb.parts.machine.hardware import look
+from nemo_vtb.parts.machine.precision import narrow_frozen
 from nemo_vtb.parts.recompute import layers_of, recompute_in_backward
 
 if TYPE_CHECKING:

@@ -13,16 +13,21 @@ from torch import Tensor
 
 from nemo_vtb import registry
 from nemo_vtb.assets import resolve
-from nemo_vtb.data.conversations.formats import AUTO, formatter_of, tokenizer_of
 from nemo_vtb.data.conversations.kinds import ALIGN
+from nemo_vtb.data.prompts.formats import AUTO, formatter_of, tokenizer_of
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
 from nemo_vtb.models.accumulation import TokenWeighted
 from nemo_vtb.models.batch import encoded_of, kinds_of, names_of
-from nemo_vtb.models.checkpoint import check_checkpoint, check_state_dict, complete_checkpoint, fingerprint_frozen
-from nemo_vtb.models.checkpoint_io import use_atomic_checkpoints
+from nemo_vtb.models.checkpoints.contents import (
+    check_checkpoint,
+    check_state_dict,
+    complete_checkpoint,
+    fingerprint_frozen,
+)
+from nemo_vtb.models.checkpoints.file import use_atomic_checkpoints
+from nemo_vtb.models.checkpoints.init_from import init_from
 from nemo_vtb.models.generate import generate_answers
-from nemo_vtb.models.init_from import init_from
 from nemo_vtb.models.options import check_model_section, step_options
 from nemo_vtb.models.prepare import prepare_for_trainer
 from nemo_vtb.models.proof import try_out, try_out_on_device
@@ -37,12 +42,12 @@ from nemo_vtb.modules.proof import Proof, weight_samples
 from nemo_vtb.optim.build import check_optimizer_sections, configure
 from nemo_vtb.options import check_arguments
 from nemo_vtb.parts.loss import by_kind, check_backend, global_mean
+from nemo_vtb.parts.machine.precision import half_arithmetic
 from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
-from nemo_vtb.parts.precision import half_arithmetic
+from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum
 from nemo_vtb.parts.text_retention import speech_gate, text_positions
 from nemo_vtb.parts.trainable import freeze_parameters, rest_frozen
-from nemo_vtb.parts.turn_mask import EncodedConversation
 
 # What a sharded rank without text runs instead, so that every rank takes part in every collective.
 _STUB = EncodedConversation(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool))

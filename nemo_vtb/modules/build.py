@@ -17,9 +17,9 @@ from nemo_vtb.modules.llm.wrapped import causal_class, text_model_alone
 from nemo_vtb.modules.lora.install import adapt_encoder, adapt_llm, trained_by_lora
 from nemo_vtb.modules.quantized import quantized_options
 from nemo_vtb.options import check_arguments
-from nemo_vtb.parts.hardware import default_device, look
 from nemo_vtb.parts.lora import lora_settings
-from nemo_vtb.parts.machine_choice import AUTO, choose_attention, choose_precision, is_half
+from nemo_vtb.parts.machine.choice import AUTO, choose_attention, choose_precision, is_half
+from nemo_vtb.parts.machine.hardware import default_device, look
 from nemo_vtb.targets import built_from
 
 if TYPE_CHECKING:

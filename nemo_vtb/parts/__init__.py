@@ -1,4 +1,4 @@
-"""Pure functions of the step: packing, masks, losses, what is frozen, precision.
+"""Pure functions of the step: packing, losses, what is frozen; rooms for prompts and for the machine.
 
-Begin with ``turn_mask`` (what is supervised) and ``pack`` (how conversations share a row).
+Begin with ``prompts.turn_mask`` (what is supervised) and ``pack`` (how conversations share a row).
 """

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.turn_mask import EncodedConversation
+from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
 _NOTHING = EncodedConversation(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
 

@@ -17,7 +17,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.optim import Optimizer
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.checkpoint import check_checkpoint, check_state_dict
+from nemo_vtb.models.checkpoints.contents import check_checkpoint, check_state_dict
 
 
 class ShardedStrategy(ModelParallelStrategy):

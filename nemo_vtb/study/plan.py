@@ -13,7 +13,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.run import EvalSection
 from nemo_vtb.models.for_machine import threads_here
 from nemo_vtb.options import Count, Seed, part_of, read_options
-from nemo_vtb.parts.machine_choice import AUTO
+from nemo_vtb.parts.machine.choice import AUTO
 from nemo_vtb.study.arms import Arm, read_arms, share_overrides
 from nemo_vtb.study.settings import settings_of
 

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.for_machine import device_type, precision_here, settings_here
-from nemo_vtb.parts.machine_choice import AUTO
+from nemo_vtb.parts.machine.choice import AUTO
 from nemo_vtb.study.arms import ASKED_WITH
 
 # Keys that decide where things are kept and how answers are compared, not what is learnt and answered.

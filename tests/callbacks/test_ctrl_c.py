@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from ranks import exit_codes, start_ranks
 
-from nemo_vtb.models.checkpoint_io import read_checkpoint
+from nemo_vtb.models.checkpoints.file import read_checkpoint
 
 KEPT = {"_target_": "nemo_vtb.callbacks.last_checkpoint.LastCheckpoint", "every_n_train_steps": 100000}
 

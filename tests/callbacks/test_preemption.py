@@ -9,7 +9,7 @@ import pytest
 from ranks import exit_codes, run_ranks, start_ranks
 from tiny_training import CHECKPOINT, recorded, train
 
-from nemo_vtb.models.checkpoint_io import read_checkpoint
+from nemo_vtb.models.checkpoints.file import read_checkpoint
 
 STEPS = 8
 

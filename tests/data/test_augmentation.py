@@ -8,10 +8,10 @@ import soundfile
 import torch
 from omegaconf import OmegaConf
 
+from nemo_vtb.data.audio.augment_audio import Effect, apply_effects
 from nemo_vtb.data.augmentation import read_augment
 from nemo_vtb.data.datamodule import build_blend
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.files.augment_audio import Effect, apply_effects
 from nemo_vtb.data.loader import BlendLoader
 from nemo_vtb.errors import VTBError
 

@@ -9,7 +9,7 @@ import pytest
 
 from nemo_vtb.cli import main
 from nemo_vtb.data.blend.walk import Blend
-from nemo_vtb.data.simulated_draws import realised, simulate
+from nemo_vtb.data.inspection.simulated_draws import realised, simulate
 from nemo_vtb.errors import VTBError
 
 
@@ -110,7 +110,7 @@ def test_shares_that_change_are_compared_with_their_mean():
 
 def test_data_that_cannot_be_trained_on_is_named(tmp_path):
     from nemo_vtb.config import compose
-    from nemo_vtb.data.report import data_report
+    from nemo_vtb.data.inspection.report import data_report
     from nemo_vtb.pages.data_report import render_data_page
 
     cfg = compose("quickstart", [f"data.train_ds.blend.kinds.text.input_cfg.0.manifest_filepath={tmp_path}/x.jsonl"])

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from row_reader import parsed_rows
 
+from nemo_vtb.data.audio.audio_check import signal
+from nemo_vtb.data.audio.audio_stores import AudioFolder
+from nemo_vtb.data.audio.tars import TarIndex
 from nemo_vtb.data.conversations.speech_bank import SpeechBank
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.files.audio_check import signal
-from nemo_vtb.data.files.audio_stores import AudioFolder
 from nemo_vtb.data.files.rows import REMEDIES, BadRow, BadRows
-from nemo_vtb.data.files.tars import TarIndex
-from nemo_vtb.data.lint import LintResult, lint_entry
+from nemo_vtb.data.inspection.lint import LintResult, lint_entry
 from nemo_vtb.data.sources.index import RowIndex, open_index
 from nemo_vtb.data.sources.source import ConversationSource, Reading, named_files, open_source
 from nemo_vtb.errors import VTBError

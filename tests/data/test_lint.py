@@ -10,7 +10,7 @@ import soundfile
 
 from nemo_vtb.cli import main
 from nemo_vtb.data.files.rows import REMEDIES
-from nemo_vtb.data.lint import FILE_REMEDIES, WARNINGS, LintResult, lint_entry
+from nemo_vtb.data.inspection.lint import FILE_REMEDIES, WARNINGS, LintResult, lint_entry
 from nemo_vtb.data.sources.source import Reading
 
 READING = Reading("<|audio|>", 0.08)

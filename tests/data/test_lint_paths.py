@@ -14,7 +14,7 @@ from lhotse import CutSet, Recording, SupervisionSegment
 from lhotse.shar import SharWriter
 
 from nemo_vtb.cli import main
-from nemo_vtb.data.lint import LintResult, lint_entry
+from nemo_vtb.data.inspection.lint import LintResult, lint_entry
 from nemo_vtb.data.sources.source import Reading, open_source
 from nemo_vtb.errors import VTBError
 
@@ -218,7 +218,7 @@ def test_remote_audio_and_manifests_are_refused_by_name(folder, jsonl, name):
 
 def heard(folder, entry):
     """The loudest tone of the first row."""
-    from nemo_vtb.data.files.audio_check import signal
+    from nemo_vtb.data.audio.audio_check import signal
 
     source = open_source(entry, "asr", Reading("<|audio|>", 0.08))
     [cut] = source.draw(0, 0).list_cuts()

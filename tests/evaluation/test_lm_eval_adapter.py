@@ -20,7 +20,7 @@ PAIRS = [("The capital of France is", " Paris"), ("One, two,", " three, four"), 
 @pytest.fixture(scope="session")
 def gated(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained checkpoint as one whose LoRA stays out of text."""
-    from nemo_vtb.models.checkpoint_io import read_checkpoint
+    from nemo_vtb.models.checkpoints.file import read_checkpoint
 
     checkpoint = read_checkpoint(trained[1])
     checkpoint["hyper_parameters"]["cfg"]["text_lora"] = "audio_gated"
@@ -82,7 +82,7 @@ def test_lora_is_on_gated_or_off(trained: Any, gated: Path, tiny_llm: Path):
 
 
 def test_chats_are_asked_in_the_format_of_training(trained: Any):
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     model, path = trained
     lm = adapter(path)

@@ -67,7 +67,7 @@ def test_the_adapter_is_one_of_peft(trained: Any, tiny_llm: Path, tmp_path: Path
 
 
 def test_a_merged_model_says_that_the_gate_is_gone(slim_cfg: Any, trained: Any, tmp_path: Path, capsys: Any):
-    from nemo_vtb.models.checkpoint_io import read_checkpoint
+    from nemo_vtb.models.checkpoints.file import read_checkpoint
 
     checkpoint = read_checkpoint(trained[1])
     checkpoint["hyper_parameters"]["cfg"]["text_lora"] = "audio_gated"
@@ -78,7 +78,7 @@ def test_a_merged_model_says_that_the_gate_is_gone(slim_cfg: Any, trained: Any, 
 
 
 def test_an_untrained_lora_is_refused(trained: Any, tmp_path: Path, capsys: Any):
-    from nemo_vtb.models.checkpoint_io import read_checkpoint
+    from nemo_vtb.models.checkpoints.file import read_checkpoint
 
     checkpoint = read_checkpoint(trained[1])
     for name in checkpoint["state_dict"]:

@@ -15,7 +15,7 @@ from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.cli import main
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.chat import ChatSession
-from nemo_vtb.models.checkpoint_io import read_checkpoint
+from nemo_vtb.models.checkpoints.file import read_checkpoint
 from nemo_vtb.models.load import load_checkpoint
 
 LLM, ENCODER = "smollm2-135m-instruct", "whisper-base"

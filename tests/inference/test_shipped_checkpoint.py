@@ -8,7 +8,7 @@ import pytest
 from nemo_vtb.cli import main
 from nemo_vtb.inference.chat import ChatSession
 from nemo_vtb.inference.export import CardInputs, export
-from nemo_vtb.models.slim import WEIGHTS
+from nemo_vtb.models.checkpoints.slim import WEIGHTS
 from nemo_vtb.paths import SHIPPED, checkpoint_path, corpora_dir
 
 pytestmark = pytest.mark.network

@@ -75,7 +75,7 @@ def test_stock_qwen_learns_to_write_the_header_of_its_own_turn(tokenizer: Any):
 
 @pytest.mark.parametrize("name", _END_OF_TURN)
 def test_ours_learns_every_answer_with_its_end_of_turn_and_nothing_else(name: str, tokenizer: Any):
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     formatter = _formatter(name, tokenizer)
     encoded = encode_turns(_TURNS, formatter)
@@ -90,7 +90,7 @@ def test_ours_learns_every_answer_with_its_end_of_turn_and_nothing_else(name: st
 )
 @pytest.mark.parametrize("name", _END_OF_TURN)
 def test_answers_of_any_shape_are_learned_whole(name: str, answer: str, tokenizer: Any):
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     encoded = encode_turns([("user", "Hi"), ("assistant", answer)], _formatter(name, tokenizer))
     assert _spans(encoded.input_ids, encoded.loss_mask, tokenizer)[0] == answer + _END_OF_TURN[name]
@@ -98,7 +98,7 @@ def test_answers_of_any_shape_are_learned_whole(name: str, answer: str, tokenize
 
 @pytest.mark.parametrize("name", ["qwen", "chatml", "llama3", "gemma"])
 def test_ids_are_those_of_the_stock_format(name: str, tokenizer: Any):
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     ours = encode_turns(_TURNS, _formatter(name, tokenizer))
     np.testing.assert_array_equal(ours.input_ids, _stock(name, tokenizer)["input_ids"])
@@ -106,7 +106,7 @@ def test_ids_are_those_of_the_stock_format(name: str, tokenizer: Any):
 
 @pytest.mark.parametrize("name", _END_OF_TURN)
 def test_a_prompt_for_generation_is_the_beginning_of_the_training_text(name: str, tokenizer: Any):
-    from nemo_vtb.parts.turn_mask import encode_turns, end_of_turn_id
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns, end_of_turn_id
 
     formatter = _formatter(name, tokenizer)
     prompt = encode_turns(_TURNS[:-1], formatter, for_generation=True)
@@ -120,7 +120,7 @@ def test_a_prompt_for_generation_is_the_beginning_of_the_training_text(name: str
 @pytest.mark.parametrize("name", ["qwen", "gemma"])
 def test_a_system_turn_is_folded_where_the_format_has_no_such_role(name: str, tokenizer: Any):
     from nemo_vtb.errors import VTBError
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     formatter = _formatter(name, tokenizer)
     folded = encode_turns([("system", "Be brief."), *_TURNS], formatter)
@@ -133,7 +133,7 @@ def test_a_system_turn_is_folded_where_the_format_has_no_such_role(name: str, to
 
 @pytest.mark.parametrize("name", ["qwen3", "chatml", "llama3"])
 def test_a_system_turn_stays_one_where_the_format_has_it(name: str, tokenizer: Any):
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     encoded = encode_turns([("system", "Be brief."), *_TURNS], _formatter(name, tokenizer))
     text = tokenizer.ids_to_text(encoded.input_ids.tolist(), remove_special_tokens=False)

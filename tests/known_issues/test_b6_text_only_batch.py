@@ -94,7 +94,7 @@ def test_a_text_only_batch_leaves_batch_statistics_and_modes_alone(model: Any, b
 def test_a_batch_without_targets_has_loss_and_gradients_of_zero(
     model: Any, batches: dict[str, dict[str, Any]], name: str
 ):
-    from nemo_vtb.parts.turn_mask import EncodedConversation
+    from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
     encoded = [EncodedConversation(e.input_ids, e.loss_mask & False) for e in batches[name]["encoded"]]
     loss, gradients = _gradients(model, {**batches[name], "encoded": encoded})

@@ -7,7 +7,7 @@ import pytest
 from nemo.utils.callbacks.nemo_model_checkpoint import NeMoModelCheckpoint
 from nemo.utils.exp_manager import check_resume
 
-from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
+from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO
 
 OPTIONS = {"resume_if_exists": True, "resume_ignore_no_checkpoint": True}
 

@@ -12,8 +12,8 @@ from two_ranks_worker import build_model
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.for_machine import answer_settings, check_accelerator, settings_here
 from nemo_vtb.models.load import load_checkpoint
-from nemo_vtb.parts.hardware import look
-from nemo_vtb.parts.machine_choice import choose_precision
+from nemo_vtb.parts.machine.choice import choose_precision
+from nemo_vtb.parts.machine.hardware import look
 
 
 def _dtypes(model: Any) -> tuple[set[torch.dtype], set[torch.dtype]]:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from nemo_vtb import VoiceTextBlender
 from nemo_vtb.cli import main
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.checkpoint_io import read_checkpoint
+from nemo_vtb.models.checkpoints.file import read_checkpoint
 from nemo_vtb.models.load import load_checkpoint
 from nemo_vtb.paths import SHIPPED
 

@@ -78,7 +78,7 @@ def test_training_asking_and_lm_eval_write_the_same_tokens(kind: str, cfg_of: An
     from nemo_vtb import VoiceTextBlender, VTBDataset
     from nemo_vtb.evaluation.lm_eval import VTBLM
     from nemo_vtb.models.generate import default_generation_config
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     model = VoiceTextBlender(cfg_of(kind))
     own = tokenizer_of_kind(kind)
@@ -105,7 +105,7 @@ def test_training_asking_and_lm_eval_write_the_same_tokens(kind: str, cfg_of: An
 
 def test_an_answer_that_is_context_carries_no_loss(cfg_of: Any):
     from nemo_vtb import VoiceTextBlender
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     formatter = VoiceTextBlender(cfg_of("llama3")).formatter
     every, last = encode_turns(CHAT, formatter), encode_turns(CHAT, formatter, context={1})
@@ -128,7 +128,7 @@ def test_a_control_token_in_somebodys_words_stays_text(cfg_of: Any, conversation
 
 def test_thinking_is_off_in_training_and_asking_and_generate_obeys(cfg_of: Any):
     from nemo_vtb import VoiceTextBlender
-    from nemo_vtb.parts.turn_mask import encode_turns
+    from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     off = "<think>\n\n</think>\n\n"
     for mode, opened in (("auto", off), ("off", off), ("on", "")):
@@ -175,7 +175,7 @@ def test_a_format_without_a_switch_refuses_to_think(cfg_of: Any):
 def test_a_format_that_writes_other_tokens_than_the_template_is_warned_about_once(cfg_of: Any, monkeypatch: Any):
     from nemo.utils import logging
 
-    from nemo_vtb.data.conversations.formats import formatter_of, tokenizer_of
+    from nemo_vtb.data.prompts.formats import formatter_of, tokenizer_of
 
     tokenizer = tokenizer_of(cfg_of("chatml"))
     said: list[str] = []
@@ -208,7 +208,7 @@ def test_an_exported_tokenizer_renders_as_it_was_trained(cfg_of: Any, tmp_path: 
 
     from nemo_vtb import VoiceTextBlender
     from nemo_vtb.inference.export import export
-    from nemo_vtb.models.checkpoint_io import AtomicCheckpointIO
+    from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO
 
     cfg = cfg_of("qwen3", thinking="off")
     model = VoiceTextBlender(cfg)

@@ -8,8 +8,8 @@ from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 from nemo_vtb.parts.pack import plan_packing
+from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 from nemo_vtb.parts.text_retention import divergences, speech_gate, text_positions
-from nemo_vtb.parts.turn_mask import EncodedConversation
 
 
 def _model(cfg, **overrides):

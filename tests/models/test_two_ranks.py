@@ -54,7 +54,7 @@ def folder(
 ) -> Path:
     """Batches of text, of speech, of both, one without targets, one with a broken clip; and the models' configs."""
     from nemo_vtb import VTBDataset
-    from nemo_vtb.parts.turn_mask import EncodedConversation
+    from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
     text = conversation("t", ("user", "Count to five, please."), ("assistant", "One, two, three, four, five."))
     speech = [conversation(c.path.stem, ("user", c.path), ("assistant", c.text)) for c in clips[:2]]

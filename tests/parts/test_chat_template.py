@@ -8,7 +8,7 @@ import pytest
 from chat_templates import ENDS, KINDS, byte_tokenizer, tokenizer_of_kind
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.chat_template import ChatTemplate, with_thinking
+from nemo_vtb.parts.prompts.chat_template import ChatTemplate, with_thinking
 
 CHATS = {
     "one turn": [("user", "What is it?"), ("assistant", "A cat.")],

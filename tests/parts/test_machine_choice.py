@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from nemo_vtb.parts.hardware import Machine, look, matrix_rates, parameter_count
-from nemo_vtb.parts.machine_choice import FULL, HALF, choose_attention, choose_precision, choose_threads, is_half
+from nemo_vtb.parts.machine.choice import FULL, HALF, choose_attention, choose_precision, choose_threads, is_half
+from nemo_vtb.parts.machine.hardware import Machine, look, matrix_rates, parameter_count
 
 AVX512 = Machine("cpu", "Server", vectors="AVX-512", rates={"float32": 123.0, "bfloat16": 25.0}, cores=2)
 AMX = Machine("cpu", "Newer server", bf16="AMX", vectors="AVX-512", rates={"float32": 100.0, "bfloat16": 900.0})

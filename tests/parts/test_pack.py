@@ -9,7 +9,7 @@ import torch
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.backbone import HFBackbone
 from nemo_vtb.parts.pack import fill_rows, plan_packing
-from nemo_vtb.parts.turn_mask import EncodedConversation
+from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
 _PLACEHOLDER = 127
 _FRAMES = [3, 1, 5]

@@ -6,7 +6,7 @@ import pytest
 from ranks import run_ranks
 from tiny_training import CHECKPOINT, recorded, train
 
-from nemo_vtb.models.checkpoint_io import read_checkpoint
+from nemo_vtb.models.checkpoints.file import read_checkpoint
 from nemo_vtb.models.load import load_checkpoint
 
 CHAIN = ("ddp", "vtb_fsdp2", "hybrid of 2", "Lightning's FSDP2", "ddp", "hybrid of 2", "vtb_fsdp2")

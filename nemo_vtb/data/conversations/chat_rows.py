@@ -12,9 +12,9 @@ from typing import Any
 from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
 from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
+from nemo_vtb.data.audio.audio_stores import AudioStore
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.turns import ClipRules, Turn, check_order, clip, role_of
-from nemo_vtb.data.files.audio_stores import AudioStore
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file
 from nemo_vtb.data.row_forms.languages import language_tag

@@ -11,11 +11,11 @@ from typing import Any
 from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import TextTurn
 
+from nemo_vtb.data.audio.audio_stores import AudioStore
 from nemo_vtb.data.conversations.chat_rows import Draw, RowContext, row_name, with_languages
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.prompt_pool import PromptPool, pick
 from nemo_vtb.data.conversations.turns import Turn, clip
-from nemo_vtb.data.files.audio_stores import AudioStore
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields
 from nemo_vtb.data.row_forms.languages import language_tag

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
 
-    from nemo_vtb.parts.turn_mask import EncodedConversation
+    from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
 
 class Size(NamedTuple):

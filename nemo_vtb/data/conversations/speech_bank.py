@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from lhotse.cut import Cut
 
+from nemo_vtb.data.audio.audio_stores import AudioFolder
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.conversations.target_text import without_punctuation
 from nemo_vtb.data.conversations.turns import clip
-from nemo_vtb.data.files.audio_stores import AudioFolder
 from nemo_vtb.data.files.rows import BadRow, BadRows, open_lines, parse_line
 from nemo_vtb.data.row_forms.values import field
 from nemo_vtb.errors import VTBError

@@ -8,9 +8,9 @@ from lhotse import Recording
 from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
-from nemo_vtb.data.files.audio_stores import AudioStore
-from nemo_vtb.data.files.headers import TOLERANCE_SECONDS
-from nemo_vtb.data.files.recordings import check_rate, with_selected
+from nemo_vtb.data.audio.audio_stores import AudioStore
+from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
+from nemo_vtb.data.audio.recordings import check_rate, with_selected
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.clip_forms import Cell, clip_source, in_memory
 from nemo_vtb.data.row_forms.visible import has_text

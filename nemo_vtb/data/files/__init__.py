@@ -1,4 +1,4 @@
-"""Files as they lie on disk: rows of JSON, clips in folders and tars, what can be wrong with them.
+"""Files of rows as they lie on disk: JSON, names and places, what can be wrong with a row.
 
-Begin with ``rows``; ``audio_stores`` says where the clips of a file of rows are.
+Begin with ``rows``; ``locations`` finds files by the names a config has for them.
 """

@@ -15,10 +15,10 @@ from urllib.parse import unquote
 
 from lhotse import Recording
 
-from nemo_vtb.data.files.headers import describe
-from nemo_vtb.data.files.recordings import BytesSource, recording_of
+from nemo_vtb.data.audio.headers import describe
+from nemo_vtb.data.audio.recordings import BytesSource, recording_of
+from nemo_vtb.data.audio.tables import CELL
 from nemo_vtb.data.files.rows import BadRow
-from nemo_vtb.data.files.tables import CELL
 from nemo_vtb.data.row_forms.values import clean, is_empty
 
 _DATA_URL = re.compile(r"data:[\w.+/-]*(;[\w=.+-]+)*,", re.ASCII)

@@ -13,11 +13,11 @@ from lhotse.augmentation import Resample, Speed, Tempo
 from lhotse.cut import Cut, MixedCut, PaddingCut
 from lhotse.serialization import deserialize_item
 
+from nemo_vtb.data.audio.audio_stores import AudioFolder, AudioStore, AudioTar
+from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS, header
+from nemo_vtb.data.audio.recordings import check_rate, file_source, with_selected
 from nemo_vtb.data.conversations.chat_rows import Draw, row_name
 from nemo_vtb.data.conversations.instructed import Utterance, UtteranceParser
-from nemo_vtb.data.files.audio_stores import AudioFolder, AudioStore, AudioTar
-from nemo_vtb.data.files.headers import TOLERANCE_SECONDS, header
-from nemo_vtb.data.files.recordings import check_rate, file_source, with_selected
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import Tracked
 from nemo_vtb.errors import VTBError

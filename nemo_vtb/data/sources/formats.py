@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nemo_vtb.data.audio.audio_stores import AudioFolder, AudioStore, AudioTar
+from nemo_vtb.data.audio.tables import SUFFIXES, AudioTable
 from nemo_vtb.data.conversations.chat_rows import ChatParser, Draw, RowContext
 from nemo_vtb.data.conversations.instructed import KINDS, UtteranceParser
 from nemo_vtb.data.conversations.prompt_pool import PromptPool
 from nemo_vtb.data.conversations.speak import SpokenParse, bank_paths, speaker
-from nemo_vtb.data.files.audio_stores import AudioFolder, AudioStore, AudioTar
 from nemo_vtb.data.files.locations import expand, locate
 from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow, parse_line
-from nemo_vtb.data.files.tables import SUFFIXES, AudioTable
 from nemo_vtb.data.row_forms.fields import Tracked, unread
 from nemo_vtb.data.sources.cuts import CutParser
 from nemo_vtb.errors import VTBError

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nemo_vtb.data.audio.tables import SUFFIXES
 from nemo_vtb.data.conversations.instructed import KINDS
-from nemo_vtb.data.files.disk import open_rows
 from nemo_vtb.data.files.rows import BadRow, parse_line
-from nemo_vtb.data.files.sniff import check_lines, describe_line
-from nemo_vtb.data.files.tables import SUFFIXES
+from nemo_vtb.data.sources.disk import open_rows
 from nemo_vtb.data.sources.formats import TYPES
+from nemo_vtb.data.sources.sniff import check_lines, describe_line
 from nemo_vtb.errors import VTBError
 
 _KEYS = {

@@ -17,13 +17,13 @@ from typing import IO
 import numpy as np
 
 from nemo_vtb.assets.cache import cache_root
+from nemo_vtb.data.audio.headers import HeaderBook, measured
 from nemo_vtb.data.conversations.chat_rows import Draw
-from nemo_vtb.data.files.disk import keep, plain, stamps
-from nemo_vtb.data.files.headers import HeaderBook, measured
 from nemo_vtb.data.files.rows import BadRow, parse_line
-from nemo_vtb.data.files.sniff import check_lines
+from nemo_vtb.data.sources.disk import keep, plain, stamps
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.index_build import CLIP, ROW, IndexContents, Weigh, build_index
+from nemo_vtb.data.sources.sniff import check_lines
 from nemo_vtb.errors import VTBError
 
 # Rows of which an index that is opened again sees whether their recordings are still what they were.

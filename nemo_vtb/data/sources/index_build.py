@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from nemo_vtb.data.audio.headers import Described, HeaderBook, Measured, measured
 from nemo_vtb.data.conversations.size import Size
-from nemo_vtb.data.files.disk import plain
-from nemo_vtb.data.files.headers import Described, HeaderBook, Measured, measured
 from nemo_vtb.data.files.notes import collect_notes
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.sources.disk import plain
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.row_check import checked_row
 from nemo_vtb.data.worker_pool import worker_pool

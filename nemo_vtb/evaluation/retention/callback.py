@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.options import RetentionOptions, retention_options
-from nemo_vtb.parts.precision import half_arithmetic
+from nemo_vtb.parts.machine.precision import half_arithmetic
 
 if TYPE_CHECKING:
     from nemo_vtb.evaluation.retention.gate import GateResult

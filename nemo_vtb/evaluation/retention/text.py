@@ -20,8 +20,8 @@ from nemo_vtb.evaluation.sets.suites import read_suite
 from nemo_vtb.models.generate import default_generation_config, prompt_embeddings
 from nemo_vtb.modules.greedy import greedy_replies
 from nemo_vtb.parts.eval_mode import evaluating
+from nemo_vtb.parts.prompts.turn_mask import encode_turns, merged_turns
 from nemo_vtb.parts.ranks import all_ranks_list
-from nemo_vtb.parts.turn_mask import encode_turns, merged_turns
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender

@@ -62,8 +62,8 @@ def recorded_items(source: Mapping[str, Any], seconds: Sequence[float]) -> Itera
     Raises:
         VTBError: On an unknown key or type, or a file that is not there.
     """
-    from nemo_vtb.data.files.disk import open_rows
     from nemo_vtb.data.files.rows import BadRow, parse_line
+    from nemo_vtb.data.sources.disk import open_rows
 
     times: Counter[str] = Counter()
     for number, file in enumerate(row_files(source, seconds)):
@@ -131,8 +131,8 @@ def samples_of(recorded: Recorded, files: "Sequence[RowFile]") -> tuple[np.ndarr
     Raises:
         BadRow: If the row or its audio has become unusable since.
     """
-    from nemo_vtb.data.files.disk import plain
     from nemo_vtb.data.files.rows import BadRow, parse_line
+    from nemo_vtb.data.sources.disk import plain
 
     file = files[recorded.file]
     with open(plain(file.path), "rb") as lines:

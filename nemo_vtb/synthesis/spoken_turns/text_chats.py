@@ -55,8 +55,8 @@ def chat_items(source: Mapping[str, Any]) -> Iterator[Item]:
     Raises:
         VTBError: On an unknown key or type, or a file that is not there.
     """
-    from nemo_vtb.data.files.disk import open_rows
     from nemo_vtb.data.files.rows import BadRow, parse_line
+    from nemo_vtb.data.sources.disk import open_rows
     from nemo_vtb.data.sources.source import Reading, named_files
 
     entry = {key: value for key, value in source.items() if value is not None}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from nemo_vtb.data.audio.audio_check import LOUDEST, signal
+from nemo_vtb.data.audio.audio_stores import AudioFolder, AudioTar
+from nemo_vtb.data.audio.headers import describe
 from nemo_vtb.data.conversations.turns import clip
-from nemo_vtb.data.files.audio_check import LOUDEST, signal
-from nemo_vtb.data.files.audio_stores import AudioFolder, AudioTar
-from nemo_vtb.data.files.headers import describe
 from nemo_vtb.data.files.rows import BadRow
 
 RATE = 16_000

@@ -65,7 +65,7 @@ def test_two_users_share_a_cache(tmp_path):
     (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(b'{"x": 1}\n'))
     code = (
         "import os, sys; os.umask(0o022)\n"
-        "from pathlib import Path\nfrom nemo_vtb.data.files.disk import plain\nprint(plain(Path(sys.argv[1])))"
+        "from pathlib import Path\nfrom nemo_vtb.data.sources.disk import plain\nprint(plain(Path(sys.argv[1])))"
     )
     environment = {**os.environ, "NEMO_VTB_CACHE": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
     for user in ("2001", "2002"):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nemo_vtb.data.files.rows import REMEDIES, BadRows, parse_line
-from nemo_vtb.data.lint import LintResult, lint_entry
+from nemo_vtb.data.inspection.lint import LintResult, lint_entry
 from nemo_vtb.data.row_forms.fields import Tracked, clip_fields, unread
 from nemo_vtb.data.sources.source import Reading, open_source
 

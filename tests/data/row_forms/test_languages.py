@@ -6,7 +6,7 @@ from nemo_vtb.data.conversations.prompt_pool import PromptPool
 from nemo_vtb.data.conversations.target_text import has_capitals, has_punctuation, without_punctuation
 from nemo_vtb.data.files.notes import collect_notes
 from nemo_vtb.data.files.rows import BadRows
-from nemo_vtb.data.lint import LintResult, lint_entry
+from nemo_vtb.data.inspection.lint import LintResult, lint_entry
 from nemo_vtb.data.row_forms.languages import canonical, language_name, lower, spellings, upper
 from nemo_vtb.data.sources.source import Reading
 

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.data.lint import LintResult, lint_entry
+from nemo_vtb.data.inspection.lint import LintResult, lint_entry
 from nemo_vtb.data.row_forms.visible import has_text, invisible
 from nemo_vtb.data.sources.source import Reading
 
@@ -107,7 +107,7 @@ def test_control_tokens_in_words_are_learnt_as_text(jsonl, read, tokenizer, toke
 def test_a_dataset_that_breaks_tokens_travels_to_workers(tokenizer):
     import pickle
 
-    from nemo_vtb.parts.control_tokens import broken, control_tokens
+    from nemo_vtb.parts.prompts.control_tokens import broken, control_tokens
 
     dataset = pickle.loads(pickle.dumps(VTBDataset(tokenizer, "chatml", "<|audio|>")))  # noqa: S301 - made here
     assert dataset._ids.text_to_ids("hi") == tokenizer.text_to_ids("hi")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nemo_vtb.data.audio.tars import TarIndex
 from nemo_vtb.data.files.rows import BadRow, BadRows
-from nemo_vtb.data.files.tars import TarIndex
 from nemo_vtb.errors import VTBError
 
 
@@ -206,7 +206,7 @@ def test_a_damaged_header_is_told_from_the_end(tmp_path):
     (tmp_path / "t.tar").write_bytes(whole)
     index = TarIndex(tmp_path / "t.tar")
     assert len(index) == 2 and index.damage == "damaged at byte 2048"
-    from nemo_vtb.data.files.audio_stores import AudioTar
+    from nemo_vtb.data.audio.audio_stores import AudioTar
 
     with pytest.raises(BadRow, match=r"no member 3\.wav .*damaged at byte 2048"):
         AudioTar(tmp_path / "t.tar").recording("3.wav")

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
 from nemo_vtb.inference.card.data import licence_of, lora_rank, lora_scale
-from nemo_vtb.models.checkpoint_io import read_checkpoint
+from nemo_vtb.models.checkpoints.file import read_checkpoint
 
 NAMES = ("--llm", "HuggingFaceTB/SmolLM2-135M-Instruct", "--encoder", "openai/whisper-base")
 

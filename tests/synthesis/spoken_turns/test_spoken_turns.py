@@ -267,7 +267,7 @@ def test_the_bank_speaks_other_chats_on_the_fly(write, make, tmp_path):
             f"{kinds}.text.input_cfg=[{{manifest_filepath: {chats}}}]",
         ],
     )
-    from nemo_vtb.data.preview import dataset_of
+    from nemo_vtb.data.inspection.preview import dataset_of
 
     sources = build_blend(cfg.data.train_ds, dataset_of(cfg)).sources["mixed"]
     spoken = [source.draw(n, 0) for source in sources for n in range(len(source)) if "t/spoken" in source.draw(n, 0).id]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.control_tokens import BREAK
-from nemo_vtb.parts.encoded import EncodedConversation
+from nemo_vtb.parts.prompts.control_tokens import BREAK
+from nemo_vtb.parts.prompts.encoded import EncodedConversation
 
 Turns = Sequence[tuple[str, str]]
 # Names under which templates ask whether to think.

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from nemo_vtb.data.files.copies import needs_copy
-from nemo_vtb.data.files.disk import is_gzip
+from nemo_vtb.data.sources.copies import needs_copy
+from nemo_vtb.data.sources.disk import is_gzip
 from nemo_vtb.errors import VTBError
 
 _HEAD = 4096

@@ -12,13 +12,13 @@ import soundfile
 from omegaconf import DictConfig
 
 from nemo_vtb.config import resolved, section_of
+from nemo_vtb.data.audio.audio_check import signal
 from nemo_vtb.data.blend.walk import Blend
 from nemo_vtb.data.datamodule import build_blend
-from nemo_vtb.data.files.audio_check import signal
 from nemo_vtb.data.files.rows import REMEDIES, BadRow
+from nemo_vtb.data.inspection.preview import dataset_of
+from nemo_vtb.data.inspection.simulated_draws import SimulatedDraws, amounts, realised, simulate, sources_of
 from nemo_vtb.data.options import DEFAULT_BATCH_TOKENS
-from nemo_vtb.data.preview import dataset_of
-from nemo_vtb.data.simulated_draws import SimulatedDraws, amounts, realised, simulate, sources_of
 from nemo_vtb.options import Count, typed
 from nemo_vtb.reports.environment import environment
 from nemo_vtb.reports.write import Render, write_both

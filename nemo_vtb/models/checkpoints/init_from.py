@@ -6,8 +6,8 @@ from nemo.utils import logging
 from torch import nn
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.checkpoint import check_shapes, fingerprint_frozen
-from nemo_vtb.models.slim import read_trained, steps_of
+from nemo_vtb.models.checkpoints.contents import check_shapes, fingerprint_frozen
+from nemo_vtb.models.checkpoints.slim import read_trained, steps_of
 from nemo_vtb.parts.lora import check_same_lora
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from nemo_vtb.errors import VTBError
 
 if TYPE_CHECKING:
     from nemo_vtb.data.dataset import VTBDataset
-    from nemo_vtb.parts.turn_mask import EncodedConversation
+    from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
 
 def preview(cfg: DictConfig, kind: str | None = None, count: int = 1) -> Iterator[str]:
@@ -64,8 +64,8 @@ def dataset_of(cfg: DictConfig) -> "VTBDataset":
     Raises:
         VTBError: If the prompt format cannot be trained with the tokenizer.
     """
-    from nemo_vtb.data.conversations.formats import formatter_of, tokenizer_of
     from nemo_vtb.data.dataset import VTBDataset
+    from nemo_vtb.data.prompts.formats import formatter_of, tokenizer_of
 
     model, section = section_of(cfg, "model"), section_of(cfg, "data.train_ds")
     for key in ("pretrained_llm", "audio_locator_tag"):

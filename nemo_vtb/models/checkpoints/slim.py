@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.checkpoint_io import read_checkpoint
+from nemo_vtb.models.checkpoints.file import read_checkpoint
 from nemo_vtb.paths import checkpoint_path
 
 if TYPE_CHECKING:

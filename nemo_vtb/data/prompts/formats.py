@@ -10,13 +10,13 @@ from nemo.utils import logging
 from nemo_vtb.assets import resolve
 
 # Register their formats with NeMo.
-from nemo_vtb.data.conversations import chatml, own_template  # noqa: F401
+from nemo_vtb.data.prompts import chatml, own_template  # noqa: F401
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
-from nemo_vtb.parts.chat_template import ChatTemplate, with_thinking
-from nemo_vtb.parts.prompt_formats import check_prompt_format
-from nemo_vtb.parts.turn_mask import encode_turns
-from nemo_vtb.parts.turn_mask import own_template as own_template_of
+from nemo_vtb.parts.prompts.chat_template import ChatTemplate, with_thinking
+from nemo_vtb.parts.prompts.prompt_formats import check_prompt_format
+from nemo_vtb.parts.prompts.turn_mask import encode_turns
+from nemo_vtb.parts.prompts.turn_mask import own_template as own_template_of
 
 AUTO = "auto"
 _CHAT = [("user", "What is it?"), ("assistant", "It is."), ("user", "Sure?"), ("assistant", "Yes, sure.")]

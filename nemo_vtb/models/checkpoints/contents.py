@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.random_state import gather_random_states
+from nemo_vtb.models.checkpoints.random_state import gather_random_states
 from nemo_vtb.modules.lora.shifted import INITIAL
 from nemo_vtb.modules.quantized import is_quantized
 from nemo_vtb.optim.build import settings_of

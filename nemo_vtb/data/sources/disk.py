@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from nemo_vtb.assets.cache import cache_root
-from nemo_vtb.data.files.copies import lines_of, needs_copy
 from nemo_vtb.data.files.rows import open_lines
+from nemo_vtb.data.sources.copies import lines_of, needs_copy
 from nemo_vtb.errors import VTBError
 
 _GZIP = b"\x1f\x8b"

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 import soundfile
 from lhotse import Recording
 
-from nemo_vtb.data.files.decode import Readable, Undecodable, decode, has_frame_table, packets_seconds
+from nemo_vtb.data.audio.decode import Readable, Undecodable, decode, has_frame_table, packets_seconds
 from nemo_vtb.data.files.rows import BadRow
 
 # A manifest may claim a little more than the file holds: codecs round to frames. The paper's recipe allows the same.

@@ -7,12 +7,12 @@ from typing import Protocol
 
 from lhotse import Recording
 
-from nemo_vtb.data.files.headers import header
+from nemo_vtb.data.audio.headers import header
+from nemo_vtb.data.audio.recordings import ChannelSelector, file_source, recording_of
+from nemo_vtb.data.audio.tars import TarIndex
 from nemo_vtb.data.files.locations import remote_remedy
-from nemo_vtb.data.files.recordings import ChannelSelector, file_source, recording_of
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.files.spelling import spelled_otherwise
-from nemo_vtb.data.files.tars import TarIndex
 
 _SPAN_NUMBER = re.compile(r"-sub\d+(\.\w+)?$")
 

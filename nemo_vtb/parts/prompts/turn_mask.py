@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.control_tokens import broken
-from nemo_vtb.parts.encoded import EncodedConversation
+from nemo_vtb.parts.prompts.control_tokens import broken
+from nemo_vtb.parts.prompts.encoded import EncodedConversation
 
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
     from nemo.collections.common.prompts import PromptFormatter
 
-    from nemo_vtb.parts.chat_template import ChatTemplate
+    from nemo_vtb.parts.prompts.chat_template import ChatTemplate
 
 
 _SYSTEM_AND_USER = "system_and_user"

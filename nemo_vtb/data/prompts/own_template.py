@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 from nemo.collections.common.prompts.formatter import Modality, PromptFormatter
 
-from nemo_vtb.parts.chat_template import ChatTemplate
+from nemo_vtb.parts.prompts.chat_template import ChatTemplate
 
 _MESSAGE = {"template": "|message|", "slots": {"message": Modality.Text}}
 
@@ -30,7 +30,7 @@ class OwnTemplateFormatter(PromptFormatter):
         self.own_template = ChatTemplate(tokenizer.tokenizer)
 
     def encode_dialog(self, turns: list[dict], enable_thinking: bool | None = None) -> dict[str, torch.Tensor]:
-        """NeMo's interface; the mask is that of ``nemo_vtb.parts.chat_template``."""
+        """NeMo's interface; the mask is that of ``nemo_vtb.parts.prompts.chat_template``."""
         said = [(turn["role"], turn["content"] if "content" in turn else turn["slots"]["message"]) for turn in turns]
         asked = said[-1][0] != self.OUTPUT_ROLE
         encoded = self.own_template.encode(said, asked, thinking=enable_thinking)

@@ -9,7 +9,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.progress_file import write_progress
+from nemo_vtb.models.checkpoints.progress_file import write_progress
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from lhotse import Recording
 
-from nemo_vtb.data.files.audio_stores import AudioFolder
-from nemo_vtb.data.files.headers import header
-from nemo_vtb.data.files.recordings import BytesSource, recording_of
+from nemo_vtb.data.audio.audio_stores import AudioFolder
+from nemo_vtb.data.audio.headers import header
+from nemo_vtb.data.audio.recordings import BytesSource, recording_of
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
 

@@ -12,9 +12,9 @@ import torch
 from lhotse.audio.mixer import AudioMixer
 from lhotse.augmentation import Compress, ReverbWithImpulseResponse
 
-from nemo_vtb.data.files.audio_check import signal
-from nemo_vtb.data.files.headers import header
-from nemo_vtb.data.files.recordings import file_source, recording_of
+from nemo_vtb.data.audio.audio_check import signal
+from nemo_vtb.data.audio.headers import header
+from nemo_vtb.data.audio.recordings import file_source, recording_of
 
 # A decibel of level is this power of ten.
 _LEVEL = 1 / 20

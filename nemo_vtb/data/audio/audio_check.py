@@ -9,7 +9,7 @@ from lhotse import AudioSource, MonoCut
 from lhotse.cut import Cut
 from lhotse.utils import compute_num_samples
 
-from nemo_vtb.data.files.headers import TOLERANCE_SECONDS
+from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
 from nemo_vtb.data.files.rows import BadRow
 
 # 20 dB above full scale: no microphone, but 16-bit integers kept as floats, or one stray value.

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.turn_mask import answer_ending
+from nemo_vtb.parts.prompts.turn_mask import answer_ending
 
 if TYPE_CHECKING:
     from nemo.collections.common.prompts import PromptFormatter

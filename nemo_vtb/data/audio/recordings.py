@@ -9,8 +9,8 @@ import numpy as np
 from lhotse import AudioSource, Recording
 from lhotse.cut import Cut, MixedCut
 
-from nemo_vtb.data.files.decode import decode
-from nemo_vtb.data.files.headers import Described
+from nemo_vtb.data.audio.decode import decode
+from nemo_vtb.data.audio.headers import Described
 from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow
 

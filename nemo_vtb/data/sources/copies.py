@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nemo_vtb.data.files.tables import SUFFIXES, open_table
+from nemo_vtb.data.audio.tables import SUFFIXES, open_table
 from nemo_vtb.errors import VTBError
 
 _HEAD = 4096

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from lhotse import Recording
 
-from nemo_vtb.data.files.headers import header
-from nemo_vtb.data.files.recordings import BytesSource, recording_of
+from nemo_vtb.data.audio.headers import header
+from nemo_vtb.data.audio.recordings import BytesSource, recording_of
 from nemo_vtb.data.files.spelling import normalised
 from nemo_vtb.errors import VTBError
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nemo_vtb.parts.hardware import Machine
+from nemo_vtb.parts.machine.hardware import Machine
 
 AUTO = "auto"
 FULL, HALF = "32-true", "bf16-mixed"

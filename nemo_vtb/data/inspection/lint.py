@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from nemo_vtb.data.audio.audio_check import SILENCE, signal
+from nemo_vtb.data.audio.audio_stores import tar_index
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
-from nemo_vtb.data.files.audio_check import SILENCE, signal
-from nemo_vtb.data.files.audio_stores import tar_index
-from nemo_vtb.data.files.disk import open_rows
 from nemo_vtb.data.files.notes import NO_FAULT, Note, collect_notes, note
 from nemo_vtb.data.files.notes import REMEDIES as NOTE_REMEDIES
 from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES, BadRow
-from nemo_vtb.data.files.sniff import check_lines
+from nemo_vtb.data.inspection.text_check import REMEDIES as TEXT_REMEDIES
+from nemo_vtb.data.inspection.text_check import Spellings, odd_words, token_pattern, written_names
+from nemo_vtb.data.sources.disk import open_rows
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.row_check import check_length, checked_row
+from nemo_vtb.data.sources.sniff import check_lines
 from nemo_vtb.data.sources.source import Reading, named_files
-from nemo_vtb.data.text_check import REMEDIES as TEXT_REMEDIES
-from nemo_vtb.data.text_check import Spellings, odd_words, token_pattern, written_names
 from nemo_vtb.data.worker_pool import worker_pool
 from nemo_vtb.errors import VTBError
 

@@ -1,0 +1,4 @@
+"""What this machine computes fastest with: precision, attention, threads.
+
+Begin with ``choice``, which decides; ``hardware`` looks and measures.
+"""
