@@ -7,6 +7,10 @@ name is registered with NeMo and Lightning, so that a script may build its train
 from importlib import import_module
 from typing import Any
 
+from nemo_vtb import moved
+
+moved.install()
+
 __version__ = "0.1.0"
 
 _PUBLIC = {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.config import check_keys, resolved, section_of
+from nemo_vtb.config import compose as compose  # scripts have it from here
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Range, Seed, check_arguments, typed
 from nemo_vtb.parts.machine.choice import AUTO, Choice

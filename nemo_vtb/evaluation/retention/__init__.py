@@ -2,3 +2,7 @@
 
 Begin with ``gate``; ``callback`` enforces it in a run.
 """
+
+from nemo_vtb.moved import names_of
+
+__getattr__ = names_of("nemo_vtb.evaluation.retention", "nemo_vtb.evaluation.retention.divergence")

@@ -2,3 +2,7 @@
 
 Begin with ``run``.
 """
+
+from nemo_vtb.moved import names_of
+
+__getattr__ = names_of("nemo_vtb.synthesis.replay", "nemo_vtb.synthesis.replay.run")

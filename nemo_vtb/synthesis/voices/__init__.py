@@ -2,3 +2,7 @@
 
 Begin with ``tts``; ``studio`` records a sentence and lets ``round_trip`` hear it.
 """
+
+from nemo_vtb.moved import names_of
+
+__getattr__ = names_of("nemo_vtb.synthesis.voices", "nemo_vtb.synthesis.voices.light")
