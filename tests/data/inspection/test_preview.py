@@ -1,6 +1,6 @@
 """What every NeMo prompt format feeds the model, token by token, against golden files.
 
-After a wanted change: VTB_UPDATE_GOLDEN=1 pytest tests/data/test_preview.py, and read the difference.
+After a wanted change: VTB_UPDATE_GOLDEN=1 pytest tests/data/inspection/test_preview.py, and read the difference.
 """
 
 import os
