@@ -130,7 +130,7 @@ NOT_RUN = (
         "compose",
         "half an hour; the tiny checkpoint is asked instead, on other pages",
     ),
-    NotRun(r"init_from=shipped", "compose", "it fits one LLM; tests/models/checkpoints/test_init_from.py begins with that one"),
+    NotRun(r"init_from=shipped", "compose", "it fits one LLM; test_init_from.py begins with that one"),
     NotRun(r"vtb study .*examples/benchmarks/results", "compose", "tests/study/test_committed_study.py runs it whole"),
     NotRun(r"vtb study ", "compose", "tests/study/test_study_command.py runs the command on a study of two tiny arms"),
 )
