@@ -21,10 +21,13 @@ FRAME_SECONDS = 0.08
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Undoes what a command did to PyTorch's threads, on whose number the rounding of sums depends."""
+    """Undoes what a command did to PyTorch: its threads, whose number moves sums, and its ranks."""
     yield
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+        torch = sys.modules["torch"]
+        torch.set_num_threads(1)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="session")

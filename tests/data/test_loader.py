@@ -192,7 +192,8 @@ def test_held_out_batches_are_as_many_on_every_rank_and_hold_everything_once(tok
 def test_lightning_does_not_split_held_out_data_again(tokenizer, section, kinds):
     from torch.utils.data import DistributedSampler
 
-    cfg = OmegaConf.create({"train_ds": section, "validation_ds": {**section, "kinds": kinds}})
+    held_out = {key: value for key, value in section.items() if key != "blend"}
+    cfg = OmegaConf.create({"train_ds": section, "validation_ds": {**held_out, "kinds": kinds}})
     loaders = VTBDataModule(cfg, tokenizer, VTBDataset(tokenizer)).val_dataloader().flattened
     assert len(loaders) == 2 and all(isinstance(loader.sampler, DistributedSampler) for loader in loaders)
 

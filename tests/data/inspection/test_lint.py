@@ -177,6 +177,6 @@ def test_every_reason_has_a_remedy():
 
     import nemo_vtb.data
 
-    code = "".join(path.read_text() for path in Path(nemo_vtb.data.__path__[0]).glob("*.py"))
+    code = "".join(path.read_text() for path in Path(nemo_vtb.data.__path__[0]).rglob("*.py"))
     reasons = set(re.findall(r'BadRow\(\s*"([^"]+)"', code)) | set(re.findall(r'Finding\([^"]*"\w+", "([^"]+)"', code))
     assert reasons and reasons <= set(REMEDIES) | set(WARNINGS) | set(FILE_REMEDIES)

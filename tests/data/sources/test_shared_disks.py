@@ -8,7 +8,7 @@ from shutil import which
 
 import pytest
 
-from nemo_vtb.data.files import disk
+from nemo_vtb.data.sources import disk
 from nemo_vtb.errors import VTBError
 
 
