@@ -16,6 +16,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+# What Lightning leaves in the environment of a process that has trained, with a port that it still holds.
+_OF_ONE_PROCESS = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK")
+
+
+def fresh_environment() -> dict[str, str]:
+    """The environment, as one that no run of this process has written to."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_ONE_PROCESS}
+
 
 def warm_vtb(
     jobs: Iterable[tuple[str, list[str]]], folder: Path, script: str | None = None, **variables: str
@@ -38,7 +46,13 @@ def warm_vtb(
         job = {"argv": argv, "folder": str(places[name]), "variables": variables, "script": script}
         lines.append(json.dumps({**job, "said": str(places[name] / "said.txt")}))
     done = subprocess.run(
-        [sys.executable, __file__], input="\n".join(lines), capture_output=True, text=True, check=True, timeout=900
+        [sys.executable, __file__],
+        input="\n".join(lines),
+        env=fresh_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=900,
     )
     codes = [int(line) for line in done.stdout.splitlines() if line.lstrip("-").isdigit()]
     return {

@@ -110,6 +110,8 @@ def check(command: Sequence[str], folder: Path, contained: bool = False) -> list
     if not command:
         raise VTBError("nothing stands after --")
     parent = next(path for path in (folder, *folder.parents) if path.exists())
+    if not parent.is_dir():
+        raise VTBError(f"--run {folder}: {parent} is a file, not a folder")
     if not os.access(parent, os.W_OK):
         raise VTBError(f"--run {folder}: cannot write to {parent}")
     if not contained and shutil.which(command[0]) is None:

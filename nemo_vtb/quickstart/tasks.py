@@ -1,11 +1,11 @@
 """The held-out questions of a run, asked before and after training: what the config lists under ``held_out``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nemo_vtb.config import section_of
+from nemo_vtb.config import check_keys, section_of
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
@@ -46,6 +46,7 @@ def held_out_tasks(held_out: DictConfig, train_ds: DictConfig) -> list[Task]:
     Raises:
         VTBError: On unknown keys, or what a source cannot give.
     """
+    check_keys(held_out, [field.name for field in fields(HeldOut)], "held_out")
     entries: Any = OmegaConf.to_container(held_out.asked, resolve=True)
     reading = _reading(train_ds)
     asked = (held_out_set(entry, f"held_out.asked[{number}]", reading) for number, entry in enumerate(entries))

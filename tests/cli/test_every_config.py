@@ -1,14 +1,13 @@
 """Every shipped config of a training run and every option of its groups, through the installed ``vtb train``."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from warm_vtb import warm_vtb
+from warm_vtb import fresh_environment, warm_vtb
 
 from nemo_vtb.paths import config_dir, corpora_dir
 
@@ -50,7 +49,7 @@ def canary_run(tiny_llm: Path) -> list[str]:
     return [
         *kinds,
         *(f"model.llm_config.{size}" for size in [*toy, "vocab_size=49200"]),
-        *(f"model.perception.encoder.{size}" for size in encoder),
+        *(f"model.encoder_config.{size}" for size in encoder),
         *SMALL_ADAPTER,
         "model.perception.modality_adapter.feat_in=32",
         f"model.pretrained_llm={tiny_llm}",
@@ -121,7 +120,7 @@ def test_in_a_process_of_its_own(line: list[str], whisper_run: list[str], tmp_pa
     command = [shutil.which("vtb"), "train", "--config-name=quickstart", *whisper_run, *line]
     variables = {"VTB_DEVICES": "1", "VTB_NODES": "1", "VTB_RUN": str(tmp_path / "run")}
     done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | variables, capture_output=True, text=True, timeout=300
+        command, cwd=tmp_path, env=fresh_environment() | variables, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.rglob("last.ckpt"))) == 1

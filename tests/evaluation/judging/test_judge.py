@@ -224,7 +224,7 @@ def test_the_command_writes_and_prints_the_agreement(tmp_path, tiny_llm, labels,
     assert "Cohen's kappa" in capsys.readouterr().out
     for arguments, message in (
         ([*common, "prompt_file=gone"], "prompt_file=gone"),
-        ([*common, "bootstrap=0"], "bootstrap=0"),
+        ([*common, "bootstrap=0"], "bootstrap is 0; it is int of at least 1"),
         ([*common, "+label=x"], "did you mean 'labels'"),
         ([*common, "llm.dtype=int4"], "llm.dtype is 'int4'"),
         (["judge"], "say llm.model=..."),

@@ -223,7 +223,7 @@ def test_a_model_in_training_is_asked_without_dropout_and_left_as_it_was(run, ta
         ({"max_text_drop": -1}, "model.retention.max_text_drop is -1"),
         ({"every": 0}, "model.retention.every is 0"),
         ({"past_limit": "shrug"}, "it may be stop, warn"),
-        ({"text": {"a": "suite.jsonl"}}, "model.retention.text is"),
+        ({"text": {"a": "suite.jsonl"}}, "model.retention.text.a is 'suite.jsonl'; it is a section"),
         ({"text": {"a": {"type": "replies", "path": "nowhere.jsonl"}}}, "nowhere.jsonl"),
         ({"text": {}}, "nothing has a score"),
         ({"text": {"a": {"type": "replies", "path": "{folder}/empty.jsonl"}}}, "text.a: .*/empty.jsonl has no rows"),

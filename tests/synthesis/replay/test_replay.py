@@ -234,7 +234,7 @@ def test_settings_hold_what_decides_and_not_where_the_server_is():
         (["user.tokens=[3]"], "user.tokens=.3.: name the fewest and the most"),
         (["answer.top_p=0"], "top_p above 0"),
         (["exchanges=[0]"], "not all of them 0"),
-        (["exchanges=much"], "exchanges: "),
+        (["exchanges=much"], "exchanges is 'much'; it is a list of float"),
         (["count=0"], "count=0, held_out=0.1: at least 1"),
         (["categories=[gossip]"], "categories: 'gossip' is not among those of prompt_file=small: brainstorming"),
         (["categories=[]"], "categories: is empty"),
