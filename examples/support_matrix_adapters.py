@@ -41,7 +41,7 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "rsLoRA": {"use_rslora": True},
     "DoRA": {"use_dora": True},
     "PiSSA": {"init_lora_weights": "pissa"},
-    "PiSSA, fast, rsLoRA, gated": {
+    "PiSSA, fast, with rsLoRA, gated": {
         "init_lora_weights": "pissa_niter_4",
         "use_rslora": True,
         ".text_lora": "audio_gated",

@@ -13,7 +13,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.gather import Gathered
 from nemo_vtb.modules.llm.asking import embeddings_for_ids, one_by_one
 from nemo_vtb.modules.llm.head import LogitHead
-from nemo_vtb.modules.llm.parts import argument, body_of, layers_of_body, text_config
+from nemo_vtb.modules.llm.parts import argument, body_of, layers_of_body, refer_to_table, text_config
 from nemo_vtb.modules.llm.per_layer import PerLayerIds
 from nemo_vtb.modules.llm.router_loss import RouterLoss
 from nemo_vtb.modules.lora.install import adapted_head
@@ -241,6 +241,7 @@ class HFBackbone:
         copies = max(config.num_beams or 1, config.num_return_sequences or 1)
         self._gate.value = gate if gate is None else gate.repeat_interleave(copies, 0)
         self.per_layer.ids = ids
+        refer_to_table(self.causal_lm, self.table)
         # Hugging Face hands the head a strided slice of last positions; PyTorch would copy the head for every prompt.
         contiguous = self.head.module.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
         try:

@@ -25,11 +25,16 @@ class LogitHead:
     head, its own forward pass is taken from there on.
 
     Args:
-        llm: The causal LM.
+        llm: The causal LM, with its adapters.
+
+    Attributes:
+        module: The head itself. Kept, since Transformers finds none while the table is out of its place, as NeMo's
+            ``move_embedding`` leaves it.
     """
 
     def __init__(self, llm: "PreTrainedModel") -> None:
         self._llm = llm
+        self.module: nn.Module = llm.get_output_embeddings()
         config = text_config(llm)
         self.factor = 1.0
         for name in _MULTIPLIES:
@@ -38,11 +43,6 @@ class LogitHead:
             self.factor /= getattr(config, name, None) or 1.0
         self.cap: float | None = getattr(config, "final_logit_softcapping", None)
         self.by_llm = False
-
-    @property
-    def module(self) -> nn.Module:
-        """The head itself."""
-        return self._llm.get_output_embeddings()
 
     @property
     def trains(self) -> bool:

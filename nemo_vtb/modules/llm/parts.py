@@ -97,6 +97,13 @@ def lent_table(llm: "PreTrainedModel", table: nn.Module) -> Iterator[None]:
         _unregister(owner, name, getattr(owner, name))
 
 
+def refer_to_table(llm: "PreTrainedModel", table: nn.Module) -> None:
+    """Sets the LLM's reference to its table again where NeMo's ``move_embedding`` has deleted it."""
+    owner, name = _owner(llm)
+    if not hasattr(owner, name):
+        owner.__dict__[name] = table
+
+
 def return_table(llm: "PreTrainedModel", table: nn.Module) -> None:
     """Puts the table back for good."""
     setattr(*_owner(llm), table)

@@ -69,7 +69,7 @@ def test_a_checkpoint_that_names_no_data_gets_it_from_a_config(trained: Any, tmp
     made = card(trained[1], "slim", tmp_path / "out")
     assert "does not say what it was trained on" in made.text and made.data.license == "other"
     assert "--config-name" in capsys.readouterr().err
-    made = card(trained[1], "slim", tmp_path / "out", "--config-name", "quickstart")
+    made = card(trained[1], "slim", tmp_path / "named", "--config-name", "quickstart")
     assert "| mixed | 0.25 | `spoken_commands/mixed.jsonl` | apache-2.0 |" in made.text
     assert made.data.license == "apache-2.0"
     assert main(["export", str(trained[1]), "--to", "slim", "--out", str(tmp_path), "seed=1"]) == 2
@@ -103,7 +103,7 @@ def test_what_vtb_eval_measured_is_in_it(
     other = json.loads(report.read_text())
     other["checkpoint"]["lora_rank"] = 64
     report.write_text(json.dumps(other))
-    line = ["export", str(trained[1]), "--to", "slim", "--out", str(tmp_path / "out"), *NAMES, "--eval", str(report)]
+    line = ["export", str(trained[1]), "--to", "slim", "--out", str(tmp_path / "other"), *NAMES, "--eval", str(report)]
     assert main(line) == 2
     assert "lora_rank 64, here 4" in capsys.readouterr().err
 
