@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback
 from nemo.collections.speechlm2.models.salm import SALM
@@ -18,7 +17,7 @@ from nemo_vtb.data.prompts.formats import AUTO, formatter_of, tokenizer_of
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
 from nemo_vtb.models.accumulation import TokenWeighted
-from nemo_vtb.models.batch import encoded_of, kinds_of, names_of
+from nemo_vtb.models.batch import STUB, encoded_of, kinds_of, names_of
 from nemo_vtb.models.checkpoints.contents import (
     check_checkpoint,
     check_state_dict,
@@ -48,9 +47,6 @@ from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum
 from nemo_vtb.parts.text_retention import speech_gate, text_positions
 from nemo_vtb.parts.trainable import freeze_parameters, rest_frozen
-
-# What a sharded rank without text runs instead, so that every rank takes part in every collective.
-_STUB = EncodedConversation(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool))
 
 
 class VoiceTextBlender(SALM):
@@ -230,7 +226,7 @@ class VoiceTextBlender(SALM):
         base = tuned[:0].detach()
         if encoded or self._use_fsdp:
             with torch.no_grad(), self.backbone.without_lora():
-                embeds, own = self.embed_packed(encoded or [_STUB], None, [], None)
+                embeds, own = self.embed_packed(encoded or [STUB], None, [], None)
                 states = self.hidden_states(embeds, own).flatten(0, 1)
             base = states.index_select(0, torch.from_numpy(text_positions(own)).to(self.device))[: len(tuned)]
         return global_mean(self.backbone.divergences(tuned, base))
