@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import shutil
 import sys
@@ -28,6 +29,18 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(1)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(autouse=True)
+def no_old_handlers() -> Iterator[None]:
+    """Takes back the handlers that Hydra and Lightning add: they write to a stream that ends with the test."""
+    yield
+    for name in (None, "lightning", "lightning.pytorch", "pytorch_lightning"):
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            # pytest's own are of derived classes.
+            if type(handler) is logging.StreamHandler and handler.stream not in (sys.__stdout__, sys.__stderr__):
+                logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,6 @@ def canary_run(tiny_llm: Path) -> list[str]:
         *(f"model.llm_config.{size}" for size in [*toy, "vocab_size=49200"]),
         *(f"model.encoder_config.{size}" for size in encoder),
         *SMALL_ADAPTER,
-        "model.perception.modality_adapter.feat_in=32",
         f"model.pretrained_llm={tiny_llm}",
         "model.prompt_format=chatml",
         "model.pretrained_weights=false",
