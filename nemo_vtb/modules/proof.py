@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.llm.parts import body_of, family, text_config
@@ -32,6 +33,8 @@ _EXACT = 1e-5
 # Rounding of another order of sums; a wrong mask, position or factor is far above.
 _ROUNDING = 20.0
 _FLOOR = 2e-4
+# Likewise in steps of the precision, where the rounding that was measured happens to be none (bfloat16).
+_STEPS = 8
 # Above that it is no rounding in any precision.
 _HEARS = 0.05
 # What tells in a family's source that it takes segment boundaries.
@@ -188,7 +191,7 @@ class _Trial:
 
     @property
     def _most(self) -> float:
-        return max(_FLOOR, _ROUNDING * self._noise)
+        return max(_FLOOR, _STEPS * torch.finfo(self._own.dtype).eps, _ROUNDING * self._noise)
 
     def _same(self, found: Sequence[Tensor]) -> bool:
         return all(self._far(states, own) <= self._most for states, own in zip(found, self._own, strict=True))
@@ -287,10 +290,19 @@ def weight_samples(llm: nn.Module) -> dict[str, Tensor]:
     kept = {}
     for name, parameter in llm.named_parameters():
         if ".lora_" not in name and not parameter.is_meta:
-            flat = parameter.detach().reshape(-1)
-            picked = flat[:: max(1, flat.numel() // _WEIGHT_SAMPLES)][:_WEIGHT_SAMPLES]
-            kept[name.replace(".base_layer.", ".")] = picked.clone()
+            picked = []
+            for stored in _stored(parameter.detach()):
+                flat = stored.reshape(-1)
+                picked.append(flat[:: max(1, flat.numel() // _WEIGHT_SAMPLES)][:_WEIGHT_SAMPLES])
+            kept[name.replace(".base_layer.", ".")] = torch.cat(picked) if len(picked) > 1 else picked[0].clone()
     return kept
+
+
+def _stored(values: Tensor) -> list[Tensor]:
+    """The plain tensors of which a quantised one consists (torchao): it cannot be reshaped itself."""
+    if not is_traceable_wrapper_subclass(values):
+        return [values]
+    return [part for name in values.__tensor_flatten__()[0] for part in _stored(getattr(values, name))]
 
 
 @contextmanager

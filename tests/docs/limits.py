@@ -55,6 +55,12 @@ LIMITS = (
         "a tiny random LLM and encoder, one step",
     ),
     Limit(
+        r"^vtb train .*quantization=bnb_",
+        ("++model.quantization=torchao_int8",),
+        "the package that is installed; examples/support_matrix_adapters.py proves the other",
+    ),
+    Limit(r"^vtb train .*encoders\.hugging_face\.", ("model.pretrained_asr={wavlm}",), "a tiny random WavLM"),
+    Limit(
         r"^vtb train .*init_from=shipped",
         (
             "model.init_from=runs/quickstart/last.ckpt",
