@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="command", parser_class=Parser)
 
-    command = commands.add_parser("quickstart", help="train, measure and report on a laptop in a quarter of an hour")
+    command = commands.add_parser("quickstart", help="train, measure and report on a laptop")
     command.add_argument("--out", default="runs/quickstart", help="folder for the report and the checkpoint")
     add_config_arguments(command, "quickstart", "a config with a section held_out")
     _overridable(command, _quickstart)
