@@ -13,6 +13,8 @@ import pytest
 # Read when the libraries are imported, and inherited by every process a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
+# ``vtb`` is found as in an activated environment, however pytest was started.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 pytest_plugins = ["llama_fixtures", "families"]
 

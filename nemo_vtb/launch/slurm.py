@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.overrides[:1] != ["--"]:
         raise VTBError("what should run? Put it after --, e.g. -- vtb train --config-name=NAME +cluster=slurm")
-    command = args.overrides[1:]
+    command = _found(args.overrides[1:], contained=bool(args.container or args.srun))
     folder = Path(args.folder).absolute()
     script = make_script(args, folder, command)
     for note in check(command, folder, contained=bool(args.container or args.srun)):
@@ -137,6 +137,14 @@ def check(command: Sequence[str], folder: Path, contained: bool = False) -> list
     if trains and not resumes:
         return ["neither +cluster=slurm nor exp_manager.resume_if_exists is given: a requeued job may start anew"]
     return []
+
+
+def _found(command: list[str], contained: bool) -> list[str]:
+    """The command, by its path where only the environment of this Python has it: jobs need not activate that."""
+    if not command or contained or shutil.which(command[0]):
+        return command
+    beside = shutil.which(command[0], path=str(Path(sys.executable).parent))
+    return [beside or command[0], *command[1:]]
 
 
 def _ask_scheduler(script: str) -> None:

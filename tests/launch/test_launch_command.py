@@ -1,6 +1,8 @@
 """What ``vtb launch slurm`` refuses before anything waits in a queue, and what it writes."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,13 @@ def test_parts_of_an_array_are_made_once(tmp_path: Path):
         assert subprocess.run(command, env=env).returncode == 0
     assert (tmp_path / "made").read_text() == "2/4\n"
     assert subprocess.run(command, env=env | {"SLURM_ARRAY_TASK_COUNT": "1"}).returncode == 2
+
+
+def test_an_environment_that_was_not_activated_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()
+    here = Path(sys.executable).parent
+    words = ["launch", "slurm", "--run", str(tmp_path / "run"), "--dry-run", "--", *TRAIN]
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run([here / "vtb", *words], env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"set -- {here / 'vtb'} train" in done.stdout

@@ -57,8 +57,10 @@ def test_a_copy_that_is_there_is_read_without_the_lock(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(os.getuid() != 0 or not which("setpriv"), reason="needs root and setpriv to become two users")
 def test_two_users_share_a_cache(tmp_path):
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    # Whoever asks ``access`` asks without the capabilities below, so every folder up to the temporary one opens.
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == 0 and folder.stat().st_mode & 0o055 != 0o055:
+            folder.chmod(0o755)
     cache = tmp_path / "cache"
     cache.mkdir()
     cache.chmod(0o2777)
