@@ -19,6 +19,7 @@ from nemo_vtb.data.conversations.kinds import kind_of
 from nemo_vtb.data.conversations.unscored import is_unscored
 from nemo_vtb.data.direct_ids import direct_ids
 from nemo_vtb.data.prompts.formats import formatter_of
+from nemo_vtb.data.written_twin import answers_words, unknown_clip, written_twin
 from nemo_vtb.parts.prompts.control_tokens import PlainTextTokenizer, broken, control_tokens
 from nemo_vtb.parts.prompts.turn_mask import (
     EncodedConversation,
@@ -46,11 +47,14 @@ class LoadedConversation:
         conversation: Its clips numbered, so that clips which share an id elsewhere stay apart.
         signals: Mono, 16 kHz, float32, one ``(samples,)`` per clip.
         encoded: Token ids and loss mask.
+        written: The same with the words of each clip in its place; None where something is not known, or nothing is
+            spoken, or the answer is a transcript or a translation.
     """
 
     conversation: "NeMoMultimodalConversation"
     signals: list[torch.Tensor]
     encoded: EncodedConversation
+    written: EncodedConversation | None = None
 
 
 class VTBDataset(SALMDataset):
@@ -61,7 +65,9 @@ class VTBDataset(SALMDataset):
     * ``audio_ids``: unique name of each clip,
     * ``encoded``: unpadded ids and masks on the host,
     * ``kinds``: kind of each conversation,
-    * ``transcripts``: token ids spoken in each clip, None where the data does not say.
+    * ``transcripts``: token ids spoken in each clip, None where the data does not say,
+    * ``written``: by conversation, what ``encoded`` holds with the words of each clip in its place; see
+      ``LoadedConversation``.
 
     Args:
         tokenizer: The model's tokenizer, the audio placeholder included.
@@ -109,7 +115,7 @@ class VTBDataset(SALMDataset):
         signals = [signal(cut, SAMPLE_RATE, clip_name(cut)) for cut in conversation.list_cuts()]
         if effects := _effects(conversation):
             signals = [apply_effects(clip, SAMPLE_RATE, of) for clip, of in zip(signals, effects, strict=True)]
-        return LoadedConversation(conversation, signals, self.encode(conversation))
+        return LoadedConversation(conversation, signals, self.encode(conversation), self._written(conversation))
 
     def __getitem__(self, conversations: Iterable["NeMoMultimodalConversation"]) -> dict[str, Any]:
         """Makes a batch.
@@ -136,6 +142,7 @@ class VTBDataset(SALMDataset):
             "conversations": CutSet(batch),
             "kinds": [kind_of(conversation) for conversation in batch],
             "transcripts": [self._transcript(turn) for c in batch for turn in c.turns if hasattr(turn, "cut")],
+            "written": [item.written for item in loaded],
         }
 
     def _formatter(self) -> PromptFormatter:
@@ -144,6 +151,11 @@ class VTBDataset(SALMDataset):
             self._made = self.prompt_format, formatter_of(self.prompt_format, self._ids)
             self._controls = control_tokens(self.tokenizer, self._made[1])
         return self._made[1]
+
+    def _written(self, conversation: "NeMoMultimodalConversation") -> EncodedConversation | None:
+        if self.prompt_format is None or not answers_words(conversation) or unknown_clip(conversation):
+            return None
+        return self.encode(written_twin(conversation))
 
     def _transcript(self, turn: Any) -> np.ndarray | None:
         # With the space that a word has inside a sentence: those are the tokens the LLM knows best.

@@ -91,6 +91,7 @@ _OTHER_HINTS: dict[str, Any] = {
     "lr_scale": dict[str, Annotated[float, Range(0)]] | None,
     "alignment": dict[str, Any] | None,
     "text_kl": Annotated[float, Range(0)] | None,
+    "spoken_kl": Annotated[float, Range(0)] | None,
     "encoder_chunk_size_seconds": Annotated[float, Range(0, above=True)] | None,
 }
 MODEL_KEYS = frozenset(
@@ -100,8 +101,8 @@ MODEL_KEYS = frozenset(
     "encoder_chunk_size_seconds pretrained_s2s_model pretrained_perception_from_s2s use_nemo_automodel "
     "torch_dtype dtype model_type architectures init_configure_model "
     # ours
-    "llm_config encoder_config lr_scale alignment encoder_lora quantization text_lora text_kl thinking retention "
-    "init_from".split()
+    "llm_config encoder_config lr_scale alignment encoder_lora quantization text_lora text_kl spoken_kl thinking "
+    "retention init_from".split()
 ) | {field.name for field in fields(StepOptions)}
 # Whether LoRA takes part in answers to conversations without audio.
 TEXT_LORA = ("always", "audio_gated")
@@ -131,8 +132,9 @@ def check_model_section(section: Mapping[str, Any]) -> None:
     if section.get("thinking") is not None and section["thinking"] not in THINKING:
         # YAML reads off and on as booleans.
         raise VTBError(f"model.thinking must be one of {', '.join(THINKING)}, not {section['thinking']!r}")
-    if section.get("text_kl") and section.get("lora") is None:
-        raise VTBError("model.text_kl needs an untouched LLM beside the trained one: choose LoRA, e.g. lora=r32")
+    for key in ("text_kl", "spoken_kl"):
+        if section.get(key) and section.get("lora") is None:
+            raise VTBError(f"model.{key} needs an untouched LLM beside the trained one: choose LoRA, e.g. lora=r32")
     _check_lora(section)
     check_quantization(section)
     if section.get("retention") is not None:

@@ -34,6 +34,7 @@ def try_out(model: "SALM", own_weights: Mapping[str, Tensor]) -> None:
         relies = {
             "model.text_lora=audio_gated": model.gated,
             "model.text_kl": model.cfg.get("text_kl"),
+            "model.spoken_kl": model.cfg.get("spoken_kl"),
             "model.retention": model.cfg.get("retention") is not None,
         }
         for key in (key for key, asked in relies.items() if asked):

@@ -17,7 +17,7 @@ from nemo_vtb.data.prompts.formats import AUTO, formatter_of, tokenizer_of
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
 from nemo_vtb.models.accumulation import TokenWeighted
-from nemo_vtb.models.batch import STUB, encoded_of, kinds_of, names_of
+from nemo_vtb.models.batch import encoded_of, kinds_of, names_of
 from nemo_vtb.models.checkpoints.contents import (
     check_checkpoint,
     check_state_dict,
@@ -26,6 +26,7 @@ from nemo_vtb.models.checkpoints.contents import (
 )
 from nemo_vtb.models.checkpoints.file import use_atomic_checkpoints
 from nemo_vtb.models.checkpoints.init_from import init_from
+from nemo_vtb.models.divergences import DIVERGENCES
 from nemo_vtb.models.generate import generate_answers
 from nemo_vtb.models.options import check_model_section, step_options
 from nemo_vtb.models.prepare import prepare_for_trainer
@@ -45,7 +46,7 @@ from nemo_vtb.parts.machine.precision import half_arithmetic
 from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
 from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum
-from nemo_vtb.parts.text_retention import speech_gate, text_positions
+from nemo_vtb.parts.text_retention import speech_gate
 from nemo_vtb.parts.trainable import freeze_parameters, rest_frozen
 
 
@@ -123,7 +124,7 @@ class VoiceTextBlender(SALM):
         )
         self._accumulation, self._guard = TokenWeighted(), StepGuard(self.options.skip_non_finite)
         self._half: torch.dtype | None = None
-        self._prepared = self._use_fsdp = self._use_tp = False
+        self._prepared = self._use_fsdp = self._use_tp = self.told_of_unknown_words = False
         if begin:
             init_from(self, begin)
 
@@ -211,26 +212,6 @@ class VoiceTextBlender(SALM):
         losses, hits = self.backbone.losses(picked, targets)
         return losses, hits, layout, hidden
 
-    def text_divergence(self, batch: dict[str, Any], hidden: Tensor, layout: PackedLayout) -> Tensor:
-        """Mean KL of the untouched LLM to this one over all positions of text conversations, on all ranks.
-
-        Args:
-            batch: As in ``compute_losses``.
-            hidden: ``(R, L, H)`` with LoRA.
-            layout: Its plan.
-        """
-        encoded = [
-            e for e, audio in zip(encoded_of(batch, self.text_pad_id), layout.has_audio, strict=True) if not audio
-        ]
-        tuned = hidden.flatten(0, 1).index_select(0, torch.from_numpy(text_positions(layout)).to(self.device))
-        base = tuned[:0].detach()
-        if encoded or self._use_fsdp:
-            with torch.no_grad(), self.backbone.without_lora():
-                embeds, own = self.embed_packed(encoded or [STUB], None, [], None)
-                states = self.hidden_states(embeds, own).flatten(0, 1)
-            base = states.index_select(0, torch.from_numpy(text_positions(own)).to(self.device))[: len(tuned)]
-        return global_mean(self.backbone.divergences(tuned, base))
-
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """One joint step over whatever kinds the batch holds."""
         for module in (self.perception.preprocessor, self.perception.encoder, self.llm):
@@ -271,10 +252,11 @@ class VoiceTextBlender(SALM):
             alignment = self.alignment(frames, counts, batch.get("transcripts", ()), self.backbone.embed)
             loss = loss + alignment
             stats["loss_alignment"] = alignment.detach()
-        if weight := self.cfg.get("text_kl"):
-            divergence = self.text_divergence(batch, hidden, layout)
-            loss = loss + weight * divergence
-            stats["text_kl"] = divergence.detach()
+        for name, divergence in DIVERGENCES.items():
+            if weight := self.cfg.get(name):
+                value = divergence(self, batch, hidden, layout)
+                loss = loss + weight * value
+                stats[name] = value.detach()
         owners = torch.from_numpy(layout.target_owner)
         for name, values in (("loss", losses.detach()), ("acc", hits)):
             if values is not None:

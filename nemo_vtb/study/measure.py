@@ -7,12 +7,11 @@ asked once, and in writing only.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lhotse.utils import fastcopy
-from nemo.collections.common.data.lhotse.text_adapters import TextTurn
 from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.sources.source import Reading
+from nemo_vtb.data.written_twin import unknown_clip, written_twin
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task, answer_tasks
 from nemo_vtb.evaluation.items import Item, measures
@@ -151,11 +150,9 @@ def _prompt_row(part: Questions, task: Task, answer: str) -> dict[str, Any]:
 def _in_writing(script: Script) -> Script:
     """The same conversation with the transcript in the place of each clip."""
     conversation = script.conversation
-    for turn in conversation.turns:
-        if hasattr(turn, "cut") and not turn.text:
-            raise VTBError(f"{conversation.id}: a clip without its transcript (text) cannot be asked in writing")
-    turns = [TextTurn(value=t.text, role=t.role) if hasattr(t, "cut") else t for t in conversation.turns]
-    return Script(fastcopy(conversation, turns=turns), script.checks, script.group)
+    if unknown_clip(conversation):
+        raise VTBError(f"{conversation.id}: a clip without its transcript (text) cannot be asked in writing")
+    return Script(written_twin(conversation), script.checks, script.group)
 
 
 def _letters(task: Task) -> int:

@@ -16,7 +16,7 @@ import torch
 from two_ranks_worker import batch_statistics, build_model, gradients, trained
 
 _WORKER = Path(__file__).with_name("two_ranks_worker.py")
-_BATCH_KEYS = ("audios", "audio_lens", "input_ids", "loss_mask", "encoded", "transcripts", "audio_ids")
+_BATCH_KEYS = ("audios", "audio_lens", "input_ids", "loss_mask", "encoded", "transcripts", "written", "audio_ids")
 _SGD = {"_target_": "torch.optim.SGD", "lr": 1.0}
 
 # Rank 0 first. With SGD at a rate of 1 a step is the gradient itself.
@@ -79,7 +79,7 @@ def folder(
             "vtb", optimizer=_SGD, lora=None, freeze_params=[], activation_checkpointing=["llm", "encoder"]
         ),
         "cache": tiny_cfg("vtb", optimizer=_SGD, encoder_cache=True),
-        "kl": tiny_cfg("vtb", optimizer=_SGD, text_kl=2.0, alignment={"weight": 0.5}),
+        "kl": tiny_cfg("vtb", optimizer=_SGD, text_kl=2.0, spoken_kl=1.0, alignment={"weight": 0.5}),
         "skip": tiny_cfg("vtb", optimizer=_SGD, skip_non_finite=1),
     }
     fields = json.loads((Path(configs["sgd"]["pretrained_llm"]) / "config.json").read_text())

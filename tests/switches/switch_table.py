@@ -70,6 +70,7 @@ WORKS = (
         "any of Lightning's loggers, one or a list",
         "mixed",
     ),
+    Works("+model.spoken_kl=0.5", "distils spoken turns from their own words; `text_kl` holds text turns", "mixed"),
     Works("trainer.strategy=vtb_fsdp2", "shards over all ranks; `ddp` and `vtb_hsdp` work too", "mixed"),
     Works("model.optimizer._target_=torch.optim.SGD", "PyTorch's optimizers", "mixed"),
     Works("trainer.precision=bf16-true", "frozen weights bfloat16, what is trained float32", "half"),

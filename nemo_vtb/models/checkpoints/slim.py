@@ -33,6 +33,7 @@ _OF_TRAINING = (
     "lr_scheduler",
     "retention",
     "skip_non_finite",
+    "spoken_kl",
     "text_kl",
 )
 _NAMED = ("pretrained_llm", "pretrained_asr", "tokenizer_path")
