@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from nemo.collections.speechlm2.models.salm import _resolve_audios_in_prompt
 from torch import Tensor
 from transformers import GenerationConfig
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.models.named_audio import audios_of_turns
 from nemo_vtb.models.proof import try_out_on_device
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, stop_ids
 
@@ -49,8 +49,8 @@ def generate_answers(
     if isinstance(prompts, Tensor):
         rows = [row[int((row != model.text_pad_id).int().argmax()) :].cpu().numpy() for row in prompts]
     else:
-        if audios is None and (resolved := _resolve_audios_in_prompt(prompts, model.sampling_rate, model.device)):
-            audios, audio_lens = resolved
+        if audios is None and (named := audios_of_turns(prompts, model.sampling_rate, model.device)):
+            audios, audio_lens = named
         turns = [[(turn["role"], turn["content"]) for turn in prompt] for prompt in prompts]
         rows = [
             encode_turns(conversation, model.formatter, True, thinking=thinking).input_ids for conversation in turns

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nemo_vtb.modules.frame_cache import FrameCache
 from nemo_vtb.modules.gather import Gathered
@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 
+# At inference, of clips that an encoder without a limit of its own is given at a time: its attention is quadratic.
+_PIECE_SECONDS = 60.0
+_PIECES_TOGETHER_SECONDS = 120.0
+
+
 class ClipEncoder:
     """Runs a perception module over any number of clips.
+
+    In evaluation mode, clips longer than the encoder takes, or than a minute, are encoded in pieces of equal length.
 
     Args:
         perception: Preprocessor, speech encoder, adapter and projection.
@@ -79,16 +86,43 @@ class ClipEncoder:
                 sampling_rate=self._sampling_rate,
             )
             return torch.cat(clips), [len(clip) for clip in clips]
+        if not self.perception.training and int(audio_lens.max()) > self.most_samples:
+            return self._in_pieces(audios, audio_lens, batch["audio_ids"] if cached else None)
         return self._sub_batched(audios, audio_lens, batch["audio_ids"] if cached else None)
 
-    def _sub_batched(
+    @property
+    def most_samples(self) -> int:
+        """The longest clip that is encoded at once in evaluation mode."""
+        frames = getattr(self.perception.encoder, "max_frames", None)
+        hop = self.perception.preprocessor.featurizer.hop_length
+        return frames * hop if frames else int(_PIECE_SECONDS * self._sampling_rate)
+
+    def _in_pieces(
         self, audios: Tensor, audio_lens: Tensor, cached_ids: Sequence[str] | None
+    ) -> tuple[Tensor, list[int]]:
+        pieces: list[Tensor] = []
+        names: list[str] = []
+        numbers: list[int] = []
+        for clip, samples in enumerate(audio_lens.tolist()):
+            number = max(1, -(-samples // self.most_samples))
+            pieces += [*torch.tensor_split(audios[clip, :samples], number)]
+            names += [f"{cached_ids[clip]}/{piece}" for piece in range(number)] if cached_ids is not None else []
+            numbers.append(number)
+        lengths = audio_lens.new_tensor([len(piece) for piece in pieces])
+        padded = nn.utils.rnn.pad_sequence(pieces, batch_first=True)
+        frames, counts = self._sub_batched(padded, lengths, names if cached_ids is not None else None, True)
+        ends = np.cumsum(numbers)
+        return frames, [sum(counts[end - number : end]) for number, end in zip(numbers, ends, strict=True)]
+
+    def _sub_batched(
+        self, audios: Tensor, audio_lens: Tensor, cached_ids: Sequence[str] | None, long: bool = False
     ) -> tuple[Tensor, list[int]]:
         samples = audio_lens.tolist()
         if learns_batch_statistics(self.perception):
             groups = [list(range(len(samples)))]
         else:
-            groups = sub_batches([count / self._sampling_rate for count in samples], self._batch_seconds)
+            together = min(self._batch_seconds, _PIECES_TOGETHER_SECONDS) if long else self._batch_seconds
+            groups = sub_batches([count / self._sampling_rate for count in samples], together)
         padded = []
         for group in groups:
             longest = max(samples[i] for i in group)

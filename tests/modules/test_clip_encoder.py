@@ -155,3 +155,48 @@ def test_no_encoder_waits_for_other_ranks_to_know_its_length(tiny_cfg: Callable)
     model = _model(tiny_cfg())
     assert model.perception.encoder.sync_max_audio_length is False
     assert model.perception.modality_adapter.sync_max_audio_length is False
+
+
+@pytest.fixture(scope="module")
+def whisper_model(slim_cfg: Callable[..., dict[str, Any]]) -> Any:
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+    torch.manual_seed(2)
+    return VoiceTextBlender(slim_cfg()).eval()
+
+
+def test_a_clip_beyond_whisper_is_heard_in_equal_pieces_among_others(whisper_model: Any) -> None:
+    noise = torch.randn(2, 70 * 16_000, generator=torch.Generator().manual_seed(0)) / 10
+    lengths = torch.tensor([70 * 16_000, 16_000])
+    with torch.no_grad():
+        frames, counts = whisper_model.encode_clips({"audios": noise, "audio_lens": lengths})
+        pieces = torch.stack(torch.tensor_split(noise[0], 3)[1:])
+        apart, own = whisper_model.encode_clips({"audios": pieces, "audio_lens": torch.tensor([pieces.shape[1]] * 2)})
+        short, few = whisper_model.encode_clips({"audios": noise[1:, :16_000], "audio_lens": lengths[1:]})
+    assert abs(counts[0] - 70 * 12.5) <= 3 and counts[1:] == few
+    torch.testing.assert_close(frames[counts[0] - sum(own) : counts[0]], apart)
+    torch.testing.assert_close(frames[counts[0] :], short)
+
+
+def test_in_training_such_a_clip_is_refused_as_before(whisper_model: Any) -> None:
+    clip = {"audios": torch.zeros(1, 31 * 16_000), "audio_lens": torch.tensor([31 * 16_000])}
+    whisper_model.perception.train()
+    try:
+        with pytest.raises(VTBError, match="encoder_chunk_size_seconds"):
+            whisper_model.encode_clips(clip)
+    finally:
+        whisper_model.perception.eval()
+
+
+def test_generate_hears_paths_of_any_container_and_arrays(whisper_model: Any, clips: list, tmp_path: Any) -> None:
+    samples, rate = soundfile.read(clips[0].path, dtype="float32")
+    stereo = tmp_path / "two channels.flac"
+    soundfile.write(stereo, np.stack([samples, samples], 1), rate, subtype="PCM_24")
+    tag = whisper_model.audio_locator_tag
+    answers = [
+        whisper_model.generate([[{"role": "user", "content": tag, "audio": audio}]], max_new_tokens=4).tolist()
+        for audio in (str(clips[0].path), [stereo], [(samples, rate)])
+    ]
+    assert answers[0] == answers[1] == answers[2]
+    with pytest.raises(VTBError, match=r"no recording at gone\.wav"):
+        whisper_model.generate([[{"role": "user", "content": tag, "audio": "gone.wav"}]], max_new_tokens=1)

@@ -18,6 +18,13 @@ from nemo_vtb.data.files.rows import BadRow
 
 Readable = str | Path | IO[bytes]
 
+# What FFmpeg may take a file for: containers and bare streams of sound. Playlists and the like name other files, which
+# it would open.
+_CONTAINERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,"
+    "mpeg,mpegts,nistsphere,oga,ogg,opus,rm,swf,tta,voc,w64,wav,wv,xwma"
+)
+
 _RIFF = (b"RIFF", b"RF64", b"BW64")
 _AU_SIZE = slice(8, 12)
 _HEAD = 4096
@@ -59,13 +66,62 @@ def decode(file: Readable, start: float = 0.0, seconds: float | None = None) -> 
     return _by_pyav(file, start, seconds)
 
 
+def blocks(file: Readable, most: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Decodes a recording piece by piece, as ``decode`` does, what libsndfile reads of itself first.
+
+    Args:
+        file: A path, or an open file.
+        most: Samples of a piece; FFmpeg's are as they come.
+
+    Yields:
+        float32 ``(channels, samples)`` and the sampling rate in Hz.
+
+    Raises:
+        Undecodable: If it holds no audio that can be read, or stops in the middle.
+        BadRow: If the library for it is not installed.
+    """
+    empty = False
+    for opened in (lambda: file, lambda: _mended(_bytes(file, _HEAD), file)):
+        _rewind(file)
+        source = opened()
+        try:
+            audio = soundfile.SoundFile(source) if source is not None else None
+        except soundfile.SoundFileError:
+            audio = None
+        if audio is None:
+            continue
+        with audio:
+            some = False
+            while len(read := _read(audio, most, some)):
+                some = True
+                yield read.T, audio.samplerate
+        if some:
+            return
+        empty = True
+    try:
+        yield from _by_pyav_in_blocks(file)
+    except Undecodable as error:
+        # What libsndfile knows is a recording all the same, of no length.
+        if error.began or not empty:
+            raise
+
+
+def _read(audio: soundfile.SoundFile, most: int, began: bool) -> np.ndarray:
+    try:
+        return audio.read(most, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        if began:
+            raise Undecodable(str(error), began) from error
+        return np.zeros((0, 1), np.float32)
+
+
 def packets_seconds(file: Readable) -> float | None:
     """Returns how long the packets of a recording last, without decoding them; None where nobody can say."""
     try:
         import av
 
         _rewind(file)
-        with av.open(str(file) if isinstance(file, (str, Path)) else file, "r") as container:
+        with _opened(av, file) as container:
             stream = container.streams.audio[0]
             ticks = sum(int(packet.duration or 0) for packet in container.demux(stream))
             return float(ticks * (stream.time_base or 0))
@@ -103,13 +159,32 @@ def _mended(head: bytes, file: Readable) -> io.BytesIO | None:
     return None
 
 
-def _by_pyav(file: Readable, start: float, seconds: float | None) -> tuple[np.ndarray, int]:
+def _pyav() -> Any:
     try:
         import av
     except ImportError as error:
         raise BadRow(
             "unreadable audio", "libsndfile cannot read it, and PyAV is not installed: pip install av"
         ) from error
+    return av
+
+
+def _by_pyav_in_blocks(file: Readable) -> Iterator[tuple[np.ndarray, int]]:
+    av, began = _pyav(), False
+    try:
+        for samples, rate in _frames(av, file):
+            began = True
+            yield samples, rate
+    except Undecodable:
+        raise
+    except Exception as error:
+        raise Undecodable(str(error).splitlines()[0] if str(error) else type(error).__name__, began) from error
+    if not began:
+        raise Undecodable("no sample in it can be decoded")
+
+
+def _by_pyav(file: Readable, start: float, seconds: float | None) -> tuple[np.ndarray, int]:
+    av = _pyav()
     parts: list[np.ndarray] = []
     rate = at = 0
     try:
@@ -131,13 +206,20 @@ def _by_pyav(file: Readable, start: float, seconds: float | None) -> tuple[np.nd
 
 def _frames(av: Any, file: Readable) -> Iterator[tuple[np.ndarray, int]]:
     _rewind(file)
-    with av.open(str(file) if isinstance(file, (str, Path)) else file) as container:
+    with _opened(av, file) as container:
         if not container.streams.audio:
             raise Undecodable("there is no sound in it")
         floats = av.AudioResampler(format="fltp")
         for frame in container.decode(container.streams.audio[0]):
             for converted in floats.resample(frame):
                 yield converted.to_ndarray(), converted.sample_rate
+
+
+def _opened(av: Any, file: Readable) -> Any:
+    return av.open(
+        str(file) if isinstance(file, (str, Path)) else file,
+        options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
+    )
 
 
 def _bytes(file: Readable, count: int = -1) -> bytes:
