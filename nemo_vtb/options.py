@@ -4,7 +4,7 @@ import inspect
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -13,7 +13,15 @@ from nemo_vtb.errors import VTBError
 
 Options = TypeVar("Options")
 # Of conf/synth/common.yaml.
-JOB_KEYS = "out seed shard_size processes part max_bad_share tar_shards".split()
+JOB_KEYS = {
+    "out": "Folder of the shards, and of the joined files at the end.",
+    "seed": "Of all draws.",
+    "shard_size": "Items per shard: what a killed process loses.",
+    "processes": "Side by side on this machine, each with models of its own.",
+    "part": "0/4: of four jobs that share the folder, this is the first.",
+    "max_bad_share": "Share of the items that may have bad input before the run stops.",
+    "tar_shards": "Also writes the result as this many tars for NeMo and as Lhotse Shar.",
+}
 _MISSING = "???"
 _NUMBERS = (bool, int, float)
 
@@ -73,14 +81,18 @@ def read_options(
     hints = get_type_hints(kind, include_extras=True)
     values = {}
     for field in known:
-        optional = field.default is not MISSING or field.default_factory is not MISSING
         value = given.get(field.name, _MISSING)
         if value == _MISSING or (value is None and nulls):
-            if not optional:
+            if is_required(field):
                 raise VTBError(f"missing config key {begin}{field.name}")
             continue
         values[field.name] = typed(f"{begin}{field.name}", value, hints[field.name])
     return kind(**values)
+
+
+def is_required(field: "Field[Any]") -> bool:
+    """Whether a key of a dataclass must be given."""
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def check_arguments(called: Any, section: Mapping[str, Any], where: str) -> None:
@@ -205,22 +217,25 @@ def _plain_value(where: str, value: Any, hint: Any) -> Any:
 
 
 def _refusal(where: str, value: Any, hint: Any) -> VTBError:
-    return VTBError(f"{where} is {value!r}; it is {_words(hint)}")
+    return VTBError(f"{where} is {value!r}; it is {words(hint)}")
 
 
-def _words(hint: Any) -> str:
+def words(hint: Any) -> str:
+    """Says what a hint allows, as messages and the reference of all keys have it."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return " ".join([_words(arguments[0]), *(str(bound) for bound in arguments[1:])])
+        return " ".join([words(arguments[0]), *(str(bound) for bound in arguments[1:])])
     if origin in (Union, UnionType):
-        return " or ".join(_words(part) for part in arguments)
+        return " or ".join(words(part) for part in arguments)
     if origin is Literal:
         return ", ".join(map(str, arguments))
     if hint is NoneType:
         return "null"
+    if hint is Any:
+        return "anything"
     container = origin or hint
     if (isinstance(container, type) and issubclass(container, list | tuple)) or container in (Sequence, Iterable):
-        return f"a list of {_words(arguments[0])}" if arguments else "a list"
+        return f"a list of {words(arguments[0])}" if arguments else "a list"
     if container in (dict, Mapping):
         return "a section"
     return getattr(hint, "__name__", str(hint))

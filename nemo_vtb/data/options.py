@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from nemo_vtb.config import section_of
 from nemo_vtb.errors import VTBError
@@ -45,21 +45,65 @@ class Reading:
     sample_rate: Literal[16000] = 16000
 
 
-# Of the keys of an `input_cfg` entry, which ``nemo_vtb.data.sources.formats`` lists, what they may hold.
-_ENTRY_HINTS: dict[str, Any] = {
-    "type": str,
-    **dict.fromkeys(("manifest_filepath", "paths", "tarred_audio_filepaths", "cuts_path"), Files),
-    "shar_path": str | list[Any] | dict[str, Any] | None,
-    **dict.fromkeys(("audio_root", "text_field", "lang_field", "name"), str | None),
-    **dict.fromkeys(("only", "tags", "speak"), dict[str, Any] | None),
-    "channel_selector": int | str | list[Any] | None,
-    "weight": float | None,
-}
+@dataclass
+class Entry:
+    """An ``input_cfg`` entry; which keys a type takes is up to ``nemo_vtb.data.sources.formats``.
+
+    Attributes:
+        type: What the rows are, by NeMo's names of data types.
+        manifest_filepath: JSONL files of rows.
+        paths: Files of ``nemo_sft_jsonl``.
+        tarred_audio_filepaths: The tars of ``nemo_tarred``, one for each manifest.
+        cuts_path: Lhotse manifests of cuts.
+        shar_path: A folder of Lhotse Shar, several, or its fields with their files.
+        audio_root: Folder that relative paths of clips begin from.
+        data_dir: Folder of the tars of ``share_gpt_webdataset``.
+        audio_field: The field of a row that names its clip.
+        text_field: The field of a row that has its transcript.
+        lang_field: The field of a row that has its language.
+        prompts: Instructions for recognition and translation: a file of ``conf/prompts``, or a path.
+        only: Rows with these values alone, e.g. ``{split: train}``.
+        tags: Values for every row, e.g. ``{lang: en}``.
+        learn: Which answers of a conversation are learnt: ``all``, or the ``last``.
+        keep_empty: Whether rows with an empty answer are kept.
+        channel_selector: Which channel of a clip is heard.
+        speak: Sentences of its conversations are spoken by a bank of recordings.
+        weight: Of this entry among those of its level; without weights, each weighs as many conversations as it has.
+        name: What it is counted under; without one, the folder of its first file.
+    """
+
+    type: str = "multimodal_conversation"
+    manifest_filepath: Files = None
+    paths: Files = None
+    tarred_audio_filepaths: Files = None
+    cuts_path: Files = None
+    shar_path: str | list[Any] | dict[str, Any] | None = None
+    audio_root: str | None = None
+    data_dir: Files = None
+    audio_field: str | None = None
+    text_field: str | None = None
+    lang_field: str | None = None
+    prompts: str | None = None
+    only: dict[str, Any] | None = None
+    tags: dict[str, Any] | None = None
+    learn: Literal["all", "last"] = "all"
+    keep_empty: bool = False
+    channel_selector: int | str | list[Any] | None = None
+    speak: dict[str, Any] | None = None
+    weight: float | None = None
+    name: str | None = None
 
 
 @dataclass
 class Kind:
-    """A kind of a blend, or of what is validated."""
+    """A kind of a blend, or of what is validated.
+
+    Attributes:
+        share: Of the blend: a number, or numbers by step, between which it moves in straight lines.
+        input_cfg: Its sources: entries, or the path of a YAML file of them.
+        reweight_temperature: Of the sources' weights, one for all levels of groups or one for each; 0 makes them equal.
+        speak: For all its entries.
+    """
 
     share: Annotated[float, Range(0)] | dict[Any, Annotated[float, Range(0)]] | None = None
     input_cfg: str | list[dict[str, Any]] | None = None
@@ -69,14 +113,26 @@ class Kind:
 
 @dataclass
 class TrainKind(Kind):
-    """A kind of a blend; ``augment`` says what is done to its clips, and is for training only."""
+    """A kind of a blend, in training.
+
+    Attributes:
+        augment: What is done to its clips, in place of the section's own.
+    """
 
     augment: dict[str, Any] | None = None
 
 
 @dataclass
 class BlendSection:
-    """The section ``blend``."""
+    """The section ``blend``.
+
+    Attributes:
+        unit: What shares count.
+        strategy: ``stratified``: every batch has its share of each kind; ``mixed``: each conversation is drawn by
+            itself; ``alternate``: one kind a step.
+        together: Kinds that ``alternate`` takes as one.
+        kinds: By name: text, asr, ast, sqa, mixed.
+    """
 
     unit: Literal["supervised_tokens", "total_tokens", "examples", "steps"] = "supervised_tokens"
     strategy: Literal["stratified", "mixed", "alternate"] = "stratified"
@@ -123,7 +179,7 @@ def check_entry(entry: Mapping[str, Any], where: str) -> None:
     Raises:
         VTBError: Names the key.
     """
-    for key, hint in _ENTRY_HINTS.items():
+    for key, hint in get_type_hints(Entry).items():
         if entry.get(key) == "":
             raise VTBError(f"{where}.{key} is empty; name what it stands for, or leave the key out")
         if entry.get(key) is not None:

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class EvalSection:
-    """The section ``eval``: what is asked, and how answers are compared; see ``conf/eval/common.yaml``."""
+    """The section ``eval``: what is asked, and how answers are compared; see ``conf/eval/common.yaml``.
+
+    Attributes:
+        sets: What is asked about recordings, by name.
+        text: What is asked in writing, of the checkpoint and of its untouched LLM, by name.
+        bootstrap: Test sets drawn for each interval.
+        max_new_tokens: Of an answer, where its set does not say.
+        max_text_drop: Points that a text suite may lose against the untouched LLM; ``vtb eval --gate`` fails past it.
+        judge: An LLM that judges answers of kind sqa.
+    """
 
     sets: dict[str, dict[str, Any]] | None = None
     text: dict[str, dict[str, Any]] | None = None
@@ -31,7 +40,17 @@ class EvalSection:
 
 @dataclass
 class EvalOptions:
-    """The whole config of ``vtb eval``."""
+    """The whole config of ``vtb eval``.
+
+    Attributes:
+        eval: What is asked, and how answers are compared.
+        out: Folder of ``eval.json``, ``eval.html`` and ``answers.jsonl``.
+        seed: Of the bootstrap.
+        threads: Of the processor; ``auto``: all cores that this process may use.
+        device: Of the model.
+        precision: Of answers: ``32-true``, ``bf16-mixed``, or ``auto`` for what the device computes fastest.
+        batch_size: Prompts at a time.
+    """
 
     eval: EvalSection
     out: str = "runs/eval"

@@ -1,13 +1,13 @@
 """The section ``model``: its keys, which of them must be there, and the typed options of step and retention."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.quantized import check_quantization
-from nemo_vtb.options import Count, Range, plain, read_options, typed
+from nemo_vtb.options import Count, Range, is_required, plain, read_options, typed
 from nemo_vtb.parts.lora_fields import check_lora_fields, not_zero_for_zero
 from nemo_vtb.targets import check_targets
 
@@ -69,46 +69,88 @@ class RetentionOptions:
     past_limit: Literal["stop", "warn"] = "stop"
 
 
-# SALM's keys and ours that are no options of the step; what stands in a section is checked by who builds from it.
-_OTHER_HINTS: dict[str, Any] = {
-    "pretrained_llm": str,
-    "pretrained_asr": str | None,
-    "pretrained_weights": bool,
-    "tokenizer_path": str | None,
-    "trust_remote_code": bool,
-    "freeze_params": list[str],
-    "prevent_freeze_params": list[str],
-    "prompt_format": str,
-    "audio_locator_tag": str,
-    "perception": dict[str, Any],
-    "lora": dict[str, Any] | None,
-    "encoder_lora": dict[str, Any] | None,
-    "encoder_config": dict[str, Any] | None,
-    "init_from": str | None,
-    "optimizer": dict[str, Any],
-    "lr_scheduler": dict[str, Any] | None,
-    "llm_config": dict[str, Any] | None,
-    "lr_scale": dict[str, Annotated[float, Range(0)]] | None,
-    "alignment": dict[str, Any] | None,
-    "text_kl": Annotated[float, Range(0)] | None,
-    "spoken_kl": Annotated[float, Range(0)] | None,
-    "encoder_chunk_size_seconds": Annotated[float, Range(0, above=True)] | None,
-}
-MODEL_KEYS = frozenset(
-    # SALM's own
-    "pretrained_llm pretrained_asr pretrained_weights tokenizer_path trust_remote_code freeze_params "
-    "prevent_freeze_params prompt_format audio_locator_tag perception lora optimizer lr_scheduler "
-    "encoder_chunk_size_seconds pretrained_s2s_model pretrained_perception_from_s2s use_nemo_automodel "
-    "torch_dtype dtype model_type architectures init_configure_model "
-    # ours
-    "llm_config encoder_config lr_scale alignment encoder_lora quantization text_lora text_kl spoken_kl thinking "
-    "retention init_from".split()
-) | {field.name for field in fields(StepOptions)}
+@dataclass(frozen=True)
+class ModelSection:
+    """The other keys of the section ``model``; what stands in their sections is checked by who builds from it.
+
+    Attributes:
+        pretrained_llm: The LLM: a packaged asset, a folder or a hub id.
+        audio_locator_tag: The token that stands for a clip.
+        perception: Speech encoder and adapter: ``preprocessor``, ``encoder``, ``modality_adapter``, ``spec_augment``.
+        optimizer: ``_target_``, ``lr`` and arguments of one of PyTorch's or NeMo's.
+        lr_scheduler: ``_target_`` and arguments of one of PyTorch's or NeMo's; null keeps the learning rate.
+        pretrained_asr: The speech encoder, by the same names as the LLM.
+        pretrained_weights: False builds the same shapes with random weights.
+        tokenizer_path: The tokenizer, where it is not the LLM's.
+        trust_remote_code: Whether code that comes with the LLM may run.
+        freeze_params: Patterns of parameter names that do not train.
+        prevent_freeze_params: Patterns of parameter names that train all the same.
+        prompt_format: NeMo's name of a format; ``auto`` writes the LLM's own chat template.
+        thinking: Whether the chat template has the LLM think before it answers; ``auto``: not, where it has a switch.
+        lora: LoRA on the LLM: fields of ``peft.LoraConfig``; null trains none.
+        encoder_lora: LoRA on the speech encoder, likewise.
+        text_lora: Whether LoRA takes part in answers to conversations without audio.
+        text_kl: Factor of the divergence from the untouched LLM on turns of text; needs LoRA.
+        spoken_kl: Factor of the divergence of answers to speech from the untouched LLM's to its words; needs LoRA.
+        quantization: A frozen LLM in 4 or 8 bits: ``bnb_4bit``, ``bnb_8bit``, ``torchao_int8`` or a section.
+        alignment: CTC of the adapter's frames against the LLM's embeddings of the transcript.
+        lr_scale: Factor of the learning rate by pattern of parameter names.
+        retention: How much of the untouched LLM's text training may cost.
+        init_from: A checkpoint whose trained weights a new run begins with.
+        encoder_chunk_size_seconds: Longer clips go through the encoder in chunks of this length.
+        llm_config: Fields of the LLM's Hugging Face config, for shapes without weights.
+        encoder_config: Fields of the speech encoder's config, likewise.
+        use_nemo_automodel: SALM's; true is refused.
+        pretrained_s2s_model: SALM's; not read.
+        pretrained_perception_from_s2s: SALM's; not read.
+        torch_dtype: SALM's; not read, ``llm_dtype`` is.
+        dtype: Of an exported config; not read.
+        model_type: Of an exported config; not read.
+        architectures: Of an exported config; not read.
+        init_configure_model: Of an exported config; not read.
+    """
+
+    pretrained_llm: str
+    audio_locator_tag: str
+    perception: dict[str, Any]
+    optimizer: dict[str, Any]
+    lr_scheduler: dict[str, Any] | None = None
+    pretrained_asr: str | None = None
+    pretrained_weights: bool = True
+    tokenizer_path: str | None = None
+    trust_remote_code: bool = False
+    freeze_params: list[str] = field(default_factory=list)
+    prevent_freeze_params: list[str] = field(default_factory=list)
+    prompt_format: str = "auto"
+    thinking: Literal["auto", "off", "on"] = "auto"
+    lora: dict[str, Any] | None = None
+    encoder_lora: dict[str, Any] | None = None
+    text_lora: Literal["always", "audio_gated"] = "always"
+    text_kl: Annotated[float, Range(0)] | None = None
+    spoken_kl: Annotated[float, Range(0)] | None = None
+    quantization: str | dict[str, Any] | None = None
+    alignment: dict[str, Any] | None = None
+    lr_scale: dict[str, Annotated[float, Range(0)]] | None = None
+    retention: dict[str, Any] | None = None
+    init_from: str | None = None
+    encoder_chunk_size_seconds: Annotated[float, Range(0, above=True)] | None = None
+    llm_config: dict[str, Any] | None = None
+    encoder_config: dict[str, Any] | None = None
+    use_nemo_automodel: Any = False
+    pretrained_s2s_model: Any = None
+    pretrained_perception_from_s2s: Any = None
+    torch_dtype: Any = None
+    dtype: Any = None
+    model_type: Any = None
+    architectures: Any = None
+    init_configure_model: Any = None
+
+
+_HINTS = get_type_hints(ModelSection, include_extras=True)
+MODEL_KEYS = frozenset(one.name for options in (ModelSection, StepOptions) for one in fields(options))
 # Whether LoRA takes part in answers to conversations without audio.
-TEXT_LORA = ("always", "audio_gated")
-# Whether the LLM's chat template has it think before it answers; auto: not, where it has a switch.
-THINKING = ("auto", "off", "on")
-REQUIRED_MODEL_KEYS = ("pretrained_llm", "audio_locator_tag", "perception", "optimizer")
+TEXT_LORA = get_args(_HINTS["text_lora"])
+REQUIRED_MODEL_KEYS = [one.name for one in fields(ModelSection) if is_required(one)]
 
 
 def check_model_section(section: Mapping[str, Any]) -> None:
@@ -122,16 +164,11 @@ def check_model_section(section: Mapping[str, Any]) -> None:
     for key in REQUIRED_MODEL_KEYS:
         if section.get(key) is None or section.get(key) == "???":
             raise VTBError(f"missing config key model.{key}")
-    for key, hint in _OTHER_HINTS.items():
+    for key, hint in _HINTS.items():
         if section.get(key) is not None:
             typed(f"model.{key}", section[key], hint)
     for key in ("perception", "optimizer", "lr_scheduler"):
         check_targets(section.get(key), f"model.{key}")
-    if section.get("text_lora", "always") not in TEXT_LORA:
-        raise VTBError(f"model.text_lora must be one of {', '.join(TEXT_LORA)}, not '{section['text_lora']}'")
-    if section.get("thinking") is not None and section["thinking"] not in THINKING:
-        # YAML reads off and on as booleans.
-        raise VTBError(f"model.thinking must be one of {', '.join(THINKING)}, not {section['thinking']!r}")
     for key in ("text_kl", "spoken_kl"):
         if section.get(key) and section.get("lora") is None:
             raise VTBError(f"model.{key} needs an untouched LLM beside the trained one: choose LoRA, e.g. lora=r32")

@@ -17,7 +17,14 @@ HUMAN = "human:"
 
 @dataclass
 class HeldOut:
-    """The section ``held_out``: what is asked, by sets; text for the divergence; a suite of written questions."""
+    """The section ``held_out``: what ``vtb quickstart`` asks before and after.
+
+    Attributes:
+        asked: Sets of questions about recordings.
+        text: Text conversations, for the divergence from the untouched LLM.
+        text_suite: Written questions with a check each.
+        max_new_tokens: Longest answer.
+    """
 
     asked: list[dict[str, Any]]
     text: str

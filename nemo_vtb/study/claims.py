@@ -14,7 +14,12 @@ from nemo_vtb.study.evidence import Evidence, Facts, check_rule, evidence
 from nemo_vtb.study.scores import UNTOUCHED
 
 SHOWN, NOT_SHOWN, NOT_TESTABLE = "shown", "not shown", "not testable at this size"
-_CLAIM_KEYS = ("title", "evidence", "needs", "not_testable")
+CLAIM_KEYS = {
+    "title": "The claim, in words.",
+    "evidence": "Rules that all hold if it is shown.",
+    "needs": "Rules without which it cannot be tested.",
+    "not_testable": "Why it cannot be tested, in place of evidence.",
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ def check_claims(claims: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> No
     """
     for place, claim in enumerate(claims):
         where = f"claims.{place}"
-        check_keys(claim, _CLAIM_KEYS, where)
+        check_keys(claim, CLAIM_KEYS, where)
         if "title" not in claim or ("evidence" in claim) == ("not_testable" in claim):
             raise VTBError(f"{where} needs a title, and either evidence or the reason why it is not_testable")
         for part in ("evidence", "needs"):

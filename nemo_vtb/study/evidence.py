@@ -10,8 +10,21 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.study.sampled import Difference, Sampled, difference
 from nemo_vtb.study.scores import MEASURES, UNTOUCHED, Measure, Scores
 
-_RULES = ("above", "below", "better_than", "worse_than", "loses_at_most", "says_as", "better_along")
-_KEYS = ("measure", "arm", "of", *_RULES)
+_RULES = {
+    "above": "A number or chance that the whole interval is above.",
+    "below": "A number or chance that the whole interval is below.",
+    "better_than": "An arm that it is better than.",
+    "worse_than": "An arm that it is worse than.",
+    "loses_at_most": "A number; against the arm named as of, the whole interval of the loss is at most that.",
+    "says_as": "untouched: replies to written prompts are the untouched LLM's, to the letter.",
+    "better_along": "Arms from worst to best: every step is one up, and the ends differ.",
+}
+KEYS = {
+    "measure": "Of the study's table.",
+    "arm": "Whose numbers; untouched is the LLM before training.",
+    "of": "The arm of loses_at_most.",
+    **_RULES,
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,7 @@ def check_rule(rule: Mapping[str, Any], where: str, arms: Sequence[str]) -> None
     Raises:
         VTBError: Names the key.
     """
-    check_keys(rule, _KEYS, where)
+    check_keys(rule, KEYS, where)
     given = [key for key in _RULES if key in rule]
     if len(given) != 1:
         raise VTBError(f"{where} needs one of {', '.join(_RULES)}")

@@ -22,7 +22,16 @@ _KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common"
 
 @dataclass
 class MeasureSection:
-    """The section ``measure``; see ``conf/study/measure.yaml``."""
+    """The section ``measure``; see ``conf/study/measure.yaml``.
+
+    Attributes:
+        eval: What every arm is asked, as in ``vtb eval``.
+        seed: Of the bootstrap.
+        device: Of the model.
+        precision: Of answers.
+        batch_size: Prompts at a time.
+        apart: Sets that are left out of the averages.
+    """
 
     eval: EvalSection
     seed: Seed = 0
@@ -34,7 +43,20 @@ class MeasureSection:
 
 @dataclass
 class StudySection:
-    """The whole config of ``vtb study``; what is Any here is checked by who reads it."""
+    """The whole config of ``vtb study``; what is Any here is checked by who reads it.
+
+    Attributes:
+        train: Name of the config that every arm is trained from.
+        arms: What is compared, by name.
+        measure: What every arm is asked.
+        out: Folder of the study.
+        part: ``0/2``: of two processes that share the work, this is the first.
+        only: Arms to run now, by name; all of them without it.
+        threads: Of one process; ``auto``: all cores.
+        keep_checkpoints: Whether checkpoints stay when their arm is measured.
+        common: Overrides of the training config for every arm.
+        claims: Rules on the numbers, judged at the end.
+    """
 
     train: str
     arms: dict[str, Any]

@@ -14,7 +14,7 @@ from nemo_vtb.switches.precision import resolve_precision
 from nemo_vtb.switches.refusals import EXP_MANAGER, TRAINER, refuse
 
 # By any of these a launcher (torchrun, Slurm, by hand) tells a process where the other nodes are.
-_OTHER_NODES = ("MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
+OTHER_NODES = ("MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
 
 
 def check_run(cfg: DictConfig, of_launcher: bool = False) -> None:
@@ -66,7 +66,7 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
             f"trainer.logger={trainer['logger']}: it is true, false, or sections with the _target_ of a logger"
         )
     nodes = trainer.get("num_nodes") or 1
-    if isinstance(nodes, int) and nodes > 1 and not any(name in os.environ for name in _OTHER_NODES):
+    if isinstance(nodes, int) and nodes > 1 and not any(name in os.environ for name in OTHER_NODES):
         raise VTBError(
             f"trainer.num_nodes={nodes}, and nothing says where the other nodes are: start the run with torchrun or "
             "`vtb launch slurm`"

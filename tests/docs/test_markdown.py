@@ -167,7 +167,7 @@ def _check(words: list[str]) -> None:
         SystemExit: From argparse.
         VTBError: From Hydra.
     """
-    args, rest = cli._parser().parse_known_args(words)
+    args, rest = cli.parser().parse_known_args(words)
     if words[0] == "launch":
         assert rest[0] == "--"
         if rest[1] == "vtb":
@@ -192,7 +192,7 @@ def test_commands_and_options_named_in_prose_exist():
     for path in _PAGES:
         for code in _CODE.findall(prose(path)):
             if re.match(r"vtb [a-z]", code):
-                parser = cli._parser()
+                parser = cli.parser()
                 words = code.split()[1:]
                 while words and (choices := _subcommands(parser)):
                     name = words.pop(0)

@@ -152,7 +152,7 @@ def test_it_is_refused_in_one_sentence_before_anything_is_loaded(
     folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     # Lightning leaves them behind in a process that has trained.
-    for name in check._OTHER_NODES:
+    for name in check.OTHER_NODES:
         monkeypatch.delenv(name, raising=False)
     said = {}
     for row in REFUSED:

@@ -24,7 +24,15 @@ from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.spoken_spans import SpeakRule, pieces, sentences
 
-KEYS = ("bank", "from", "spans", "variants", "max_spans", "max_turns", "audio_root")
+KEYS = {
+    "bank": "JSONL files of recorded sentences: text, audio_filepath, duration, voice.",
+    "from": "The kind whose conversations are spoken.",
+    "spans": "What is spoken: runs of whole sentences (sentence).",
+    "variants": "Versions of a conversation, 2 by default.",
+    "max_spans": "Runs of sentences spoken in a turn, 1 by default.",
+    "max_turns": "User turns of a conversation with something spoken, 1 by default.",
+    "audio_root": "Folder that the bank's relative paths begin from.",
+}
 
 
 @dataclass(frozen=True)

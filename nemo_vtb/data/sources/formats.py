@@ -30,11 +30,6 @@ _LHOTSE = ("lhotse", "lhotse_shar")
 # NeMo converts either of the two above under these names; the kind says which conversation it becomes.
 _CONVERTERS = ("lhotse_as_conversation", "sqa_as_conversation")
 TYPES = (*_CHAT, *_MANIFESTS, *_LHOTSE, *_CONVERTERS)
-# The keys of an entry that say where its rows are and how they are read.
-KEYS = ("type", "manifest_filepath", "paths", "tarred_audio_filepaths", "cuts_path", "shar_path", "audio_root",
-        "data_dir", "audio_field", "text_field", "lang_field", "prompts", "only", "tags", "learn", "keep_empty",
-        "channel_selector", "speak")  # fmt: skip
-
 _SHARD = re.compile(r"_(\d+)(?=[^/_]*\.(?:json|tar))")
 
 
@@ -71,7 +66,7 @@ def row_files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
     """Returns the files of an ``input_cfg`` entry.
 
     Args:
-        entry: ``type`` and the keys in ``KEYS`` that belong to it.
+        entry: See ``nemo_vtb.data.options.Entry``; its type says which keys belong to it.
         context: What the rows share.
 
     Raises:

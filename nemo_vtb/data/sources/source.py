@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
@@ -18,8 +18,8 @@ from nemo_vtb.data.conversations.size import Encoder, Size, measure
 from nemo_vtb.data.conversations.turns import ClipRules
 from nemo_vtb.data.files.locations import source_name
 from nemo_vtb.data.files.rows import BadRows
-from nemo_vtb.data.options import check_entry
-from nemo_vtb.data.sources.formats import KEYS, RowFile, row_files
+from nemo_vtb.data.options import Entry, check_entry
+from nemo_vtb.data.sources.formats import RowFile, row_files
 from nemo_vtb.data.sources.index import RowIndex, open_index
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import config_dir
@@ -27,7 +27,7 @@ from nemo_vtb.paths import config_dir
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
 
-_KEYS = (*KEYS, "weight", "name")
+_KEYS = [field.name for field in fields(Entry)]
 
 
 @dataclass(frozen=True)
@@ -189,14 +189,8 @@ def named_files(entry: Mapping[str, Any], kind: str, reading: Reading) -> tuple[
     check_entry(entry, where)
     name = entry.get("name") or source_name(entry)
     rules = ClipRules(reading.audio_tag, reading.min_seconds, reading.max_seconds)
-    learn = entry.get("learn", "all")
-    if learn not in ("all", "last"):
-        raise VTBError(
-            f"blend.kinds.{kind}: learn is {learn!r}; all answers of a conversation can be learnt, or the last"
-        )
-    context = RowContext(
-        kind, name, rules, reading.frame_seconds, entry.get("tags") or {}, learn, bool(entry.get("keep_empty", False))
-    )
+    learn, keep_empty = entry.get("learn") or "all", bool(entry.get("keep_empty"))
+    context = RowContext(kind, name, rules, reading.frame_seconds, entry.get("tags") or {}, learn, keep_empty)
     return name, row_files(entry, context)
 
 

@@ -12,7 +12,11 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.sets.usable_checks import check_usable
 
-_OWN_KEYS = ("kind", "group", "at_most")
+OWN_KEYS = {
+    "kind": "What is asked: asr, ast, sqa, mixed; in vtb eval also multiturn.",
+    "group": "What results are averaged over; in vtb eval the set's name.",
+    "at_most": "Rows to draw; all of them without it.",
+}
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,13 @@ def held_out_set(entry: Mapping[str, Any], where: str, reading: Reading, options
         VTBError: If it has no kind, has unknown keys, no row that can be checked, two rows of one id, a
             conversation that ends without an answer (kind ``multiturn`` excepted), or on what the source cannot give.
     """
-    own = {key: entry[key] for key in (*_OWN_KEYS, *options) if key in entry}
+    own = {key: entry[key] for key in (*OWN_KEYS, *options) if key in entry}
     if "kind" not in own:
         raise VTBError(f"{where} has no kind")
     kind, group = own.pop("kind"), own.pop("group", "")
     try:
         source = open_source(
-            {key: value for key, value in entry.items() if key not in (*_OWN_KEYS, *options)}, kind, reading
+            {key: value for key, value in entry.items() if key not in (*OWN_KEYS, *options)}, kind, reading
         )
     except VTBError as error:
         raise VTBError(f"{where}: {error}") from error

@@ -17,7 +17,11 @@ from nemo_vtb.evaluation.sets.usable_checks import check_usable
 KINDS = ("asr", "ast", "sqa", "mixed", "multiturn")
 # What decides how a transcript or translation is normalised.
 _NORMALISED_BY = {"asr": "lang", "ast": "target_lang"}
-_OPTIONS = ("max_new_tokens", "probe", "against")
+OPTIONS = {
+    "max_new_tokens": "Longest answer; eval.max_new_tokens without it.",
+    "probe": "true: it shows what no training data teaches, and is reported apart.",
+    "against": "A probe with the same clips that it is compared with.",
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def read_plan(section: Mapping[str, Any], reading: Reading) -> Plan:
             raise VTBError(f"{where}.kind is '{entry['kind']}'; it may be {', '.join(KINDS)}")
         if entry.get("kind") == "multiturn" and {"probe", "against"} & entry.keys():
             raise VTBError(f"{where}: a set of several turns cannot be a probe")
-        found = held_out_set({**entry, "group": name}, where, reading, _OPTIONS)
+        found = held_out_set({**entry, "group": name}, where, reading, tuple(OPTIONS))
         if found.kind == "multiturn":
             scripts.append(Scripts(name, [_at(where, script, task) for task in found.tasks], limit))
         else:

@@ -12,7 +12,12 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.sets.held_out import drawn_at_most, suite_rows, text_conversations, text_task
 
-_KEYS = ("type", "path", "at_most", "max_new_tokens")
+KEYS = {
+    "type": "replies, word_problems or likelihood.",
+    "path": "Of its rows; it may begin with corpora: or asset:NAME.",
+    "at_most": "Rows to draw; all of them without it.",
+    "max_new_tokens": "Longest answer; eval.max_new_tokens without it.",
+}
 _ASSET = "asset:"
 _RESULT = "####"
 
@@ -37,7 +42,7 @@ def read_suite(entry: Mapping[str, Any], where: str, reading: Reading) -> tuple[
     Raises:
         VTBError: On an unknown key or type, or a file that is missing, empty or holds something else.
     """
-    check_keys(entry, _KEYS, where)
+    check_keys(entry, KEYS, where)
     kind = entry.get("type")
     if kind not in (*_READERS, "likelihood"):
         raise VTBError(f"{where}.type is '{kind}'; it may be {', '.join(_READERS)} or likelihood")

@@ -9,7 +9,10 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 
 class NeMoVTBSearchPath(SearchPathPlugin):
+    """Hydra makes one for every application and asks it where else configs are."""
+
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Puts the shipped configs behind everything that is searched already."""
         from nemo_vtb.paths import config_dir
 
         search_path.append("nemo_vtb", f"file://{config_dir()}")
