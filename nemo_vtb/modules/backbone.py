@@ -157,14 +157,24 @@ class HFBackbone:
     ) -> Tensor:
         """One step of decoding, as every rank of a sharded model can take it.
 
+        Returns:
+            Final hidden states of the last position ``(B, H)``; see ``cached_hidden_states``.
+        """
+        return self.cached_hidden_states(embeds, attention_mask, cache, ids)[:, -1]
+
+    def cached_hidden_states(
+        self, embeds: Tensor, attention_mask: Tensor, cache: Any, ids: Tensor | None = None
+    ) -> Tensor:
+        """Runs the layers over what follows a cache, LoRA as it is.
+
         Args:
-            embeds: ``(B, T, H)``: a left-padded prompt, later one token.
+            embeds: ``(B, T, H)``: a left-padded prompt, later what is said next, padded on the right.
             attention_mask: ``(B, all positions so far)``.
             cache: A ``transformers.Cache``, which grows; None where ``embeds`` are all that has been said.
             ids: ``(B, T)``, where ``per_layer.wanted``.
 
         Returns:
-            Final hidden states of the last position ``(B, H)``.
+            Final hidden states ``(B, T, H)``.
         """
         self._gate.value, self.per_layer.ids = None, ids
         position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
@@ -176,7 +186,7 @@ class HFBackbone:
             use_cache=cache is not None,
             **kept,
         )
-        return out.last_hidden_state[:, -1]
+        return out.last_hidden_state
 
     def project(self, hidden: Tensor) -> Tensor:
         """Hidden states ``(S, H)`` to logits ``(S, vocabulary)``, scaled and capped where the LLM does that."""

@@ -14,8 +14,9 @@ from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.data.written_twin import unknown_clip, written_twin
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task, answer_tasks
+from nemo_vtb.evaluation.choose import option_nats
 from nemo_vtb.evaluation.items import Item, measures
-from nemo_vtb.evaluation.retention.divergence import text_likelihoods
+from nemo_vtb.evaluation.retention.divergence import answer_bytes, text_likelihoods
 from nemo_vtb.evaluation.sets.multiturn import Script, run_scripts
 from nemo_vtb.evaluation.sets.plan import Plan, Questions, Scripts, read_plan
 
@@ -75,7 +76,7 @@ class Asking:
 
     def rows(self) -> list[dict[str, Any]]:
         """All answers of the model as it is."""
-        return [*self.answers(self.plan), *self.likelihoods()]
+        return [*self.answers(self.plan), *self.choices(), *self.likelihoods()]
 
     def answers(self, plan: Plan) -> Iterator[dict[str, Any]]:
         """Yields a row for each prompt and each conversation.
@@ -93,13 +94,26 @@ class Asking:
                 yield from self._conversations(talk, bar)
 
     def likelihoods(self) -> Iterator[dict[str, Any]]:
-        """Yields a row for each held-out chat: ``tokens``, and their nats ``tuned``, ``base`` and of ``kl``."""
+        """Yields a row for each held-out chat: ``bytes``, ``tokens``, their nats ``tuned``, ``base`` and of ``kl``."""
         for name, chats in self.plan.chats.items():
             with tqdm(total=len(chats), unit="chat", desc=name) as bar:
                 sums = text_likelihoods(self.model, self._dataset, chats, bar=bar).tolist()
             for chat, row in zip(chats, sums, strict=True):
                 numbers = dict(zip(("tokens", "tuned", "base", "kl"), row, strict=True))
-                yield {"set": name, "kind": "likelihood", "form": "", "id": chat.id, **numbers}
+                about = {"set": name, "kind": "likelihood", "form": "", "id": chat.id}
+                yield {**about, "bytes": answer_bytes(chat), **numbers}
+
+    def choices(self) -> Iterator[dict[str, Any]]:
+        """Yields a row for each question of multiple choice, with the option that was chosen and what each costs."""
+        for name, asked in self.plan.choices.items():
+            with tqdm(total=len(asked), unit="question", desc=name) as bar:
+                nats = option_nats(self.model, asked, bar=bar)
+            for one, costs in zip(asked, nats, strict=True):
+                place = one.chosen(costs)
+                about = {"set": name, "kind": "choices", "form": "", "id": one.id}
+                said = {"reference": one.options[one.answer], "said": one.options[place]}
+                score = [float(place == one.answer), 1.0]
+                yield {**about, **said, "score": score, "nats": [round(cost, 3) for cost in costs]}
 
     def _conversations(self, talk: Scripts, bar: Any) -> Iterator[dict[str, Any]]:
         said = run_scripts(talk.scripts, lambda tasks: self._answered(tasks, talk.max_new_tokens, bar))
@@ -137,7 +151,11 @@ def written_rows(asking: Asking) -> list[dict[str, Any]]:
         for talk in asking.plan.scripts
     ]
     with asking.model.backbone.without_lora():
-        return list(asking.answers(Plan(plain, scripts, {})))
+        return [
+            *asking.answers(Plan(plain, scripts, {})),
+            *asking.choices(),
+            *({**row, "tuned": row["base"], "kl": 0.0} for row in asking.likelihoods()),
+        ]
 
 
 def _prompt_row(part: Questions, task: Task, answer: str) -> dict[str, Any]:

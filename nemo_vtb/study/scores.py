@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,9 @@ MEASURES = {
     "multiturn": Measure("turns of mixed conversations"),
     "multiturn_later": Measure("later turns of mixed conversations"),
     "text": Measure("text suites"),
+    "choice": Measure("multiple choice"),
     "kl": Measure("KL to the untouched LLM", "nats", lower_is_better=True),
+    "bpb": Measure("held-out text, bits per byte", "bits", lower_is_better=True),
 }
 
 
@@ -83,7 +86,7 @@ def scores_of(
             if any(sorted(table.get(name, ())) != keys for table in seeds):
                 raise VTBError(f"the runs of the arm '{arm}' were not asked the same as others in '{name}'")
             items = [np.asarray([table[name][key] for key in keys], dtype=np.float64) for table in seeds]
-            scores[name] = sampled(items, drawing, numbers[names[arm]], share=not name.startswith("kl"))
+            scores[name] = sampled(items, drawing, numbers[names[arm]], share=not name.startswith(("kl", "bpb")))
         if {"mixed_text", "mixed_speech"} <= scores.keys() and asked["mixed_text"] == asked["mixed_speech"]:
             scores["gap"] = less(scores["mixed_text"], scores["mixed_speech"])
         if {"wer", "sqa", "mixed_half"} <= scores.keys():
@@ -124,6 +127,8 @@ def _measured(row: Mapping[str, Any]) -> Iterator[tuple[str, list[float]]]:
     kind = row["kind"]
     if kind == "likelihood":
         yield "kl", [row["kl"], row["tokens"]]
+        if "bytes" in row:
+            yield "bpb", [row["tuned"] / log(2), row["bytes"]]
     elif kind == "multiturn":
         for name, marks in (("multiturn", row["right"]), ("multiturn_later", row["right"][1:])):
             checked = [mark for mark in marks if mark is not None]
@@ -140,4 +145,4 @@ def _place(row: Mapping[str, Any]) -> _Key:
     return row["set"], row["id"]
 
 
-_NAMES = {"asr": "wer", "sqa": "sqa", "text": "text"}
+_NAMES = {"asr": "wer", "sqa": "sqa", "text": "text", "choices": "choice"}

@@ -23,6 +23,12 @@ def kl_to_base(model: "VoiceTextBlender", dataset: VTBDataset, conversations: Se
     return float(sums[3]) / max(1.0, float(sums[0]))
 
 
+def answer_bytes(conversation: Any) -> int:
+    """Bytes of the answers that are learnt: what their likelihood is divided by, whatever the tokenizer."""
+    learnt = (turn for turn in conversation.turns if turn.role == "assistant" and getattr(turn, "learnt", True))
+    return sum(len(turn.value.encode()) for turn in learnt)
+
+
 @torch.no_grad()
 def text_likelihoods(
     model: "VoiceTextBlender", dataset: VTBDataset, conversations: Sequence[Any], at_once: int = 8, bar: Any = None

@@ -76,10 +76,12 @@ class RetainedText:
         self._chats: list[Any] = []
         for name, entry in text.items():
             where = f"model.retention.text.{name}"
-            tasks, conversations = read_suite(entry, where, reading)
-            if tasks:
-                self._suites[name] = _Suite(tasks, answer_limit(entry, 32, where))
-            self._chats += conversations
+            suite = read_suite(entry, where, reading)
+            if suite.choices:
+                raise VTBError(f"{where}: in training, replies are checked: replies, word_problems or likelihood")
+            if suite.tasks:
+                self._suites[name] = _Suite(suite.tasks, answer_limit(entry, 32, where))
+            self._chats += suite.chats
         if not self._suites:
             raise VTBError("model.retention.text has no suite of type replies or word_problems: nothing has a score")
         self._base: dict[str, list[str]] = {}

@@ -1,12 +1,13 @@
 """What ``vtb eval`` asks: the sections ``eval.sets`` and ``eval.text`` of its config, read before anything runs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
+from nemo_vtb.evaluation.sets.choices import Choice
 from nemo_vtb.evaluation.sets.held_out import HeldOutSet, answer_limit, held_out_set
 from nemo_vtb.evaluation.sets.instructions import Check
 from nemo_vtb.evaluation.sets.mixed_forms import FORMS, prompt_forms
@@ -64,11 +65,13 @@ class Plan:
         questions: Sets and text suites of one exchange.
         scripts: Sets of several turns.
         chats: Text conversations whose likelihood is measured, by suite.
+        choices: Questions whose options are compared by likelihood, by suite.
     """
 
     questions: Sequence[Questions]
     scripts: Sequence[Scripts]
     chats: Mapping[str, Sequence[Any]]
+    choices: Mapping[str, Sequence[Choice]] = field(default_factory=dict)
 
     @property
     def answers(self) -> int:
@@ -101,16 +104,19 @@ def read_plan(section: Mapping[str, Any], reading: Reading) -> Plan:
             scripts.append(Scripts(name, [_at(where, script, task) for task in found.tasks], limit))
         else:
             questions += _questions(found, name, where, limit)
-    chats = {}
+    chats: dict[str, Sequence[Any]] = {}
+    choices: dict[str, Sequence[Choice]] = {}
     for name, entry in (section.get("text") or {}).items():
         where = f"eval.text.{name}"
-        tasks, conversations = read_suite(entry, where, reading)
-        if conversations:
-            chats[name] = conversations
+        suite = read_suite(entry, where, reading)
+        if suite.chats:
+            chats[name] = suite.chats
+        elif suite.choices:
+            choices[name] = suite.choices
         else:
-            questions.append(Questions(name, "text", tasks, _limit(entry, section, where)))
+            questions.append(Questions(name, "text", suite.tasks, _limit(entry, section, where)))
     _check_pairs(questions)
-    return Plan(questions, scripts, chats)
+    return Plan(questions, scripts, chats, choices)
 
 
 def check_of(task: Task) -> Check:

@@ -1,6 +1,7 @@
-"""Text suites of ``vtb eval`` that need no hub: verifiable replies, word problems, the likelihood of held-out chats."""
+"""Text suites of ``vtb eval`` that need no hub: verifiable replies, word problems, choices, held-out chats."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
+from nemo_vtb.evaluation.sets.choices import Choice, choice_rows
 from nemo_vtb.evaluation.sets.held_out import drawn_at_most, suite_rows, text_conversations, text_task
 
 KEYS = {
-    "type": "replies, word_problems or likelihood.",
+    "type": "replies, word_problems, choices or likelihood.",
     "path": "Of its rows; it may begin with corpora: or asset:NAME.",
     "at_most": "Rows to draw; all of them without it.",
     "max_new_tokens": "Longest answer; eval.max_new_tokens without it.",
@@ -22,7 +24,22 @@ _ASSET = "asset:"
 _RESULT = "####"
 
 
-def read_suite(entry: Mapping[str, Any], where: str, reading: Reading) -> tuple[list[Task], list[Any]]:
+@dataclass(frozen=True)
+class Suite:
+    """What a suite holds, one of three.
+
+    Attributes:
+        tasks: Prompts that are answered.
+        chats: Conversations whose likelihood is measured.
+        choices: Questions whose options are compared by likelihood.
+    """
+
+    tasks: Sequence[Task] = ()
+    chats: Sequence[Any] = ()
+    choices: Sequence[Choice] = ()
+
+
+def read_suite(entry: Mapping[str, Any], where: str, reading: Reading) -> Suite:
     """Reads a suite.
 
     Args:
@@ -30,33 +47,37 @@ def read_suite(entry: Mapping[str, Any], where: str, reading: Reading) -> tuple[
 
             * ``replies``: rows of ``id``, ``prompt`` and ``check``.
             * ``word_problems``: rows of GSM8K, ``question`` and ``answer`` with the result behind ``####``.
+            * ``choices``: rows of ``id``, ``prompt``, ``options`` and ``answer``, the place of the right one from 0.
             * ``likelihood``: text conversations, none of which is answered.
 
             A path may begin with ``corpora:``, or with ``asset:`` and the name of a packaged asset.
         where: The entry's place in the config.
         reading: How conversations are read.
 
-    Returns:
-        What is asked, and the conversations whose likelihood is measured; one of the two is empty.
-
     Raises:
         VTBError: On an unknown key or type, or a file that is missing, empty or holds something else.
     """
     check_keys(entry, KEYS, where)
     kind = entry.get("type")
-    if kind not in (*_READERS, "likelihood"):
-        raise VTBError(f"{where}.type is '{kind}'; it may be {', '.join(_READERS)} or likelihood")
+    if kind not in (*_READERS, "choices", "likelihood"):
+        raise VTBError(f"{where}.type is '{kind}'; it may be {', '.join(_READERS)}, choices or likelihood")
     if not isinstance(entry.get("path"), str):
         raise VTBError(f"{where} has no path")
     try:
         path = _path(entry["path"])
-        rows = text_conversations(path, reading) if kind == "likelihood" else _READERS[kind](path)
+        rows: Sequence[Any]
+        if kind == "choices":
+            rows = choice_rows(path)
+        else:
+            rows = text_conversations(path, reading) if kind == "likelihood" else _READERS[kind](path)
         if not rows:
             raise VTBError(f"{path} has no rows, so there is nothing to ask")
     except VTBError as error:
         raise VTBError(f"{where}: {error}") from error
     chosen = drawn_at_most(rows, entry.get("at_most"), where)
-    return ([], chosen) if kind == "likelihood" else ([text_task(row) for row in chosen], [])
+    if kind == "choices":
+        return Suite(choices=chosen)
+    return Suite(chats=chosen) if kind == "likelihood" else Suite(tasks=[text_task(row) for row in chosen])
 
 
 def _word_problems(path: str) -> list[dict[str, Any]]:

@@ -1,0 +1,132 @@
+"""Writes the text battery of the long study: multiple choice by ability, and held-out text for bits per byte.
+
+    python examples/corpora/build_text_battery.py --out runs/study_data/battery
+
+Multiple choice comes from the packaged asset ``english-tests`` (used, not shipped) and from the tables beside this
+file, held-out chats and worked solutions from ``english-texts``, none of which training reads. A file is one ability;
+they are never pooled. ``README.md`` in the folder says how many rows each has, where they come from and under which
+licence. Deterministic.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from build_human_chats import _chats, _problems
+from facts import facts
+from word_problems import word_problems
+
+SOCIAL, SCIENCE, KNOWLEDGE, WORDS, PROBLEMS = 400, 400, 400, 300, 250
+CHATS, SOLUTIONS = 200, 100
+ABILITIES = {
+    "social": ("what people feel, want and do next (Social IQa, test)", "CC BY 4.0, in `evals` (MIT)"),
+    "science": ("how one quantity moves with another (QuaRTz)", "CC BY 4.0, in `evals` (MIT)"),
+    "knowledge": ("school and professional subjects (MMLU), options in words", "MIT, in `evals` (MIT)"),
+    "words": ("which word goes with others (Related Words)", "`evals` (MIT)"),
+    "facts": ("capitals, opposites, word forms, kinds of things", "Apache-2.0, written for it"),
+    "problems": ("word problems in one or two steps", "Apache-2.0, written for it"),
+    "chats": ("bits per byte of what people wrote to each other (BYU)", "MIT, `chitchat-dataset`"),
+    "solutions": ("bits per byte of worked solutions (GSM8K, test)", "MIT"),
+}
+
+
+def main() -> None:
+    """Draws all files and writes the card."""
+    from nemo_vtb.assets import resolve
+    from nemo_vtb.synthesis.jobs.shard import write_rows, write_text
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    tests, texts = Path(resolve("english-tests")), Path(resolve("english-texts"))
+    args.out.mkdir(parents=True, exist_ok=True)
+    made = {
+        "social": _drawn(_social(tests / "socialiqa.jsonl"), SOCIAL, args.seed),
+        "science": _drawn(_science(tests / "quartz.jsonl"), SCIENCE, args.seed),
+        "knowledge": _drawn(_knowledge(tests / "mmlu.jsonl"), KNOWLEDGE, args.seed),
+        "words": _drawn(_words(tests), WORDS, args.seed),
+        "facts": list(facts(args.seed)),
+        "problems": list(word_problems(PROBLEMS, args.seed)),
+        "chats": held_out_chats(texts, args.seed),
+        "solutions": held_out_solutions(texts, args.seed),
+    }
+    lines = ["# Text battery", "", "| ability | rows | what | licence |", "|---|---|---|---|"]
+    for name, rows in made.items():
+        write_rows(args.out / f"{name}.jsonl", rows)
+        lines.append(f"| `{name}` | {len(rows)} | {' | '.join(ABILITIES[name])} |")
+    write_text(args.out / "README.md", "\n".join([*lines, ""]))
+    print(f"{sum(map(len, made.values()))} rows in {args.out}")
+
+
+def held_out_chats(texts: Path, seed: int = 0) -> list[dict]:
+    """Chats between people; see ``held_out_text``."""
+    return _drawn(_chats(texts / "chitchat.json"), CHATS, seed + 100)
+
+
+def held_out_solutions(texts: Path, seed: int = 0) -> list[dict]:
+    """Word problems of GSM8K with their solutions; see ``held_out_text``."""
+    return _drawn(_problems(texts / "gsm8k.jsonl"), SOLUTIONS, seed + 100)
+
+
+def held_out_text(texts: Path, seed: int = 0) -> str:
+    """All that is held out, in lower case, so that a sentence that occurs in it can be kept out of training."""
+    rows = [*held_out_chats(texts, seed), *held_out_solutions(texts, seed)]
+    return "\n".join(turn["value"].lower() for row in rows for turn in row["conversations"])
+
+
+def _drawn(rows: Iterator[dict], count: int, seed: int) -> list[dict]:
+    found = list(rows)
+    return Random(seed).sample(found, min(count, len(found)))
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _choice(name: str, prompt: str, options: list[str], answer: int) -> Iterator[dict]:
+    """The row, unless its options cannot be told apart."""
+    if len({option.lower() for option in options}) == len(options) > 1 and all(options):
+        yield {"id": name, "prompt": prompt, "options": options, "answer": answer}
+
+
+def _social(path: Path) -> Iterator[dict]:
+    for number, row in enumerate(_rows(path)):
+        match = re.fullmatch(r"(.*?) A: (.*?); B: (.*?); C: (.*?)\.?", row["input"][0]["content"].strip(), re.DOTALL)
+        if match:
+            yield from _choice(f"social/{number}", match[1], [match[2], match[3], match[4]], "ABC".index(row["ideal"]))
+
+
+def _science(path: Path) -> Iterator[dict]:
+    for number, row in enumerate(_rows(path)):
+        match = re.fullmatch(r"(.*?)\s*A: (.*?)\s*B: (.*?)", row["input"][-1]["content"].strip(), re.DOTALL)
+        if match and row["ideal"] in "AB":
+            yield from _choice(f"science/{number}", match[1].strip(), [match[2], match[3]], "AB".index(row["ideal"]))
+
+
+def _knowledge(path: Path) -> Iterator[dict]:
+    for number, row in enumerate(_rows(path)):
+        pattern = r"(.*?)\s*\nA\. (.*?)\nB\. (.*?)\nC\. (.*?)\nD\. (.*?)\nAnswer:"
+        match = re.fullmatch(pattern, row["question"].strip(), re.DOTALL)
+        # Longer ones cost much and tell little about a small LLM.
+        if match and len(row["question"]) < 600:
+            options = [part.strip() for part in match.groups()[1:]]
+            yield from _choice(f"knowledge/{number}", match[1].strip(), options, "ABCD".index(row["answer"]))
+
+
+def _words(folder: Path) -> Iterator[dict]:
+    for path in sorted(folder.glob("related_words_*.jsonl")):
+        for number, row in enumerate(_rows(path)):
+            related, options = re.findall(r"\[(.*?)\]", row["input"][-1]["content"])
+            listed, right = options.split(", "), row["ideal"].strip("[]")
+            if right in listed:
+                prompt = f"Which one of these words goes with {related}: {options}?"
+                yield from _choice(f"{path.stem}/{number}", prompt, listed, listed.index(right))
+
+
+if __name__ == "__main__":
+    main()
