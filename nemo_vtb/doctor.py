@@ -33,6 +33,8 @@ PROGRAMS = {
     "chromium": "tests of pages",
     "nvidia-smi": "GPUs",
 }
+# Gigabytes of the cards that are told apart.
+CARDS = (24, 80, 141)
 # Of model.attn_implementation and model.loss_backend -> the package each needs.
 _KERNELS = {
     "flash_attention_2": "flash_attn",
@@ -132,6 +134,24 @@ def config_lines(cfg: "DictConfig") -> Iterator[str]:
         yield f"weights: frozen LLM in {followed if weights == 'auto' else weights}; what trains in float32"
         yield f"models: {_where(model.pretrained_llm)}; {_where(model.get('pretrained_asr'))}"
         check_accelerator(cfg)
+
+
+def memory_lines(cfg: "DictConfig") -> Iterator[str]:
+    """Yields what a training config takes of one GPU, by arithmetic over its shapes; no weight is read.
+
+    Raises:
+        VTBError: If the configs of its LLM or speech encoder cannot be read.
+    """
+    from nemo_vtb.config import resolved
+    from nemo_vtb.models.memory import memory_of
+
+    cfg = resolved(cfg)
+    found = memory_of(cfg.model, float(cfg.data.train_ds.get("max_duration", 30.0)))
+    yield f"weights: {found.trained / 1e6:.1f} million learn, {found.frozen / 1e6:.1f} million do not"
+    yield f"standing: {found.standing / 1e9:.2f} GB of weights, gradients and moments"
+    yield f"working: {found.working / 1e9:.2f} GB of logits and speech, {found.per_position / 1e3:.0f} kB a position"
+    for gigabytes in CARDS:
+        yield f"{gigabytes} GB: batch_tokens={found.batch_tokens(gigabytes) or 'no batch fits'}"
 
 
 def _where(name: str | None) -> str:

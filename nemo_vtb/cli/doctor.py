@@ -10,6 +10,7 @@ from nemo_vtb.errors import VTBError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``vtb doctor``."""
     add_config_arguments(parser, "", "say what this config would run with here")
+    parser.add_argument("--memory", action="store_true", help="with --config-name: what it takes of one GPU")
     parser.add_argument("--launcher", metavar="FILE", help="a NeMo launcher script to check")
     parser.add_argument("--slurm", metavar="FOLDER", help="check the cluster and a folder that its nodes share")
 
@@ -20,9 +21,11 @@ def run(args: argparse.Namespace) -> int:
         from nemo_vtb.launch.cluster_check import check_cluster
 
         return check_cluster(Path(args.slurm).absolute())
-    from nemo_vtb.doctor import config_lines, doctor
+    from nemo_vtb.doctor import config_lines, doctor, memory_lines
 
     if not args.config_name:
+        if args.memory:
+            raise VTBError("--memory needs the config whose model it is about: --config-name NAME")
         if args.overrides:
             raise VTBError(f"{' '.join(args.overrides)}: overrides need the config they change: --config-name NAME")
         return doctor(args.launcher)
@@ -32,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     # What is registered with NeMo on the way would stand among the lines.
     logging.setLevel(logging.WARNING)
-    for line in config_lines(compose(args.config_name, args.overrides, args.config_dir)):
+    lines = memory_lines if args.memory else config_lines
+    for line in lines(compose(args.config_name, args.overrides, args.config_dir)):
         print(line)
     return 0

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.ask import SIDES, Answers
 from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict
+from nemo_vtb.evaluation.public.rules import RULES
 from nemo_vtb.evaluation.scoring.bootstrap import Sums, means, shares
 from nemo_vtb.evaluation.scoring.metrics import character_errors, normaliser_name, squad_exact, squad_f1, word_errors
 from nemo_vtb.evaluation.scoring.translation import translation_scores
@@ -41,6 +43,16 @@ class Item:
         return f"{custom['lang']}-{custom['target_lang']}" if self.asked.kind == "ast" else custom["lang"]
 
     @property
+    def rule(self) -> str:
+        """Of a public benchmark, by name; empty where only a judge can tell."""
+        return str(self.task.conversation.custom.get("rule") or "")
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """What that rule needs."""
+        return self.task.conversation.custom.get("row") or {}
+
+    @property
     def references(self) -> list[str]:
         """Answers that count as right: ``custom.answers``, or the assistant's turn."""
         return self.task.conversation.custom.get("answers") or [self.task.reference]
@@ -49,6 +61,10 @@ class Item:
         """Whether the answer passes; None for transcripts and translations, which are more or less right."""
         if self.asked.kind in ("asr", "ast"):
             return None
+        if self.asked.kind == "public":
+            rule = RULES.get(self.rule)
+            marks = None if rule is None else rule.mark(self.said[side], self.row)
+            return None if rule is None else marks is not None and rule.right(marks)
         if self.asked.kind == "sqa":
             return squad_exact([self.references], [self.said[side]]).value == 1.0
         return follows(self.said[side], check_of(self.task))

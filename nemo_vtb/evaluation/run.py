@@ -83,6 +83,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     from nemo_vtb.evaluation.ask import ask
     from nemo_vtb.evaluation.items import items_of
     from nemo_vtb.evaluation.judged import open_answer_judge
+    from nemo_vtb.evaluation.public.catalog import with_public_sets
     from nemo_vtb.evaluation.retention.gate import check
     from nemo_vtb.evaluation.samples import answer_rows, page_samples
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
@@ -95,7 +96,8 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     existing_checkpoint(checkpoint)
     used = use_for_answers(settings["precision"], settings["device"], settings["threads"])
     model = load_checkpoint(checkpoint, settings["device"], used["precision"].value)
-    section = settings["eval"]
+    folder = Path(settings["out"])
+    section = with_public_sets(settings["eval"], folder / "public")
     plan = read_plan(section, Reading(model.audio_locator_tag, model.token_equivalent_duration))
     gated = section.get("max_text_drop") is not None
     if gated and not any(part.kind == "text" for part in plan.questions):
@@ -105,7 +107,6 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     drawing = Drawing(section["bootstrap"], settings["seed"])
     judge = None if section.get("judge") is None else open_answer_judge(section["judge"], plan, drawing)
     dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
-    folder = Path(settings["out"])
     require_writable(folder, "out")
     answers = ask(model, dataset, plan, settings["batch_size"])
     if judge:

@@ -7,6 +7,7 @@ import numpy as np
 
 from nemo_vtb.evaluation.ask import SIDES, Answers
 from nemo_vtb.evaluation.items import Item, items_of, measures, passed
+from nemo_vtb.evaluation.public_sections import public_scores
 from nemo_vtb.evaluation.retention.divergence import answer_bytes
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing, Sums, clustered, difference, estimate, rate, ratio, shares
 from nemo_vtb.evaluation.sets.mixed_forms import FORMS
@@ -17,7 +18,7 @@ _OF_PROBE = {"asr": "wer", "ast": "chrf", "sqa": "em", "mixed": "accuracy"}
 
 
 def sections(plan: Plan, answers: Answers, drawing: Drawing) -> dict[str, Any]:
-    """Returns ``asr``, ``ast``, ``sqa``, ``mixed``, ``multiturn``, ``text`` and ``probes``, as far as they were asked.
+    """Returns ``asr``, ``ast``, ``sqa``, ``mixed``, ``public``, ``multiturn``, ``text``, ``probes``, as far as asked.
 
     A score is ``value``, ``low``, ``high`` and ``n``, with the untouched LLM's under ``base`` and the difference to it
     under ``change``. ``text`` has ``tuned``, ``base`` and ``drop`` instead, and the replies that were lost and won.
@@ -25,7 +26,7 @@ def sections(plan: Plan, answers: Answers, drawing: Drawing) -> dict[str, Any]:
     items = items_of(plan, answers)
     plain = {
         kind: [item for item in items if item.asked.kind == kind and not item.asked.probe]
-        for kind in ("asr", "ast", "sqa", "mixed", "text")
+        for kind in ("asr", "ast", "sqa", "mixed", "text", "public")
     }
     found: dict[str, Any] = {
         kind: {language: _with_sets(group, drawing) for language, group in _grouped(plain[kind], "language").items()}
@@ -33,6 +34,7 @@ def sections(plan: Plan, answers: Answers, drawing: Drawing) -> dict[str, Any]:
     }
     found["sqa"] = _with_sets(plain["sqa"], drawing) if plain["sqa"] else {}
     found["mixed"] = _mixed(plain["mixed"], drawing)
+    found["public"] = {name: public_scores(group, drawing) for name, group in _grouped(plain["public"], "set").items()}
     found["multiturn"] = _multiturn(plan, answers, drawing)
     suites = {part.name: [item for item in plain["text"] if item.asked is part] for part in plan.questions}
     found["text"] = {

@@ -27,9 +27,9 @@ _FEW = 30
 _TRUSTED_KAPPA = 0.6
 _CHARTS = (
     *(("asr", "word error rate"), ("ast", "chrF"), ("sqa", "exact match"), ("sqa", "judged correct")),
-    *((kind, "accuracy") for kind in ("mixed", "multiturn", "text", "probes")),
+    *((kind, "accuracy") for kind in ("mixed", "public", "multiturn", "text", "probes")),
 )
-_COLOURS = {"multiturn": "mixed", "probes": "sqa"}
+_COLOURS = {"public": "mixed", "multiturn": "mixed", "probes": "sqa"}
 
 
 def render_eval_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, Any]], raw_json: str) -> str:

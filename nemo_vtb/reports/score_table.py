@@ -8,7 +8,7 @@ from typing import Any
 from nemo_vtb.reports.figures import MISSING, section
 
 # How a score is written: shares and error rates in percent, sacrebleu's 0 to 100, perplexities and nats.
-PERCENT, POINTS, PLAIN = "percent", "points", "plain"
+PERCENT, POINTS, PLAIN, COUNT = "percent", "points", "plain", "count"
 _MEASURES = {
     "wer": ("word error rate", PERCENT),
     "cer": ("character error rate", PERCENT),
@@ -63,6 +63,7 @@ def rows_of(report: Mapping[str, Any]) -> list[Row]:
         *_by_language(report, "ast", ("bleu", "chrf")),
         *_with_sets("sqa", "questions about a clip", section(report, "sqa"), _SQA),
         *_mixed(section(report, "mixed")),
+        *_public(section(report, "public")),
         *_with_sets("multiturn", "checked turns", section(report, "multiturn"), ("accuracy", "conversations")),
         *_text(section(report, "text")),
         *_probes(section(report, "probes")),
@@ -88,6 +89,22 @@ def _mixed(found: Mapping[str, Any]) -> Iterator[Row]:
         for form, words in _FORMS.items():
             if form in forms:
                 yield _row("mixed", f"{words}, {name}" if name else words, "accuracy", forms[form])
+
+
+def _public(sets: Mapping[str, Any]) -> Iterator[Row]:
+    """Spoken and written, both sides, unread answers apart; then what hearing costs against the untouched LLM."""
+    for name, found in sets.items():
+        for form, words in (("speech", "spoken"), ("text", "written")):
+            if form not in found:
+                continue
+            scores = found[form]
+            yield Row("public", f"{name}, {words}", found["measure"], PERCENT, scores, scores["base"], scores["change"])
+            if any(scores["unmatched"].values()):
+                tuned, base = ({"value": scores["unmatched"][side], "n": scores["n"]} for side in ("tuned", "base"))
+                yield Row("public", f"{name}, {words}", "answers that could not be read", COUNT, tuned, base, {})
+        if "forgetting" in found:
+            value = {"value": found["forgetting"], "n": found["speech"]["n"]}
+            yield Row("public", name, "spoken against the untouched LLM on the words", PERCENT, value, {}, {})
 
 
 def _text(suites: Mapping[str, Any]) -> Iterator[Row]:
@@ -121,6 +138,7 @@ TITLES = {
     "ast": "Speech translation",
     "sqa": "Questions about speech",
     "mixed": "Written and spoken prompts",
+    "public": "Public benchmarks",
     "multiturn": "Several turns",
     "text": "Text alone",
     "probes": "What no data teaches",
@@ -164,6 +182,8 @@ def scored(score: Mapping[str, Any], unit: str) -> str:
     """Writes a score with its interval."""
     if not score:
         return MISSING
+    if "low" not in score:
+        return spelt(score["value"], unit)
     return f"{spelt(score['value'], unit)} [{spelt(score['low'], unit)}, {spelt(score['high'], unit)}]"
 
 
@@ -180,6 +200,8 @@ def spelt(value: float | None, unit: str, signed: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     sign = "+" if signed else ""
+    if unit == COUNT:
+        return str(int(value))
     shown = {PERCENT: f"{100 * value:{sign}.1f}", POINTS: f"{value:{sign}.1f}", PLAIN: f"{value:{sign}.3f}"}[unit]
     if not float(shown):
         return sign + shown.lstrip("+-")

@@ -95,10 +95,24 @@ def test_every_config_and_every_option_trains(
         "quickstart": quickstart,
         "reference": ["train", "--config-name=reference", *whisper_run, f"data.open_speech={open_speech}"],
         "canary_gemma": ["train", "--config-name=canary_gemma", *canary_run, *alone],
+        "canary_gemma_large": ["train", "--config-name=canary_gemma_large", *canary_run, *alone],
     }
+    presets = set(options("model")) - {"smollm2_whisper"}
+    for preset in sorted(presets - {"canary_gemma"}):
+        own = (
+            whisper_run
+            if preset.startswith("whisper")
+            else [*canary_run, "++model.perception.preprocessor.features=128"]
+        )
+        kinds = [line for line in canary_run if line.startswith("data.train_ds.blend")]
+        line = [word for word in own if not word.startswith(("model.llm_config", *kinds, "model.prompt_format"))]
+        jobs[f"model={preset}"] = [
+            *("train", "--config-name=canary_gemma", f"model={preset}", *kinds, *alone, *line),
+            *("model.prompt_format=chatml", "data.train_ds.num_workers=0", "trainer.accelerator=cpu"),
+        ]
     groups = {path.name for path in config_dir().iterdir() if path.is_dir()} - OTHER_JOBS - {POOLS}
     for group in sorted(groups):
-        for option in options(group):
+        for option in set(options(group)) - (presets if group == "model" else set()):
             sign = "" if group in ("data", "lora", "model", "trainer") else "+"
             name = f"{sign}{group}{'@_global_' if group == 'vtb' else ''}={option}"
             jobs[name] = [*quickstart, name, *more.get(name, [])]

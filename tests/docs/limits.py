@@ -120,6 +120,11 @@ LIMITS = (
 # Words that stand for something of the reader's, by page.
 PLACEHOLDERS = {"examples/checkpoint/README.md": {"FOLDER": "runs/quickstart/last.ckpt", "WHOLE": "runs/whole"}}
 NOT_RUN = (
+    NotRun(
+        r"model=(canary|parakeet|whisper)_",
+        "compose",
+        "its weights come from a hub; tests/models/test_presets.py builds its shapes, tests/cli trains it as a toy",
+    ),
     NotRun(r"^make ", "make", "it would make an environment; what it calls is run as vtb quickstart and as this suite"),
     NotRun(r"^(pip|apt-get) ", "nothing", "it changes the machine"),
     NotRun(r"^for package in \*\.deb", "nothing", "it unpacks what apt-get would have fetched"),

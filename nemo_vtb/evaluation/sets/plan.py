@@ -1,7 +1,7 @@
 """What ``vtb eval`` asks: the sections ``eval.sets`` and ``eval.text`` of its config, read before anything runs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nemo_vtb.data.sources.source import Reading
@@ -14,14 +14,16 @@ from nemo_vtb.evaluation.sets.mixed_forms import FORMS, prompt_forms
 from nemo_vtb.evaluation.sets.multiturn import Script, script
 from nemo_vtb.evaluation.sets.suites import read_suite
 from nemo_vtb.evaluation.sets.usable_checks import check_usable
+from nemo_vtb.options import typed
 
-KINDS = ("asr", "ast", "sqa", "mixed", "multiturn")
+KINDS = ("asr", "ast", "sqa", "mixed", "multiturn", "public")
 # What decides how a transcript or translation is normalised.
 _NORMALISED_BY = {"asr": "lang", "ast": "target_lang"}
 OPTIONS = {
     "max_new_tokens": "Longest answer; eval.max_new_tokens without it.",
     "probe": "true: it shows what no training data teaches, and is reported apart.",
     "against": "A probe with the same clips that it is compared with.",
+    "max_duration": "Longest clip of the set, in seconds; the data's limit without it.",
 }
 
 
@@ -34,7 +36,7 @@ class Questions:
         kind: One of ``KINDS`` or ``text``.
         tasks: The prompts.
         max_new_tokens: Longest answer.
-        form: How a mixed prompt is put: ``text``, ``speech`` or ``half``; empty for all others.
+        form: How a mixed or public prompt is put: ``text``, ``speech`` or ``half``; empty for all others.
         probe: Whether it shows what no training data teaches, and is reported apart.
         against: A probe with the same clips that it is compared with.
     """
@@ -99,7 +101,8 @@ def read_plan(section: Mapping[str, Any], reading: Reading) -> Plan:
             raise VTBError(f"{where}.kind is '{entry['kind']}'; it may be {', '.join(KINDS)}")
         if entry.get("kind") == "multiturn" and {"probe", "against"} & entry.keys():
             raise VTBError(f"{where}: a set of several turns cannot be a probe")
-        found = held_out_set({**entry, "group": name}, where, reading, tuple(OPTIONS))
+        longest = typed(f"{where}.max_duration", entry.get("max_duration", reading.max_seconds), float)
+        found = held_out_set({**entry, "group": name}, where, replace(reading, max_seconds=longest), tuple(OPTIONS))
         if found.kind == "multiturn":
             scripts.append(Scripts(name, [_at(where, script, task) for task in found.tasks], limit))
         else:
@@ -132,6 +135,8 @@ def _questions(found: HeldOutSet, name: str, where: str, limit: int) -> list[Que
         several = sorted({task.conversation.custom[key] for task in found.tasks})
         if len(several) > 1:
             raise VTBError(f"{where}: a probe has one score, so one {key}, not {', '.join(several)}; choose with only")
+    if found.kind == "public":
+        return _public(found, name, limit)
     if found.kind != "mixed" or probe:
         return [Questions(name, found.kind, found.tasks, limit, probe=probe, against=against)]
     forms: dict[str, list[Task]] = {form: [] for form in FORMS}
@@ -139,6 +144,17 @@ def _questions(found: HeldOutSet, name: str, where: str, limit: int) -> list[Que
         for form, conversation in _at(where, prompt_forms, task.conversation).items():
             forms[form].append(Task("mixed", conversation, name))
     return [Questions(name, "mixed", tasks, limit, form) for form, tasks in forms.items() if tasks]
+
+
+def _public(found: HeldOutSet, name: str, limit: int) -> list[Questions]:
+    """A benchmark's rows as they are heard, and in writing where the benchmark has the words of every clip."""
+    asked: dict[str, list[Task]] = {"speech": [], "text": []}
+    for task in found.tasks:
+        asked["speech"].append(task)
+        clips = [turn for turn in task.conversation.turns if hasattr(turn, "cut")]
+        if all(turn.text for turn in clips):
+            asked["text"].append(Task("public", prompt_forms(task.conversation)["text"], name))
+    return [Questions(name, "public", tasks, limit, form) for form, tasks in asked.items() if tasks]
 
 
 def _check_row(task: Task, where: str) -> None:

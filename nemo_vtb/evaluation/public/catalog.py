@@ -1,0 +1,73 @@
+"""The benchmarks that ``eval.sets`` may name, and their rows as conversations."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.evaluation.public import layouts
+from nemo_vtb.evaluation.public.layouts import Question
+from nemo_vtb.evaluation.public.rules import RULES
+
+Layout = Callable[[Path, str, Path], Iterator[Question]]
+BENCHMARKS: Mapping[str, Layout] = {
+    name: getattr(layouts, name)
+    for name in (
+        *("voicebench", "speech_ifeval", "spoken_squad", "heysquad", "big_bench_audio"),
+        *("air_bench", "mmau", "open_audio_bench", "uro_bench"),
+    )
+}
+KEYS = ("benchmark", "folder", "subset", "rule")
+
+
+def with_public_sets(section: Mapping[str, Any], kept: Path) -> dict[str, Any]:
+    """Turns the sets of a section that name a benchmark into sources of conversations.
+
+    Args:
+        section: ``eval`` of the config.
+        kept: Folder for the conversations, and for clips that come out of tables.
+
+    Raises:
+        VTBError: Names the key, or the file and row of the local copy that cannot be read.
+    """
+    sets = {}
+    for name, entry in (section.get("sets") or {}).items():
+        if isinstance(entry, Mapping) and "benchmark" in entry:
+            entry = _written(entry, f"eval.sets.{name}", kept / name)
+        sets[name] = entry
+    return {**section, "sets": sets}
+
+
+def _written(entry: Mapping[str, Any], where: str, kept: Path) -> dict[str, Any]:
+    name, folder = entry["benchmark"], entry.get("folder")
+    if name not in BENCHMARKS:
+        raise VTBError(f"{where}.benchmark is '{name}'; it may be {', '.join(BENCHMARKS)}")
+    if not folder or not Path(str(folder)).is_dir():
+        raise VTBError(f"{where}.folder is {folder!r}; it is the folder of a local copy of {name}")
+    rule = entry.get("rule")
+    if rule is not None and rule not in RULES:
+        raise VTBError(f"{where}.rule is '{rule}'; it may be {', '.join(RULES)}")
+    rows = [
+        _conversation(question, rule or question.rule)
+        for question in BENCHMARKS[name](Path(str(folder)), str(entry.get("subset", "")), kept / "clips")
+    ]
+    if not rows:
+        raise VTBError(f"{where}: {folder} has no row of subset '{entry.get('subset', '')}'")
+    kept.mkdir(parents=True, exist_ok=True)
+    path = kept / "conversations.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    rest = {key: value for key, value in entry.items() if key not in KEYS}
+    return {**rest, "kind": "public", "type": "multimodal_conversation", "manifest_filepath": str(path)}
+
+
+def _conversation(question: Question, rule: str) -> dict[str, Any]:
+    turns: list[dict[str, Any]] = []
+    for turn in question.turns:
+        if isinstance(turn, str):
+            turns.append({"from": "User", "type": "text", "value": turn})
+        else:
+            said = {"text": turn[1]} if turn[1] else {}
+            turns.append({"from": "User", "type": "audio", "value": str(turn[0]), **said})
+    turns.append({"from": "Assistant", "type": "text", "value": question.reference or "-"})
+    return {"id": question.id, "conversations": turns, "custom": {"rule": rule, "row": dict(question.row)}}

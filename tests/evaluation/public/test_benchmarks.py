@@ -1,0 +1,68 @@
+"""``vtb eval`` on miniatures of public benchmarks, each in the layout that it is published in."""
+
+import json
+
+import pytest
+from miniatures import ALL
+from omegaconf import OmegaConf
+
+from nemo_vtb.cli import main
+from nemo_vtb.errors import VTBError
+from nemo_vtb.evaluation.public.catalog import BENCHMARKS, with_public_sets
+
+
+@pytest.fixture
+def sets(tmp_path, clips):
+    """A section of every subset of every benchmark."""
+    found = {}
+    for name, (write, subsets) in ALL.items():
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, clips)
+        for subset in subsets:
+            entry = {"benchmark": name, "folder": str(tmp_path / name), "subset": subset, "max_duration": 60.0}
+            found[f"{name}_{subset}".replace("/", "_")] = entry
+    return found
+
+
+def test_every_benchmark_is_read_asked_and_scored(tmp_path, sets, trained, capsys):
+    assert set(ALL) == set(BENCHMARKS)
+    pytest.importorskip("langdetect")
+    config = {"out": str(tmp_path / "out"), "eval": {"max_new_tokens": 4, "bootstrap": 20, "sets": sets}}
+    (tmp_path / "mine.yaml").write_text(OmegaConf.to_yaml(config))
+    assert main(["eval", str(trained[1]), "--config-name=mine", f"--config-dir={tmp_path}"]) == 0
+    report = json.loads((tmp_path / "out" / "eval.json").read_text(encoding="utf-8"))["public"]
+    assert set(report) == set(sets)
+    assert report["voicebench_openbookqa"]["speech"]["n"] == report["voicebench_openbookqa"]["text"]["n"] == 2
+    for name in ("voicebench_alpacaeval_full", "speech_ifeval_chain_of_thought"):
+        assert report[name]["unscored"] > 0 and "speech" not in report[name]
+    # Without a transcript there is one way to ask.
+    assert "text" not in report["mmau_speech"] and report["mmau_speech"]["speech"]["n"] == 1
+    assert report["air_bench_speech"]["answers"] == 1
+    answers = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    squad = next(row for row in answers if row["set"] == "spoken_squad_test" and row["form"] == "speech")
+    assert squad["reference"] == "the pilot"
+    said = capsys.readouterr().out
+    assert "Public benchmarks" in said and "voicebench_openbookqa, spoken" in said
+    rows = [row for row in answers if row["set"] == "voicebench_openbookqa" and row["form"] == "speech"]
+    right = sum(bool(row["tuned_right"]) for row in rows) / len(rows)
+    assert report["voicebench_openbookqa"]["speech"]["value"] == right
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"benchmark": "voice_bench"}, "benchmark is 'voice_bench'"),
+        ({"folder": "gone"}, "folder is 'gone'"),
+        ({"subset": "mmlu"}, "voicebench/mmlu holds no"),
+        ({"rule": "coin"}, "rule is 'coin'"),
+    ],
+)
+def test_what_is_no_local_copy_is_named(tmp_path, sets, change, said):
+    with pytest.raises(VTBError, match=said):
+        with_public_sets({"sets": {"mine": {**sets["voicebench_mmsu"], **change}}}, tmp_path / "kept")
+
+
+def test_a_row_without_its_clip_is_named(tmp_path, sets):
+    (tmp_path / "mmau" / "test-mini-audios" / "x1.wav").unlink()
+    with pytest.raises(VTBError, match=r"mmau-test-mini.json:1: no clip ./test-mini-audios/x1.wav"):
+        with_public_sets({"sets": {"mine": sets["mmau_speech"]}}, tmp_path / "kept")
