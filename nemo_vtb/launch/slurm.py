@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", dest="folder", required=True, help="folder of the run, on a file system that all nodes share"
     )
-    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=1, help="of one job")
     parser.add_argument("--gpus-per-node", type=int, default=8, help="0 runs one process per node on the CPU")
-    parser.add_argument("--cpus-per-task", type=int, default=8)
+    parser.add_argument("--cpus-per-task", type=int, default=8, help="cores of one process")
     parser.add_argument("--time", default="04:00:00", help="limit of one job; the run goes on in the next")
     parser.add_argument("--parts", type=int, help="run an array of so many jobs that make data; see generate.sbatch")
     parser.add_argument("--container", default="", help='what wraps the command, e.g. "apptainer exec --nv vtb.sif"')

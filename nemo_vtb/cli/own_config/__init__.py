@@ -1,0 +1,1 @@
+"""``vtb config``: shipped configs listed, shown and copied."""
