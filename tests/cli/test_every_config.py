@@ -112,7 +112,7 @@ def test_every_config_and_every_option_trains(
         ]
     groups = {path.name for path in config_dir().iterdir() if path.is_dir()} - OTHER_JOBS - {POOLS}
     for group in sorted(groups):
-        for option in set(options(group)) - (presets if group == "model" else set()):
+        for option in sorted(set(options(group)) - (presets if group == "model" else set())):
             sign = "" if group in ("data", "lora", "model", "trainer") else "+"
             name = f"{sign}{group}{'@_global_' if group == 'vtb' else ''}={option}"
             jobs[name] = [*quickstart, name, *more.get(name, [])]

@@ -86,8 +86,9 @@ def speech_ifeval(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
             "kwargs": list(row.get("kwargs") or [{}] * len(ids)),
             "reference": str(row.get("label") or ""),
         }
-        turns = ((clip, str(take(row, where, "textual_audio"))), known["prompt"])
-        yield Question(str(number), turns, known["reference"], "ifeval_loose" if ids else "", known)
+        prompt = str(known["prompt"])
+        turns = ((clip, str(take(row, where, "textual_audio"))), prompt)
+        yield Question(str(number), turns, str(known["reference"]), "ifeval_loose" if ids else "", known)
 
 
 def spoken_squad(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
