@@ -17,9 +17,9 @@ from random import Random
 
 from build_human_chats import _chats, _problems
 from facts import facts
-from word_problems import word_problems
+from word_problems import sums, word_problems
 
-SOCIAL, SCIENCE, KNOWLEDGE, WORDS, PROBLEMS = 400, 400, 400, 300, 250
+SOCIAL, SCIENCE, KNOWLEDGE, WORDS, SUMS, PROBLEMS = 400, 400, 400, 300, 200, 150
 CHATS, SOLUTIONS = 200, 100
 ABILITIES = {
     "social": ("what people feel, want and do next (Social IQa, test)", "CC BY 4.0, in `evals` (MIT)"),
@@ -27,6 +27,7 @@ ABILITIES = {
     "knowledge": ("school and professional subjects (MMLU), options in words", "MIT, in `evals` (MIT)"),
     "words": ("which word goes with others (Related Words)", "`evals` (MIT)"),
     "facts": ("capitals, opposites, word forms, kinds of things", "Apache-2.0, written for it"),
+    "sums": ("arithmetic and the order of numbers up to a hundred", "Apache-2.0, written for it"),
     "problems": ("word problems in one or two steps", "Apache-2.0, written for it"),
     "chats": ("bits per byte of what people wrote to each other (BYU)", "MIT, `chitchat-dataset`"),
     "solutions": ("bits per byte of worked solutions (GSM8K, test)", "MIT"),
@@ -50,6 +51,7 @@ def main() -> None:
         "knowledge": _drawn(_knowledge(tests / "mmlu.jsonl"), KNOWLEDGE, args.seed),
         "words": _drawn(_words(tests), WORDS, args.seed),
         "facts": list(facts(args.seed)),
+        "sums": list(sums(SUMS, args.seed)),
         "problems": list(word_problems(PROBLEMS, args.seed)),
         "chats": held_out_chats(texts, args.seed),
         "solutions": held_out_solutions(texts, args.seed),
@@ -124,7 +126,9 @@ def _words(folder: Path) -> Iterator[dict]:
             related, options = re.findall(r"\[(.*?)\]", row["input"][-1]["content"])
             listed, right = options.split(", "), row["ideal"].strip("[]")
             if right in listed:
-                prompt = f"Which one of these words goes with {related}: {options}?"
+                # The right one always stands last there.
+                listed = Random(f"{path.stem}/{number}").sample(listed, len(listed))
+                prompt = f"Name a word that goes with these words: {related}."
                 yield from _choice(f"{path.stem}/{number}", prompt, listed, listed.index(right))
 
 

@@ -1,4 +1,4 @@
-"""Word problems in one or two steps with small numbers, as multiple choice."""
+"""Sums, and word problems in one or two steps with small numbers, as multiple choice."""
 
 from collections.abc import Iterator
 from random import Random
@@ -56,6 +56,34 @@ def word_problems(count: int, seed: int = 0) -> Iterator[dict]:
         options = rng.sample([result, *wrong], 4)
         yield {
             "id": f"problem/{name}/{number}",
+            "prompt": prompt,
+            "options": [str(option) for option in options],
+            "answer": options.index(result),
+        }
+
+
+def sums(count: int, seed: int = 0) -> Iterator[dict]:
+    """Yields rows of type ``choices``: plain arithmetic and the order of numbers."""
+    rng = Random(seed)
+    seen: set[str] = set()
+    while len(seen) < count:
+        a, b = rng.randint(2, 20), rng.randint(2, 9)
+        name, prompt, result = rng.choice((
+            ("plus", f"What is {a} plus {b}?", a + b),
+            ("minus", f"What is {a + b} minus {b}?", a),
+            ("times", f"What is {b} times {a % 10 + 1}?", b * (a % 10 + 1)),
+            ("after", f"Which number comes after {5 * a + b}?", 5 * a + b + 1),
+            ("before", f"Which number comes before {5 * a + b}?", 5 * a + b - 1),
+            ("half", f"What is half of {2 * a}?", a),
+        ))  # fmt: skip
+        if prompt in seen:
+            continue
+        seen.add(prompt)
+        near = {result + 1, result - 1, result + 2, result + 10, abs(a - b), a + b + 3}
+        wrong = rng.sample(sorted(value for value in near if value != result and value > 0), 3)
+        options = rng.sample([result, *wrong], 4)
+        yield {
+            "id": f"sum/{name}/{len(seen) - 1}",
             "prompt": prompt,
             "options": [str(option) for option in options],
             "answer": options.index(result),

@@ -29,7 +29,7 @@ class KindProgress(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the bar on the first rank."""
-        self._start = time.monotonic()
+        self._start = time.monotonic() - (self.train[-1]["seconds"] if self.train else 0.0)
         total = trainer.estimated_stepping_batches
         self._bar = tqdm(
             total=int(total) if isfinite(total) and total > 0 else None,
@@ -57,6 +57,14 @@ class KindProgress(Callback):
         """Remembers the held-out losses."""
         values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val_")}
         self.validation.append({"step": trainer.global_step, **values})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Travels with the checkpoint."""
+        return {"train": self.train, "validation": self.validation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on after a resume, with the seconds of the processes before."""
+        self.train, self.validation = state_dict["train"], state_dict["validation"]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Closes the bar."""

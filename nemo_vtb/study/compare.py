@@ -38,8 +38,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
     from nemo_vtb.study.table import NOTE, cells, markdown
     from nemo_vtb.synthesis.jobs.shard import write_text
 
-    answers = {arm: [_rows(run.folder / "answers.jsonl") for run in _seeds(study, arm)] for arm in study.arms}
-    untouched = _rows(study.out / UNTOUCHED_FILE)
+    answers, untouched = answers_of(study)
     drawing = Drawing(study.measure["eval"].get("bootstrap", 1000), study.measure.get("seed", 0))
     apart = study.measure.get("apart", [])
     # Arms that ask the same seeds of the same weights are compared seed by seed.
@@ -57,6 +56,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
         "untouched": {"scores": written[UNTOUCHED]},
         "chance": chance,
         "apart": apart,
+        "on_the_way": _on_the_way(study, untouched, drawing, apart),
         "claims": [asdict(judge(claim, facts)) for claim in study.claims],
         "environment": environment(command, study.measure.get("seed", 0)),
     }
@@ -66,6 +66,35 @@ def compare(study: Study, command: str) -> dict[str, Any]:
     return report
 
 
+def answers_of(study: Study) -> tuple[dict[str, list[list[dict[str, Any]]]], list[dict[str, Any]]]:
+    """Rows by arm and seed of all runs that are finished, and the untouched LLM's.
+
+    Raises:
+        VTBError: If a file of theirs is missing.
+    """
+    done = {arm: [run for run in _seeds(study, arm) if run.done] for arm in study.arms}
+    answers = {arm: [_rows(run.folder / "answers.jsonl") for run in runs] for arm, runs in done.items() if runs}
+    if not answers:
+        raise VTBError(f"{study.out} holds no finished run: start the study without --power first")
+    return answers, _rows(study.out / UNTOUCHED_FILE)
+
+
+def _on_the_way(study: Study, untouched: Any, drawing: Any, apart: Any) -> dict[str, dict[str, Any]]:
+    """Scores by percent of the way, arm and measure, of the arms that are trained."""
+    from nemo_vtb.study.design.way import answers_file, marks
+    from nemo_vtb.study.scores import UNTOUCHED, scores_of
+
+    found = {}
+    trained = [name for name, arm in study.arms.items() if arm.weights_of is None]
+    for percent in marks(study.measure.get("way")):
+        answers = {arm: [_rows(answers_file(run.folder, percent)) for run in _seeds(study, arm)] for arm in trained}
+        asked = {row["set"] for rows in answers.values() for seed in rows for row in seed}
+        base = [row for row in untouched if row["set"] in asked]
+        scores = scores_of({**answers, UNTOUCHED: [base]}, drawing, apart)
+        found[str(percent)] = {arm: {name: score.to_dict() for name, score in scores[arm].items()} for arm in trained}
+    return found
+
+
 def _seeds(study: Study, arm: str) -> list[Run]:
     return [run for run in study.runs if run.arm == arm]
 
@@ -73,7 +102,8 @@ def _seeds(study: Study, arm: str) -> list[Run]:
 def _about(study: Study, arm: str) -> dict[str, Any]:
     runs = _seeds(study, arm)
     trained = [json.loads((run.folder / "train.json").read_text(encoding="utf-8")) for run in runs]
-    seconds = [json.loads((run.folder / "arm.json").read_text(encoding="utf-8"))["seconds"] for run in runs]
+    finished = [json.loads((run.folder / "arm.json").read_text(encoding="utf-8")) for run in runs]
+    seconds = [one["seconds"] for one in finished]
 
     def total(one: dict[str, Any], unit: str) -> float:
         return sum(count[unit] for count in one["blend"].values())
@@ -84,6 +114,7 @@ def _about(study: Study, arm: str) -> dict[str, Any]:
         "plain": not (study.arms[arm].overrides or study.arms[arm].weights_of or study.arms[arm].asked_with),
         "seeds": [run.seed for run in runs],
         "minutes": {step: mean(one[step] for one in seconds) / 60 for step in ("train", "measure")},
+        **_core_hours(finished),
         "steps": trained[0]["steps"],
         "positions_per_step": mean(total(one, "total_tokens") / one["steps"] for one in trained),
         "audio_minutes": mean(total(one, "audio_seconds") for one in trained) / 60,
@@ -91,6 +122,12 @@ def _about(study: Study, arm: str) -> dict[str, Any]:
         "trainable": trained[0]["trainable"],
         "command": shlex.join(["vtb", "train", f"--config-name={study.train}", *runs[0].overrides]),
     }
+
+
+def _core_hours(finished: list[dict[str, Any]]) -> dict[str, float]:
+    """Of a run, where it was counted."""
+    counted = [sum(one["cpu_seconds"].values()) for one in finished if "cpu_seconds" in one]
+    return {"core_hours": mean(counted) / 3600} if counted else {}
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

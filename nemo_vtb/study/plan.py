@@ -1,9 +1,10 @@
 """What a study runs: arms of one training config, each with several seeds, all on the same budget."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -12,12 +13,67 @@ from nemo_vtb.config import ConfigDirs, check_keys, compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.run import EvalSection
 from nemo_vtb.models.for_machine import threads_here
-from nemo_vtb.options import Count, Seed, part_of, read_options
+from nemo_vtb.options import Count, Range, Seed, part_of, read_options
 from nemo_vtb.parts.machine.choice import AUTO
 from nemo_vtb.study.arms import Arm, read_arms, share_overrides
 from nemo_vtb.study.settings import settings_of
 
-_KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common", "arms", "claims", "measure")
+_KEYS = (
+    *("out", "part", "only", "threads", "nice", "resume_every", "keep_checkpoints"),
+    *("train", "length", "common", "arms", "claims", "power", "measure"),
+)
+LENGTH_FILE = "length.json"
+
+
+@dataclass
+class LengthSection:
+    """The section ``length``: how long arms train is found on one run; see ``nemo_vtb.study.design.length``.
+
+    Attributes:
+        arm: Whose run.
+        kinds: Kinds of ``data.validation_ds`` whose mean held-out loss is the speech curve.
+        seed: Of that run.
+        most: Steps at most.
+        every: Steps from one check to the next.
+        gain: Share of the loss that is no gain any more.
+        checks: Further checks that must bring no more.
+    """
+
+    arm: str
+    kinds: list[str]
+    seed: Seed = 0
+    most: Count = 1000
+    every: Count = 50
+    gain: Annotated[float, Range(0, 1)] = 0.02
+    checks: Count = 2
+
+
+@dataclass
+class WaySection:
+    """The section ``measure.way``: what is asked before the end.
+
+    Attributes:
+        at: Shares of the way, e.g. a quarter and a half.
+        ask: Names of sets and suites.
+    """
+
+    at: list[Annotated[float, Range(0, 1, above=True)]]
+    ask: list[str]
+
+
+@dataclass
+class PowerSection:
+    """The section ``power``: what ``vtb study --power`` takes for granted; see ``nemo_vtb.study.design.power``.
+
+    Attributes:
+        points: Points of 100 that a difference of shares is to be found at.
+        bits: Bits per byte, and nats, that a difference of likelihoods is to be found at.
+        earlier: A ``study.json`` whose seeds stand in where this study has one seed only.
+    """
+
+    points: Annotated[float, Range(0, above=True)] = 5.0
+    bits: Annotated[float, Range(0, above=True)] = 0.05
+    earlier: str | None = None
 
 
 @dataclass
@@ -31,6 +87,7 @@ class MeasureSection:
         precision: Of answers.
         batch_size: Prompts at a time.
         apart: Sets that are left out of the averages.
+        way: What runs are asked before their end.
     """
 
     eval: EvalSection
@@ -39,6 +96,7 @@ class MeasureSection:
     precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true"
     batch_size: Count = 32
     apart: list[str] = field(default_factory=list)
+    way: WaySection | None = None
 
 
 @dataclass
@@ -56,6 +114,10 @@ class StudySection:
         keep_checkpoints: Whether checkpoints stay when their arm is measured.
         common: Overrides of the training config for every arm.
         claims: Rules on the numbers, judged at the end.
+        nice: Added to the niceness of this process and its runs: 19 leaves the machine to everybody else.
+        resume_every: Steps between two checkpoints that a killed run goes on from.
+        length: How long arms train is found by ``vtb study --length``; without it the training config says so.
+        power: What ``vtb study --power`` takes for granted.
     """
 
     train: str
@@ -68,6 +130,10 @@ class StudySection:
     keep_checkpoints: bool = True
     common: list[str] = field(default_factory=list)
     claims: list[dict[str, Any]] = field(default_factory=list)
+    nice: Annotated[int, Range(0, 19)] = 0
+    resume_every: Count = 50
+    length: LengthSection | None = None
+    power: PowerSection = field(default_factory=PowerSection)
 
 
 @dataclass(frozen=True)
@@ -117,6 +183,10 @@ class Study:
         keep_checkpoints: Whether checkpoints stay when their arm is measured.
         claims: As in ``nemo_vtb.study.claims``.
         measure: As in ``conf/study/measure.yaml``.
+        nice: Niceness that is added.
+        resume_every: Steps between two checkpoints that a killed run goes on from.
+        length: The section; None where the training config says how long.
+        power: The section.
     """
 
     out: Path
@@ -129,6 +199,10 @@ class Study:
     keep_checkpoints: bool
     claims: Sequence[Mapping[str, Any]]
     measure: Mapping[str, Any]
+    nice: int = 0
+    resume_every: int = 50
+    length: Mapping[str, Any] | None = None
+    power: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def mine(self) -> list[Run]:
@@ -137,12 +211,13 @@ class Study:
         return [run for run in self.runs[number::parts] if not self.only or run.arm in self.only]
 
 
-def read_study(cfg: DictConfig, config_dir: ConfigDirs = None) -> Study:
+def read_study(cfg: DictConfig, config_dir: ConfigDirs = None, steps: int | None = None) -> Study:
     """Reads a config as in ``conf/study/quickstart.yaml`` and composes the training config of every run.
 
     Args:
         cfg: The composed config.
         config_dir: The user's own folders of configs, where training configs are looked for too.
+        steps: Of every run, where the length is still to be found; else the chosen ones.
 
     Raises:
         VTBError: Names the key that is unknown, missing or odd.
@@ -168,6 +243,11 @@ def read_study(cfg: DictConfig, config_dir: ConfigDirs = None) -> Study:
     threads = threads_here(threads).value
     out = Path(plain.get("out", "runs/study"))
     common = [str(override) for override in plain.get("common") or []]
+    _check_way(plain["measure"])
+    if plain.get("length"):
+        if plain["length"]["arm"] not in arms:
+            raise VTBError(f"length.arm is {plain['length']['arm']!r}; the arms are {', '.join(arms)}")
+        common.append(f"trainer.max_steps={steps or _chosen_steps(out)}")
     runs = []
     for place in range(max(len(arm.seeds) for arm in arms.values())):
         for name, arm in arms.items():
@@ -191,7 +271,39 @@ def read_study(cfg: DictConfig, config_dir: ConfigDirs = None) -> Study:
         keep_checkpoints=keep,
         claims=plain.get("claims") or [],
         measure=plain["measure"],
+        nice=plain.get("nice") or 0,
+        resume_every=plain.get("resume_every") or 50,
+        length=plain.get("length"),
+        power=plain.get("power") or {},
     )
+
+
+def length_section(section: Mapping[str, Any] | None) -> LengthSection:
+    """Reads the section ``length``.
+
+    Raises:
+        VTBError: If there is none.
+    """
+    if not section:
+        raise VTBError("vtb study --length needs the section length: the arm, the kinds, most, every, gain and checks")
+    return read_options(LengthSection, section, "length")
+
+
+def _chosen_steps(out: Path) -> int:
+    path = out / LENGTH_FILE
+    if not path.exists():
+        raise VTBError(
+            f"how long arms train is not chosen yet ({path} is missing): add --length to the same line first"
+        )
+    return int(json.loads(path.read_text(encoding="utf-8"))["steps"])
+
+
+def _check_way(measure: Mapping[str, Any]) -> None:
+    if not measure.get("way"):
+        return
+    known = [name for key in ("sets", "text") for name in measure["eval"].get(key) or {}]
+    if unknown := [name for name in measure["way"]["ask"] if name not in known]:
+        raise VTBError(f"measure.way.ask names {unknown[0]!r}, which is none of {', '.join(known)}")
 
 
 def _composed(train: str, overrides: Sequence[str], config_dir: ConfigDirs, arm: str) -> DictConfig:

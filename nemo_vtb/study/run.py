@@ -7,6 +7,7 @@ import sys
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import require_writable
+from nemo_vtb.study.design.fit import forget
 from nemo_vtb.study.plan import Run, Study
 from nemo_vtb.study.settings import differing, settled, untouched_settings
 from nemo_vtb.study.worker import CHECKPOINT, UNTOUCHED, UNTOUCHED_SETTINGS
@@ -48,6 +49,7 @@ def run_study(study: Study) -> bool:
         if (run.folder / "train.json").exists() and (how := differing(run.folder / "settings.json", run.settings)):
             raise VTBError(f"{study.out} holds {run.name}, made {how}, or name another folder with out=FOLDER")
     _check_untouched(study)
+    os.nice(study.nice)
     for run in study.mine:
         if run.weights is not None and not (run.weights / "train.json").exists():
             print(f"{run.name} waits for the weights of {run.weights}: start the same line again", flush=True)
@@ -74,9 +76,12 @@ def _run(study: Study, run: Run) -> None:
     run.folder.mkdir(parents=True, exist_ok=True)
     others = (other.folder / "settings.json" for other in study.runs if (other.folder / "train.json").exists())
     made = settled(run.settings, others)
+    if (run.folder / "settings.json").exists() and differing(run.folder / "settings.json", made):
+        forget(run.folder)
     write_text(run.folder / "settings.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n")
     weights = [str(run.weights)] if run.weights else []
-    command = [sys.executable, "-m", "nemo_vtb.study.worker", str(run.folder), str(study.threads), *weights]
+    command = [sys.executable, "-m", "nemo_vtb.study.worker", str(run.folder)]
+    command += [str(study.threads), str(study.resume_every), *weights]
     environment = {**os.environ, "OMP_NUM_THREADS": str(study.threads)}
     print(f"{run.name}: {study.arms[run.arm].title}", flush=True)
     # The other end of the pipe closes when this process ends, however it ends.

@@ -119,6 +119,14 @@ def complement(one: Sampled) -> Sampled:
     return Sampled(seeds, np.maximum(0.0, 1 - one.draws), one.n, one.weights)
 
 
+def lost_share(one: Sampled, base: Sampled) -> Sampled:
+    """The share of what a base can do that an arm cannot, below 0 where it can do more; both on the same items."""
+    seeds = tuple(1 - seed / base.value if base.value else float("nan") for seed in one.seeds)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws = np.where(base.draws > 0, 1 - one.draws / base.draws, np.nan)
+    return Sampled(seeds, draws, one.n, one.weights)
+
+
 def difference(one: Sampled, other: Sampled) -> Difference:
     """One arm minus another on the same items."""
     low, high = _percentiles(one.draws - other.draws)

@@ -11,7 +11,7 @@ import numpy as np
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing
 from nemo_vtb.evaluation.scoring.metrics import squad_normalise
-from nemo_vtb.study.sampled import Sampled, complement, less, mean, sampled
+from nemo_vtb.study.sampled import Sampled, complement, less, lost_share, mean, sampled
 
 # Rows of answers.jsonl.
 Answers = Sequence[Mapping[str, Any]]
@@ -45,6 +45,8 @@ MEASURES = {
     "mixed_half": Measure("half spoken prompts"),
     "mixed_speech": Measure("spoken prompts"),
     "gap": Measure("modality gap, written − spoken", lower_is_better=True),
+    "forgot_text": Measure("forgetting rate in writing", lower_is_better=True),
+    "forgot_speech": Measure("forgetting rate in speech", lower_is_better=True),
     "multiturn": Measure("turns of mixed conversations"),
     "multiturn_later": Measure("later turns of mixed conversations"),
     "text": Measure("text suites"),
@@ -64,6 +66,7 @@ def scores_of(
 
     ``speech`` is the mean of words that are right (1 minus the word error rate), questions about speech and half spoken
     prompts. ``multiturn_later`` leaves out the first answer of a conversation, which depends on no turn before it.
+    ``forgot_text`` and ``forgot_speech`` are shares of what the untouched LLM can do in writing, where it was asked.
 
     Args:
         answers: Of each arm one list of rows for each seed.
@@ -91,6 +94,23 @@ def scores_of(
             scores["gap"] = less(scores["mixed_text"], scores["mixed_speech"])
         if {"wer", "sqa", "mixed_half"} <= scores.keys():
             scores["speech"] = mean([complement(scores["wer"]), scores["sqa"], scores["mixed_half"]])
+    for arm in found:
+        if arm != UNTOUCHED:
+            found[arm] |= _forgotten(found[arm], found.get(UNTOUCHED, {}), asked)
+    return found
+
+
+def _forgotten(
+    scores: Mapping[str, Sampled], untouched: Mapping[str, Sampled], asked: Mapping[str, Sequence[_Key]]
+) -> dict[str, Sampled]:
+    """Forgetting rates by set, as Speech-IFEval has them: what is lost of the untouched LLM's score in writing."""
+    found = {}
+    for name, base in untouched.items():
+        measure, _, of_set = name.partition("/")
+        for form in ("text", "speech"):
+            heard = f"mixed_{form}/{of_set}" if of_set else f"mixed_{form}"
+            if measure == "mixed_text" and heard in scores and asked[heard] == asked[name]:
+                found[f"forgot_{form}/{of_set}" if of_set else f"forgot_{form}"] = lost_share(scores[heard], base)
     return found
 
 

@@ -22,6 +22,7 @@ _OF_NO_EFFECT = (
     "measure.eval.bootstrap",
     "measure.seed",
     "measure.apart",
+    "measure.way",
 )
 # A name that is longer is a text.
 _LONGEST_NAME = 1024
@@ -82,7 +83,7 @@ def untouched_settings(training: Mapping[str, Any], measure: Mapping[str, Any]) 
 
     What an arm is ``asked_with`` has no effect on an LLM without LoRA.
     """
-    asked = {key: value for key, value in measure.items() if key not in ASKED_WITH}
+    asked = {key: value for key, value in measure.items() if key not in (*ASKED_WITH, "way")}
     model = {key: training["model"].get(key) for key in ("pretrained_llm", "prompt_format")}
     model |= {key: value for key, value in training["model"].items() if key == "thinking"}
     return {"training": {"model": model}, "measure": asked, "files": _files(asked)}

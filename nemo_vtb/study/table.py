@@ -12,14 +12,18 @@ COLUMNS = {
     "mixed_text": "Prompts written",
     "mixed_half": "half spoken",
     "mixed_speech": "spoken",
+    "forgot_text": "Forgotten, written",
+    "forgot_speech": "Forgotten, spoken",
     "multiturn": "Mixed turns",
     "multiturn_later": "later ones",
     "text": "Text suites",
+    "choice": "Choice",
+    "bpb": "Bits per byte",
     "kl": "KL",
 }
 NOTE = (
-    "Percent, but KL, which is in nats per token. Brackets are 95 % intervals over items and seeds. Word errors and "
-    "KL are better when lower."
+    "Percent, but KL, which is in nats per token, and bits per byte. Brackets are 95 % intervals over items and seeds. "
+    "Word errors, what is forgotten, KL and bits are better when lower."
 )
 
 
@@ -80,7 +84,23 @@ def markdown(report: Mapping[str, Any]) -> str:
             [*([claim["why"]] if claim["why"] else []), *(part["said"] for part in claim["evidence"])]
         )
         claims.append(_line([claim["title"], f"**{claim['verdict']}**", numbers]))
-    return "\n".join([*table, "", NOTE, "", *claims, ""])
+    return "\n".join([*table, "", NOTE, "", *_on_the_way(report), *claims, ""])
+
+
+def _on_the_way(report: Mapping[str, Any]) -> list[str]:
+    """A table of what was asked before the end, an arm's marks one below the other."""
+    marked = [(percent, arm) for percent, arms in report.get("on_the_way", {}).items() for arm in arms]
+    if not marked:
+        return []
+    measured = {name for percent, arm in marked for name in report["on_the_way"][percent][arm]}
+    titles = {name: title for name, title in _titles(report["apart"]) if name in measured}
+    lines = [_line(["Arm", "Of the way", *titles.values()]), _line(["---"] * (2 + len(titles)))]
+    for name, arm in report["arms"].items():
+        for percent, other in marked:
+            if other == name:
+                found = report["on_the_way"][percent][name]
+                lines.append(_line([arm["title"], f"{percent} %", *(score_text(m, found.get(m)) for m in titles)]))
+    return [*lines, ""]
 
 
 def _line(parts: Sequence[str]) -> str:

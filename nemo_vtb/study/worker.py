@@ -1,9 +1,10 @@
-"""``python -m nemo_vtb.study.worker FOLDER THREADS [WEIGHTS]``: one run of a study, alone in its process."""
+"""``python -m nemo_vtb.study.worker FOLDER THREADS EVERY [WEIGHTS]``: one run of a study, alone in its process."""
 
 import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -16,52 +17,56 @@ UNTOUCHED = "untouched.jsonl"
 UNTOUCHED_SETTINGS = "untouched.settings.json"
 
 
-def main(folder: Path, threads: int, weights: Path | None = None) -> int:
+def main(folder: Path, threads: int, every: int, weights: Path | None = None) -> int:
     """Trains unless that is done, measures, and writes ``arm.json``, which says that the run is finished.
 
     With the folder of another run as ``weights``, those are measured and nothing is trained. An error a user can
     mend is printed without a traceback.
     """
     Thread(target=_end_with_parent, daemon=True).start()
+    from nemo_vtb.study.design.way import marks
     from nemo_vtb.study.measure import check_questions
 
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    percents = marks(settings["measure"].get("way"))
     try:
         check_questions(settings["training"], settings["measure"])
         if weights is not None:
             about = json.loads((weights / "train.json").read_text(encoding="utf-8"))
-            write_text(folder / "train.json", json.dumps({**about, "seconds": 0.0}) + "\n")
+            write_text(folder / "train.json", json.dumps({**about, "seconds": 0.0, "cpu_seconds": 0.0}) + "\n")
         elif not (folder / "train.json").exists():
-            train(settings["training"], folder, threads)
-        began = time.monotonic()
+            train(settings["training"], folder, threads, percents, every)
+        began, cpu_began = time.monotonic(), time.process_time()
+        if weights is None:
+            for percent in percents:
+                measure_on_the_way(settings, folder, threads, percent)
         measure(settings, folder, threads, (weights or folder) / CHECKPOINT)
     except VTBError as error:
         print(f"vtb: {error}", file=sys.stderr)
         return 2
-    trained = json.loads((folder / "train.json").read_text(encoding="utf-8"))["seconds"]
-    seconds = {"train": trained, "measure": round(time.monotonic() - began, 1)}
-    write_text(folder / "arm.json", json.dumps({"seconds": seconds, "threads": threads}) + "\n")
+    trained = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    seconds = {"train": trained["seconds"], "measure": round(time.monotonic() - began, 1)}
+    cpu = {"train": trained.get("cpu_seconds", 0.0), "measure": round(time.process_time() - cpu_began, 1)}
+    write_text(folder / "arm.json", json.dumps({"seconds": seconds, "cpu_seconds": cpu, "threads": threads}) + "\n")
     return 0
 
 
-def train(training: dict[str, Any], folder: Path, threads: int) -> None:
+def train(training: dict[str, Any], folder: Path, threads: int, percents: Sequence[int], every: int) -> None:
     """Trains, keeps the trained weights and what the training took; ``train.json`` comes last."""
     from omegaconf import OmegaConf
 
     from nemo_vtb.callbacks.progress import KindProgress
     from nemo_vtb.callbacks.shares import RealisedShares
-    from nemo_vtb.training import build, check_config, use_machine
+    from nemo_vtb.study.design.fit import fit, forget
+    from nemo_vtb.study.design.way import OnTheWay
 
-    began = time.monotonic()
-    progress, shares = KindProgress(), RealisedShares()
+    progress, shares, way = KindProgress(), RealisedShares(), OnTheWay(folder, percents)
     cfg = OmegaConf.create({**training, "threads": threads})
-    check_config(cfg)
-    chosen = use_machine(cfg)
-    trainer, model, datamodule = build(cfg, [progress, shares], chosen)
-    trainer.fit(model, datamodule)
+    trainer, model, chosen = fit(cfg, [progress, shares, way], folder, every)
     trainer.save_checkpoint(folder / CHECKPOINT, weights_only=True)
     about = {
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(progress.train[-1]["seconds"], 1),
+        "cpu_seconds": round(way.cpu_seconds, 1),
         "steps": trainer.global_step,
         "blend": {kind: dict(count) for kind, count in shares.counts.items()},
         "realised_share": shares.shares(cfg.data.train_ds.blend.get("unit", "supervised_tokens")),
@@ -71,18 +76,16 @@ def train(training: dict[str, Any], folder: Path, threads: int) -> None:
         "chosen": {name: str(choice) for name, choice in chosen.items()},
     }
     write_text(folder / "train.json", json.dumps(about) + "\n")
+    forget(folder)
 
 
 def measure(settings: dict[str, Any], folder: Path, threads: int, checkpoint: Path) -> None:
     """Asks everything and writes ``answers.jsonl``; the untouched LLM's own stand beside the arms, once for all."""
-    from nemo_vtb.models.for_machine import use_for_answers
-    from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.study.measure import Asking, written_rows
     from nemo_vtb.study.settings import untouched_settings
 
     section = settings["measure"]
-    used = use_for_answers(section.get("precision", "32-true"), section.get("device", "cpu"), threads)
-    model = load_checkpoint(checkpoint, section.get("device", "cpu"), used["precision"].value)
+    model = _loaded(section, threads, checkpoint)
     if "lora_scale" in section:
         model.backbone.lora_scale = section["lora_scale"]
     if "text_lora" in section:
@@ -99,6 +102,26 @@ def measure(settings: dict[str, Any], folder: Path, threads: int, checkpoint: Pa
     write_rows(folder / "answers.jsonl", asking.rows())
 
 
+def measure_on_the_way(settings: dict[str, Any], folder: Path, threads: int, percent: int) -> None:
+    """Asks what is asked on the way of the weights at a mark, which are then removed."""
+    from nemo_vtb.study.design.way import answers_file, asked_on_the_way, weights_file
+    from nemo_vtb.study.measure import Asking
+
+    answers, checkpoint = answers_file(folder, percent), weights_file(folder, percent)
+    if not answers.exists():
+        section = asked_on_the_way(settings["measure"])
+        write_rows(answers, Asking(_loaded(section, threads, checkpoint), section).rows())
+    checkpoint.unlink(missing_ok=True)
+
+
+def _loaded(section: dict[str, Any], threads: int, checkpoint: Path) -> Any:
+    from nemo_vtb.models.for_machine import use_for_answers
+    from nemo_vtb.models.load import load_checkpoint
+
+    used = use_for_answers(section.get("precision", "32-true"), section.get("device", "cpu"), threads)
+    return load_checkpoint(checkpoint, section.get("device", "cpu"), used["precision"].value)
+
+
 def _end_with_parent() -> None:
     """Waits for the parent's end of the pipe to be closed: it has ended."""
     os.read(sys.stdin.fileno(), 1)
@@ -106,4 +129,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *map(Path, sys.argv[4:])))

@@ -37,7 +37,12 @@ def tiny_study(
             {"title": "Text is kept", "evidence": [kept]},
             {"title": "It surpasses all others", "not_testable": "There are no others."},
         ],
-        "measure": {"batch_size": 4, "apart": ["people"], "eval": _asked(folder, clips)},
+        "measure": {
+            "batch_size": 4,
+            "apart": ["people"],
+            "way": {"at": [0.5], "ask": ["short", "choose"]},
+            "eval": _asked(folder, clips),
+        },
     }
     for name, section in (("tiny_train", _trained(folder, slim_cfg(), clips)), ("tiny_study", study)):
         (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(section))
@@ -137,6 +142,10 @@ def _asked(folder: Path, clips: list[SimpleNamespace]) -> dict[str, Any]:
         {"id": "s1", "prompt": "Say hi.", "check": anything},
         {"id": "s2", "prompt": "Say two words.", "check": {"type": "words", "at_least": 2}},
     ]
+    choices = [
+        {"id": "c1", "prompt": "One and one?", "options": ["two", "three"], "answer": 0},
+        {"id": "c2", "prompt": "Which of them flies?", "options": ["a stone", "a bird"], "answer": 1},
+    ]
     question, prompt = _chat("q", one, "What?", "that"), _chat("m", one, other, "x", check=anything)
     return {
         "max_new_tokens": 4,
@@ -150,6 +159,7 @@ def _asked(folder: Path, clips: list[SimpleNamespace]) -> dict[str, Any]:
         },
         "text": {
             "short": {"type": "replies", "path": _rows(folder, "suite", *suite)},
+            "choose": {"type": "choices", "path": _rows(folder, "choices", *choices)},
             "chat": {"type": "likelihood", "path": _rows(folder, "chats", _chat("c", "Hello.", "Hello to you."))},
         },
     }

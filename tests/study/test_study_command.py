@@ -35,8 +35,11 @@ def test_a_finished_study_is_compared(finished: SimpleNamespace):
     report = json.loads((finished.out / "study.json").read_text())
     scores = report["arms"]["joint"]["scores"]
     measures = {"wer", "sqa", "mixed_text", "mixed_half", "mixed_speech", "gap", "multiturn", "multiturn_later", "text"}
-    assert set(scores) == measures | {"kl", "speech", "wer/people"}
-    assert set(report["untouched"]["scores"]) == {"mixed_text", "multiturn", "multiturn_later", "text"}
+    forgotten = {"forgot_text", "forgot_speech"} & set(scores)
+    assert set(scores) - forgotten == measures | {"kl", "bpb", "choice", "speech", "wer/people"}
+    written = {"mixed_text", "multiturn", "multiturn_later", "text", "choice", "bpb", "kl"}
+    assert set(report["untouched"]["scores"]) == written
+    assert report["untouched"]["scores"]["kl"]["value"] == 0 < scores["bpb"]["value"]
     assert scores["wer"]["n"] == 2 and scores["wer/people"]["n"] == 1, "a set apart counts in no total"
     assert scores["kl"]["value"] > 0 and len(scores["kl"]["seeds"]) == 1
     assert [claim["verdict"] for claim in report["claims"]] == ["not shown", "shown", "not testable at this size"]
@@ -47,6 +50,57 @@ def test_a_finished_study_is_compared(finished: SimpleNamespace):
     page = Page((finished.out / "study.html").read_text(encoding="utf-8"))
     assert "There are no others." in page.text and len(page.all("svg")) == 2
     assert "of 3 claims, 1 shown, 1 not shown and 1 not testable at this size" in page.text
+
+
+def test_runs_are_measured_on_their_way(finished: SimpleNamespace):
+    report = json.loads((finished.out / "study.json").read_text())
+    assert {arm: set(found) for arm, found in report["on_the_way"]["50"].items()} == {
+        arm: {"text", "choice"} for arm in ("joint", "speech_only")
+    }
+    # The mark of a run of one step is its end.
+    way, end = report["on_the_way"]["50"]["joint"], report["arms"]["joint"]["scores"]
+    assert all(way[name]["value"] == end[name]["value"] for name in way)
+    assert not list(finished.out.glob("arms/*/*/*.ckpt")) and not list(finished.out.glob("arms/*/*/resume"))
+    assert "| one joint stage | 50 % |" in (finished.out / "study.md").read_text()
+    assert report["arms"]["joint"]["core_hours"] > 0
+
+
+def test_power_says_how_many_seeds_a_claim_needs(finished: SimpleNamespace, tiny_study, capsys):
+    better = "{arm: joint, measure: choice, better_than: speech_only}"
+    kept = "{arm: joint, measure: text, loses_at_most: 0.05, of: untouched}"
+    assert main([*tiny_study, "--power", f"claims=[{{title: Better, evidence: [{better}, {kept}]}}]"]) == 0
+    said = capsys.readouterr().out
+    assert "joint − speech_only" in said and "one seed says nothing of it" in said
+    needs = json.loads((finished.out / "power.json").read_text())
+    assert [(need["measure"], need["other"]) for need in needs] == [("choice", "speech_only"), ("text", "untouched")]
+    assert all(need["planned"] == 1 and need["wanted"] == 0.05 for need in needs)
+
+
+def test_the_length_is_chosen_by_the_speech_curve_alone(tiny_study, tmp_path, capsys):
+    length = "+length={arm: joint, kinds: [asr], most: 4, every: 1, gain: 1.0, checks: 1}"
+    line = [*tiny_study, f"out={tmp_path}", length, "common=['model.optimizer.lr=1e-3']"]
+    assert main(line) == 2
+    assert "add --length to the same line first" in capsys.readouterr().err
+    assert main([*line, "--length"]) == 0
+    assert "1 steps: the curve is flat there" in capsys.readouterr().out
+    made = json.loads((tmp_path / "length.json").read_text())
+    assert (
+        made["flat"]
+        and [check["step"] for check in made["curve"]] == [1, 2]
+        and set(made["curve"][0])
+        == {
+            "step",
+            "loss",
+            "asr",
+        }
+    )
+    (tmp_path / "length.json").write_text(json.dumps({**made, "steps": 7}))
+    runs = _composed(tiny_study, f"out={tmp_path}", length).runs
+    assert {run.settings["training"]["trainer"]["max_steps"] for run in runs} == {7}
+    with pytest.raises(VTBError, match=r"length\.arm is 'nobody'"):
+        _composed(tiny_study, f"out={tmp_path}", length.replace("joint", "nobody"))
+    assert main([*line, "--length", "length.kinds=[ast]"]) == 2
+    assert "no data.validation_ds.kinds.ast" in capsys.readouterr().err
 
 
 def test_a_folder_made_with_other_settings_or_data_is_refused(finished: SimpleNamespace, tiny_study, capsys):

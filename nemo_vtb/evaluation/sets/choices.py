@@ -10,6 +10,8 @@ from nemo_vtb.data.files.locations import locate
 from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
 from nemo_vtb.errors import VTBError
 
+BY = ("byte", "total")
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -20,25 +22,32 @@ class Choice:
         prompt: What the user asks.
         options: Answers to choose from, each as the assistant would say it.
         answer: Place of the right one.
+        by_byte: Whether costs are compared per byte, so that long options are not worse off, or as they are.
     """
 
     id: str
     prompt: str
     options: Sequence[str]
     answer: int
+    by_byte: bool = True
 
     def chosen(self, nats: Sequence[float]) -> int:
-        """Place of the option that costs least per byte, so that long ones are not worse off.
+        """Place of the option that costs least.
 
         Args:
             nats: What each option costs, without the end of the turn.
         """
-        costs = [cost / len(option.encode()) for cost, option in zip(nats, self.options, strict=True)]
+        sizes = [len(option.encode()) if self.by_byte else 1 for option in self.options]
+        costs = [cost / size for cost, size in zip(nats, sizes, strict=True)]
         return costs.index(min(costs))
 
 
-def choice_rows(path: str) -> list[Choice]:
+def choice_rows(path: str, by: str = BY[0]) -> list[Choice]:
     """Reads rows of ``id``, ``prompt``, ``options`` and ``answer``, the place of the right option from 0.
+
+    Args:
+        path: Of the file.
+        by: One of ``BY``: what options are compared by.
 
     Raises:
         VTBError: With file and line on a row that is none, or whose id is that of another.
@@ -48,7 +57,7 @@ def choice_rows(path: str) -> list[Choice]:
     with open_lines(file) as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
-                found.append(_choice(line, file, number))
+                found.append(_choice(line, file, number, by == BY[0]))
     ids = [choice.id for choice in found]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
@@ -61,7 +70,7 @@ def common_start(rows: Sequence[Sequence[int]]) -> int:
     return next((place for place, column in enumerate(zip_longest(*rows)) if len(set(column)) > 1), len(rows[0]))
 
 
-def _choice(line: bytes, file: Path, number: int) -> Choice:
+def _choice(line: bytes, file: Path, number: int, by_byte: bool) -> Choice:
     where = f"{file}:{number}"
     try:
         row: dict[str, Any] = parse_line(line)
@@ -76,4 +85,4 @@ def _choice(line: bytes, file: Path, number: int) -> Choice:
         raise VTBError(f"{where}: an option stands there twice, so that the right one is not known; leave one out")
     if type(answer) is not int or not 0 <= answer < len(options):
         raise VTBError(f"{where}: answer is {answer!r}; it is the place of the right option, 0 to {len(options) - 1}")
-    return Choice(row["id"], row["prompt"], options, answer)
+    return Choice(row["id"], row["prompt"], options, answer, by_byte)

@@ -11,7 +11,7 @@ from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
-from nemo_vtb.evaluation.sets.choices import Choice, choice_rows
+from nemo_vtb.evaluation.sets.choices import BY, Choice, choice_rows
 from nemo_vtb.evaluation.sets.held_out import drawn_at_most, suite_rows, text_conversations, text_task
 
 KEYS = {
@@ -19,6 +19,7 @@ KEYS = {
     "path": "Of its rows; it may begin with corpora: or asset:NAME.",
     "at_most": "Rows to draw; all of them without it.",
     "max_new_tokens": "Longest answer; eval.max_new_tokens without it.",
+    "by": "Of choices: byte compares what a byte of each option costs, total what all of it costs.",
 }
 _ASSET = "asset:"
 _RESULT = "####"
@@ -61,13 +62,15 @@ def read_suite(entry: Mapping[str, Any], where: str, reading: Reading) -> Suite:
     kind = entry.get("type")
     if kind not in (*_READERS, "choices", "likelihood"):
         raise VTBError(f"{where}.type is '{kind}'; it may be {', '.join(_READERS)}, choices or likelihood")
+    if entry.get("by", BY[0]) not in BY or ("by" in entry and kind != "choices"):
+        raise VTBError(f"{where}.by is {entry['by']!r}; it may be {' or '.join(BY)}, and belongs to type choices")
     if not isinstance(entry.get("path"), str):
         raise VTBError(f"{where} has no path")
     try:
         path = _path(entry["path"])
         rows: Sequence[Any]
         if kind == "choices":
-            rows = choice_rows(path)
+            rows = choice_rows(path, entry.get("by", BY[0]))
         else:
             rows = text_conversations(path, reading) if kind == "likelihood" else _READERS[kind](path)
         if not rows:

@@ -68,6 +68,8 @@ def test_a_gated_llm_chooses_as_the_untouched_one(model):
 def test_the_cheapest_option_per_byte_is_chosen():
     assert CHOICES[0].chosen([6.0, 9.0, 20.0]) == 2
     assert CHOICES[0].chosen([3.0, 9.0, 27.0]) == 0
+    by_total = Choice("a", "p", CHOICES[0].options, 0, by_byte=False)
+    assert by_total.chosen([6.0, 5.0, 20.0]) == 1
     assert common_start([[1, 2, 3], [1, 2, 4, 5]]) == 2 and common_start([[1, 2], [1, 2, 3]]) == 2
 
 
