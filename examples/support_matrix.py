@@ -1,12 +1,13 @@
 """Tries families of LLMs, tiny and with random weights, and writes what was found: JSON, and the table of the guide.
 
-python examples/support_matrix.py --json runs/support.json --markdown runs/support.md
+python examples/support_matrix.py --json runs/llms.json
 python examples/support_matrix.py --sample        # one family of each kind, in seconds
 python examples/support_matrix.py --only qwen3,lfm2
+
+``--markdown tutorials/llms.md`` replaces the table there.
 """
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -18,6 +19,10 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+from support.guide import counts, replace_table, write_json
+
+MARK = "<!-- support matrix: examples/support_matrix.py -->"
 _PACKED = {"rows": "packed", "segments": "packed, by segment", "apart": "one conversation a row"}
 
 
@@ -27,15 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", action="store_true", help="one family of each kind")
     parser.add_argument("--only", default="", help="families, by commas")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--markdown", type=Path, help="a file in which the table is replaced")
     asked = parser.parse_args(arguments)
     rows = tried(asked.sample, [name for name in asked.only.split(",") if name])
-    report = {"llms": rows, "versions": _versions(), **_counts(rows)}
-    for path, text in ((asked.json, json.dumps(report, indent=1) + "\n"), (asked.markdown, table(rows))):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    print(", ".join(f"{count} {outcome}" for outcome, count in _counts(rows).items()))
+    if asked.json:
+        write_json(asked.json, {"llms": rows, **counts(rows)})
+    if asked.markdown:
+        replace_table(asked.markdown, MARK, table(rows))
+    print(", ".join(f"{count} {outcome}" for outcome, count in counts(rows).items()))
     return 1 if any(row["outcome"] == "wrong" for row in rows) else 0
 
 
@@ -79,16 +83,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def _short(why: str) -> str:
     return why.split("; this was tried out")[0].rpartition("cannot be trained here: ")[2]
-
-
-def _counts(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    return {name: sum(row["outcome"] == name for row in rows) for name in ("proved", "refused", "wrong")}
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("torch", "transformers", "peft", "nemo_toolkit")}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 import json
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,28 +71,12 @@ def smollm2() -> Path:
 @pytest.fixture(scope="session")
 def tiny_llm(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random two-layer Llama and SmolLM2's tokenizer."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from support.tiny import llm_folder
+    from transformers import AutoTokenizer
 
-    folder = tmp_path_factory.mktemp("tiny_llm")
-    for file in [*smollm2.glob("*token*"), *smollm2.glob("chat_template*")]:
-        shutil.copy(file, folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    fields = {"vocab_size": len(tokenizer), "tie_word_embeddings": True}
+    return llm_folder(tmp_path_factory.mktemp("tiny_llm"), "llama", fields, tok=tokenizer, by=1.0)
 
 
 @pytest.fixture(scope="session")
@@ -219,17 +202,9 @@ def conversation() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Whisper of one layer."""
-    import torch
-    from transformers import WhisperConfig, WhisperModel
+    from support.tiny import whisper_folder
 
-    folder = tmp_path_factory.mktemp("tiny_whisper")
-    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4}
-    torch.manual_seed(0)
-    config = WhisperConfig(
-        **sizes, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, vocab_size=64, pad_token_id=0
-    )
-    WhisperModel(config).save_pretrained(folder)
-    return folder
+    return whisper_folder(tmp_path_factory.mktemp("tiny_whisper"))
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def _entry(known_as: str, *, without: tuple[str, ...] = (), **fields: Any) -> di
 
 def _around(known_as: str, text: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """A larger model with an LLM in it."""
-    return {"known_as": known_as, "fields": {"text_config": text, **fields}}
+    return {"known_as": known_as, "fields": {"text_config": text, **fields}, "without": ()}
 
 
 LLMS: dict[str, dict[str, Any]] = {
@@ -77,6 +77,7 @@ LLMS: dict[str, dict[str, Any]] = {
     "stablelm": _entry("StableLM 2"),
     "starcoder2": _entry("StarCoder 2", sliding_window=8),
     "gpt2": _entry("GPT-2", without=("num_key_value_heads", "intermediate_size")),
+    "openai-gpt": _entry("GPT", without=("num_key_value_heads", "intermediate_size")),
     "gpt_neox": _entry("Pythia", without=("num_key_value_heads",)),
     "gptj": _entry("GPT-J", without=("num_key_value_heads", "intermediate_size"), rotary_dim=8),
     "gpt_bigcode": _entry("StarCoder", without=("num_key_value_heads", "intermediate_size")),
@@ -133,6 +134,21 @@ LLMS: dict[str, dict[str, Any]] = {
     ),
     "minimax": _entry("MiniMax Text 01", **_HEAD, **_LOCAL_EXPERTS, block_size=8, layer_types=_LINEAR["layer_types"]),
     "olmo_hybrid": _entry("OLMo Hybrid", **_LINEAR),
+    "mamba2": _entry("Mamba 2", without=("num_key_value_heads", "num_attention_heads", "intermediate_size"),
+        state_size=8, num_heads=4, head_dim=32, n_groups=1, chunk_size=16,
+    ),
+    "falcon_mamba": _entry(
+        "Falcon Mamba", without=("num_key_value_heads", "num_attention_heads", "intermediate_size"), state_size=8
+    ),
+    "zamba2": _entry(
+        "Zamba 2", num_hidden_layers=4, layers_block_type=["mamba", "hybrid"] * 2, mamba_d_state=8, mamba_ngroups=1,
+        n_mamba_heads=4, mamba_headdim=32, mamba_expand=2, chunk_size=16, num_mem_blocks=1, adapter_rank=4,
+        attention_head_dim=32, kv_channels=16,
+    ),
+    "lfm2_moe": _entry(
+        "LFM 2 MoE", layer_types=["conv", "full_attention"], num_experts=4, num_experts_per_tok=2,
+        moe_intermediate_size=32, num_dense_layers=1,
+    ),
     "recurrent_gemma": _entry(
         "RecurrentGemma", **_HEAD, lru_width=64, attention_window_size=8, block_types=["recurrent", "attention"]
     ),
@@ -150,6 +166,19 @@ LLMS: dict[str, dict[str, Any]] = {
     "voxtral": _around("Voxtral", {"model_type": "llama", **_HEAD}, audio_config=_AUDIO, audio_token_id=24),
     "qwen2_audio": _around("Qwen 2 Audio", {"model_type": "qwen2"}, audio_config=_AUDIO, audio_token_index=24),
     "llava": _around("LLaVA", {"model_type": "llama"}, vision_config={"model_type": "clip_vision_model", **_VISION}),
+    "aya_vision": _around(
+        "Aya Vision", {"model_type": "cohere2", **_SLIDING, "logit_scale": 0.25},
+        vision_config={"model_type": "siglip_vision_model", **_VISION},
+    ),
+    "internvl": _around(
+        "InternVL 3", {"model_type": "qwen2"},
+        vision_config={"model_type": "internvl_vision", **_VISION, "image_size": [28, 28], "patch_size": [14, 14]},
+    ),
+    "granite_speech": _around(
+        "Granite Speech", {"model_type": "granite", "logits_scaling": 8.0, "embedding_multiplier": 12.0},
+        encoder_config={"hidden_dim": 32, "num_layers": 1, "num_heads": 2, "dim_head": 16, "output_dim": 8},
+        projector_config={"model_type": "blip_2_qformer", **_VISION, "encoder_hidden_size": 32},
+    ),
     # not causal LLMs
     "bart": _entry("BART", without=_SIZES, d_model=64, encoder_layers=1, decoder_layers=1),
     "bert": _entry("BERT", without=("num_key_value_heads",)),

@@ -27,9 +27,9 @@ def try_family(model_type: str, entry: Mapping[str, Any], encoder: Path, folder:
         ``outcome``: ``proved``, ``refused`` (with ``why``), or ``wrong``, with what was found.
     """
     began = time.monotonic()
-    row: dict[str, Any] = {"family": model_type, "known_as": entry.get("known_as", "")}
+    row: dict[str, Any] = {"family": model_type, "known_as": entry["known_as"]}
     try:
-        made = llm_folder(folder / model_type, model_type, entry.get("fields", {}), tuple(entry.get("without", ())))
+        made = llm_folder(folder / model_type, model_type, entry["fields"], entry["without"])
         row |= _tried(section(made, encoder), made, folder)
     except VTBError as error:
         row |= {"outcome": "refused", "why": str(error)}

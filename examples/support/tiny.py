@@ -1,6 +1,7 @@
-"""Tiny random LLMs and a tiny Whisper in folders, and a model section over them. Nothing is downloaded."""
+"""Tiny random LLMs and speech encoders in folders, and a model section over them. Nothing is downloaded."""
 
 import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ SIZES = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 512,
 }
+WHISPER = {
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), 2),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "vocab_size"), 64),
+    **{"d_model": 32, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 1},
+}
 
 
 def tokenizer() -> Any:
@@ -42,22 +49,31 @@ def tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=made, chat_template=_TEMPLATE, **names)
 
 
-def llm_folder(folder: Path, model_type: str, fields: dict[str, Any], without: tuple[str, ...] = ()) -> Path:
-    """Writes a random LLM whose matrices are large enough for every layer to matter.
+def llm_folder(
+    folder: Path,
+    model_type: str,
+    fields: Mapping[str, Any] | None = None,
+    without: Sequence[str] = (),
+    tok: Any = None,
+    by: float = 4.0,
+) -> Path:
+    """Writes a random LLM with its tokenizer.
 
     Args:
         folder: Made.
         model_type: As Transformers names it.
         fields: Of its config beside ``SIZES``; with ``text_config`` they are those of the larger model around the LLM.
         without: Of ``SIZES``, what its config does not have.
+        tok: A tokenizer; ``tokenizer()``, if None.
+        by: See ``enlarge``; 1 leaves the weights as Transformers draws them.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMultimodalLM
 
-    tok = tokenizer()
+    tok = tokenizer() if tok is None else tok
     tok.save_pretrained(folder)
     ids = {"bos_token_id": tok.bos_token_id, "eos_token_id": tok.eos_token_id, "pad_token_id": tok.pad_token_id}
     text = {"vocab_size": len(tok) + 8, **{k: v for k, v in SIZES.items() if k not in without}, **ids}
-    fields = copy.deepcopy(fields)
+    fields = copy.deepcopy(dict(fields or {}))
     if "text_config" in fields:
         fields["text_config"] = text | fields["text_config"]
         fields |= ids
@@ -68,29 +84,99 @@ def llm_folder(folder: Path, model_type: str, fields: dict[str, Any], without: t
     auto = next(auto for auto in autos if type(config) in auto._model_mapping)
     torch.manual_seed(0)
     made = auto.from_config(config)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.dim() >= 2:
-                parameter.mul_(4.0)
+    enlarge(made, by)
     made.save_pretrained(folder)
+    return folder
+
+
+@torch.no_grad()
+def enlarge(module: torch.nn.Module, by: float) -> None:
+    """Random weights of trained models' size would hardly change what goes through."""
+    if by == 1.0:
+        return
+    for parameter in module.parameters():
+        if parameter.dim() >= 2:
+            parameter.mul_(by)
+        elif parameter.dim() == 1:
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+
+
+def encoder_folder(
+    folder: Path, model_type: str, fields: Mapping[str, Any], extractor: str | None = None, by: float = 3.0
+) -> Path:
+    """Writes a random speech encoder with its feature extractor, where one is named.
+
+    Args:
+        folder: Made.
+        model_type: As Transformers names it.
+        fields: Of its config.
+        extractor: A class of Transformers.
+        by: See ``enlarge``.
+    """
+    import transformers
+
+    config = transformers.AutoConfig.for_model(model_type, **copy.deepcopy(dict(fields)))
+    torch.manual_seed(0)
+    voxtral = model_type == "voxtral_encoder"
+    made = transformers.VoxtralEncoder(config) if voxtral else transformers.AutoModel.from_config(config)
+    enlarge(made, by)
+    made.save_pretrained(folder)
+    if extractor:
+        bands = {"feature_size": fields["num_mel_bins"]} if "num_mel_bins" in fields and "Whisper" in extractor else {}
+        getattr(transformers, extractor)(**bands).save_pretrained(folder)
     return folder
 
 
 def whisper_folder(folder: Path) -> Path:
     """Writes a random Whisper of one layer."""
-    from transformers import WhisperConfig, WhisperModel
+    return encoder_folder(folder, "whisper", {**WHISPER, "encoder_layers": 1, "decoder_layers": 1}, by=1.0)
 
-    sizes = dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4)
-    sizes |= dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "vocab_size"), 64)
-    sizes |= {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1}
-    sizes |= {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 1}
+
+def nemo_asr(folder: Path, layers: int = 2, **encoder: Any) -> Path:
+    """Writes a ``.nemo`` file with a random FastConformer-CTC.
+
+    Args:
+        folder: Made.
+        layers: Of the encoder.
+        **encoder: Other arguments of NeMo's ``ConformerEncoder``.
+    """
+    from nemo.collections.asr.models import EncDecCTCModel
+    from omegaconf import OmegaConf
+
+    folder.mkdir(parents=True, exist_ok=True)
+    module = "nemo.collections.asr.modules"
+    cfg = {
+        "sample_rate": 16000,
+        "preprocessor": {
+            "_target_": f"{module}.AudioToMelSpectrogramPreprocessor", "features": 80, "normalize": "per_feature",
+            "window_size": 0.025, "n_fft": 512, "dither": 0.0, "pad_to": 0,
+        },
+        "encoder": {
+            "_target_": f"{module}.ConformerEncoder", "feat_in": 80, "n_layers": layers, "d_model": 32, "n_heads": 4,
+            "subsampling": "dw_striding", "subsampling_factor": 8, "subsampling_conv_channels": 16, **encoder,
+        },
+        "decoder": {"_target_": f"{module}.ConvASRDecoder", "feat_in": 32, "num_classes": 1, "vocabulary": ["a"]},
+    }  # fmt: skip
     torch.manual_seed(0)
-    WhisperModel(WhisperConfig(**sizes)).save_pretrained(folder)
-    return folder
+    EncDecCTCModel(OmegaConf.create(cfg)).save_to(str(folder / "asr.nemo"))
+    return folder / "asr.nemo"
 
 
-def section(llm: Path, encoder: Path, **more: Any) -> dict[str, Any]:
-    """A ``model`` section with LoRA on all linear layers."""
+def section(llm: Path, encoder: Path, kind: str = "whisper", **more: Any) -> dict[str, Any]:
+    """A ``model`` section with LoRA on all linear layers.
+
+    Args:
+        llm: A folder.
+        encoder: A folder, or a ``.nemo`` file.
+        kind: The encoder's model type, or ``nemo``.
+        **more: Other keys.
+    """
+    ours = "nemo_vtb.modules.encoders.hugging_face.Speech"
+    if kind in ("whisper", "voxtral_encoder"):
+        ours = "nemo_vtb.modules.whisper.Whisper"
+    encode = {"preprocessor": {"_target_": f"{ours}Features"}, "encoder": {"_target_": f"{ours}Encoder"}}
+    if kind == "nemo":
+        encode = {"preprocessor": {}, "encoder": {}}
     adapter = {
         "_target_": "nemo_vtb.modules.adapter.ConformerAdapter",
         "d_model": 32,
@@ -115,11 +201,7 @@ def section(llm: Path, encoder: Path, **more: Any) -> dict[str, Any]:
             "lora_dropout": 0.0,
             "target_modules": "all-linear",
         },
-        "perception": {
-            "preprocessor": {"_target_": "nemo_vtb.modules.whisper.WhisperFeatures"},
-            "encoder": {"_target_": "nemo_vtb.modules.whisper.WhisperEncoder"},
-            "modality_adapter": adapter,
-        },
+        "perception": {**encode, "modality_adapter": adapter},
         "optimizer": {"_target_": "torch.optim.AdamW", "lr": 1e-3},
         **more,
     }

@@ -105,8 +105,9 @@ _SERVED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "alpha_pattern": (_of(_is_number), "module names or regular expressions with a number above 0 each"),
     "target_parameters": (_is_names, "a list of parameter names"),
 }
-# Of the LLM alone: nothing asks for a speech encoder without its LoRA, and no folder of PEFT is written of it.
-_LLM_ONLY = ("bias", "modules_to_save", "target_parameters")
+# Of the LLM alone: no folder of PEFT is written of a speech encoder, whose LoRA every export merges, which PEFT cannot
+# with a bias where the layer has none.
+_LLM_ONLY = ("bias", "modules_to_save", "target_parameters", "lora_bias")
 
 
 def check_lora_fields(section: Any, where: str = "model.lora") -> dict[str, Any]:

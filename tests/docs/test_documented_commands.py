@@ -19,7 +19,7 @@ from documents import ROOT, Block, Command, command_blocks, commands
 from limits import PLACEHOLDERS, limits, not_run
 from llama_server import MODEL, LlamaServer, free_port
 from scratch import begin_page, make_scratch
-from support_matrix_adapters import encoder
+from support.proofs import encoder
 
 _HERE = Path(__file__).parent
 _STUB = ROOT / "tests" / "launch" / "rank_stub.py"

@@ -26,17 +26,10 @@ def own_ids(tokenizer: Any, turns: Any, **options: Any) -> list[int]:
 @pytest.fixture(scope="module")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Makes a folder with a tiny Llama and the tokenizer of a kind of template."""
-    from support.tiny import SIZES
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from support.tiny import llm_folder
 
     def make(kind: str) -> Path:
-        folder = tmp_path_factory.mktemp(kind)
-        tokenizer = tokenizer_of_kind(kind)
-        tokenizer.save_pretrained(folder)
-        torch.manual_seed(0)
-        ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-        LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer) + 8, **SIZES, **ids)).save_pretrained(folder)
-        return folder
+        return llm_folder(tmp_path_factory.mktemp(kind), "llama", tok=tokenizer_of_kind(kind), by=1.0)
 
     return make
 
@@ -188,14 +181,12 @@ def test_a_format_that_writes_other_tokens_than_the_template_is_warned_about_onc
 
 
 def test_a_tokenizer_without_eos_trains_and_answers(tiny_whisper: Path, tmp_path: Path):
-    from support.tiny import SIZES, batch, section
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from support.tiny import batch, llm_folder, section
 
     from nemo_vtb import VoiceTextBlender
 
     tokenizer = byte_tokenizer(("<|im_start|>", "<|im_end|>"), pad_token="<|im_end|>")
-    tokenizer.save_pretrained(tmp_path)
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer) + 8, **SIZES)).save_pretrained(tmp_path)
+    llm_folder(tmp_path, "llama", tok=tokenizer)
     model = VoiceTextBlender(section(tmp_path, tiny_whisper, prompt_format="chatml"))
     model.train()
     model.training_step(batch(model, [CHAT]), 0)["loss"].backward()

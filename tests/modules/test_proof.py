@@ -176,6 +176,41 @@ def test_all_linear_takes_experts_in_and_leaves_out_what_lora_cannot_adapt(build
     assert not any(".router." in name for name in routed.trainable_names)
 
 
+def test_what_lora_cannot_adapt_is_left_out_beside_what_is_excluded_and_refused_where_it_is_named(build_family: Any):
+    model, _ = build_family("falcon_h1", lora={"exclude_modules": r".*gate_proj"})
+    adapted = {name.split(".lora_")[0].rpartition(".")[2] for name in model.trainable_names if ".lora_" in name}
+    assert "in_proj" in adapted and not {"gate_proj", "out_proj"} & adapted
+    with pytest.raises(VTBError, match=r"target_modules names mamba\.out_proj, which LoRA cannot adapt"):
+        build_family("falcon_h1", lora={"target_modules": ["q_proj", "out_proj"]})
+
+
+def test_weights_that_stand_in_several_places_are_not_adapted(build_family: Any):
+    model, _ = build_family("zamba2")
+    names = [name for name in model.trainable_names if name.startswith("llm.")]
+    assert names and not any("shared_transformer" in name for name in names)
+    with pytest.raises(VTBError, match=r"target_modules names shared_transformer.*q_proj, which LoRA cannot adapt"):
+        build_family("zamba2", lora={"target_modules": ["q_proj"]})
+
+
+def test_a_larger_model_that_leaves_the_factor_of_its_llm_out_is_kept_to(build_family: Any):
+    """Aya Vision does not multiply by Cohere's ``logit_scale``."""
+    model, _ = build_family("aya_vision")
+    assert (type(model.backbone.causal_lm).__name__, model.proof.head) == ("AyaVisionForConditionalGeneration", "llm")
+    assert not any("vision_tower" in name for name, _ in model.named_parameters())
+
+
+def test_an_llm_that_takes_ids_alone_and_has_no_cache_answers_as_by_itself(build_family: Any):
+    model, folder = build_family("openai-gpt")
+    ids = torch.arange(20, 29)[None]
+    options = {"do_sample": False, "max_new_tokens": 5, "min_new_tokens": 5}
+    own = hugging_face(folder).generate(input_ids=ids, **options)[:, ids.shape[1] :]
+    from transformers import GenerationConfig
+
+    embeds = model.backbone.embed(ids[0])[None]
+    config = GenerationConfig(**options, pad_token_id=0, eos_token_id=2)
+    assert model.backbone.generate(embeds, torch.ones_like(ids), config).tolist() == own.tolist()
+
+
 def test_the_text_model_of_a_larger_one_is_all_that_is_kept(build_family: Any):
     model, _ = build_family("gemma3")
     assert type(model.backbone.causal_lm).__name__ == "Gemma3ForCausalLM"

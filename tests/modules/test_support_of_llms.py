@@ -9,7 +9,10 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "support_matrix.py"
 
 
 def test_the_sample_is_proved_or_refused_by_name(tmp_path: Path):
-    files = ["--json", str(tmp_path / "support.json"), "--markdown", str(tmp_path / "support.md")]
+    guide = tmp_path / "guide.md"
+    mark = "<!-- support matrix: examples/support_matrix.py -->"
+    guide.write_text(f"before\n{mark}\nold\n{mark}\nafter\n")
+    files = ["--json", str(tmp_path / "support.json"), "--markdown", str(guide)]
     run = subprocess.run([sys.executable, str(SCRIPT), "--sample", *files], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr[-2000:]
     report = json.loads((tmp_path / "support.json").read_text())
@@ -18,4 +21,6 @@ def test_the_sample_is_proved_or_refused_by_name(tmp_path: Path):
     proved = [row for row in rows.values() if row["outcome"] == "proved"]
     assert len(proved) == len(rows) - 1
     assert {row["packing"] for row in proved} == {"rows", "apart"}
-    assert (tmp_path / "support.md").read_text().count("\n") == len(rows) + 2
+    text = guide.read_text()
+    assert text.count("\n|") == len(rows) + 2
+    assert "old" not in text and text.startswith("before\n") and text.endswith("\nafter\n")

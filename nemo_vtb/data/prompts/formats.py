@@ -21,6 +21,7 @@ from nemo_vtb.parts.prompts.turn_mask import own_template as own_template_of
 AUTO = "auto"
 _CHAT = [("user", "What is it?"), ("assistant", "It is."), ("user", "Sure?"), ("assistant", "Yes, sure.")]
 _compared: set[tuple[str, str]] = set()
+_forgetful: set[str] = set()
 
 
 def tokenizer_of(section: Mapping[str, Any]) -> AutoTokenizer:
@@ -66,9 +67,16 @@ def formatter_of(name: Any, tokenizer: Any, where: str = "model.prompt_format") 
             f"that NeMo knows are {', '.join(sorted(set(known) - {AUTO}))}"
         )
     formatter = known[name](tokenizer)
-    if own_template_of(formatter) is None:
+    own = own_template_of(formatter)
+    if own is None:
         check_prompt_format(formatter)
         _compare(formatter)
+    elif own.forgets_system and own.name not in _forgetful:
+        _forgetful.add(own.name)
+        logging.warning(
+            f"nemo_vtb: the chat template of {own.name} writes a system turn when the LLM is asked and leaves it out "
+            "behind an answer: in training system turns will not be heard; put their words into the first user turn"
+        )
     return formatter
 
 

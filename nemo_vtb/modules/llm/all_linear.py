@@ -3,6 +3,7 @@
 import inspect
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.llm.parts import body_of, family
+from nemo_vtb.parts.lora_fields import is_shifted
 
 # What PEFT cannot do beside parameters that are no linear layers.
 _NOT_WITH_EXPERTS = ("use_dora", "lora_bias", "lora_dropout")
@@ -19,9 +22,9 @@ _NOT_WITH_EXPERTS = ("use_dora", "lora_bias", "lora_dropout")
 def widen_all_linear(llm: Any, settings: Mapping[str, Any], gated: bool) -> tuple[dict[str, Any], list[str]]:
     """Leaves out of ``all-linear`` what LoRA cannot adapt and takes in the experts, which are no linear layers.
 
-    Left out are routers, whose class is a linear layer that returns more than a product, and layers whose weight is
-    read past them, as Mamba's fused kernels do: LoRA would train in silence for nothing. The experts of a mixture are
-    parameters of three dimensions, which PEFT adapts as ``target_parameters``.
+    Left out are routers, whose class is a linear layer that returns more than a product, layers whose weight is read
+    past them, as Mamba's fused kernels do (LoRA would train in silence for nothing), and weights that stand in several
+    places. The experts of a mixture are parameters of three dimensions, which PEFT adapts as ``target_parameters``.
 
     Args:
         llm: Without LoRA.
@@ -30,19 +33,36 @@ def widen_all_linear(llm: Any, settings: Mapping[str, Any], gated: bool) -> tupl
 
     Returns:
         The settings, and what is to be told.
+
+    Raises:
+        VTBError: If the settings name a layer that LoRA cannot adapt.
     """
-    settings = dict(settings)
-    if str(settings.get("target_modules")).lower() != "all-linear":
-        return settings, []
-    told = []
-    left_out = _beyond_lora(llm)
-    if left_out and "exclude_modules" not in settings:
-        settings["exclude_modules"] = left_out
+    settings, told = dict(settings), []
+    everything = str(settings.get("target_modules")).lower() == "all-linear"
+    left_out = [name for name in _beyond_lora(llm) if everything or _is_named(name, settings.get("target_modules"))]
+    left_out = [name for name in left_out if not _is_named(name, settings.get("exclude_modules"))]
+    if left_out and not everything:
+        raise VTBError(
+            f"model.lora.target_modules names {_shown(left_out)}, which LoRA cannot adapt in {family(llm)}: leave it "
+            "out, here or in model.lora.exclude_modules"
+        )
+    if left_out:
+        names = [name for name, _ in llm.named_modules()]
+        own = settings.get("exclude_modules") or []
+        if isinstance(own, str):
+            # A pattern that names nothing stays, for whoever refuses it.
+            own = [name for name in names if _is_named(name, own)] or [own]
+        settings["exclude_modules"] = [*own, *left_out]
         told.append(f"left out: {_shown(left_out)}, which LoRA cannot adapt")
+    if not everything:
+        return settings, told
     experts = sorted({_tail(name) for name, p in llm.named_parameters() if p.dim() == 3 and "experts" in name})
     if experts and settings.get("target_parameters") is None:
-        if gated or any(settings.get(key) for key in _NOT_WITH_EXPERTS):
-            why = "model.text_lora=audio_gated" if gated else next(k for k in _NOT_WITH_EXPERTS if settings.get(k))
+        initial = settings.get("init_lora_weights", True)
+        reasons = [key for key in _NOT_WITH_EXPERTS if settings.get(key)]
+        reasons += [f"init_lora_weights={initial}"] if is_shifted(settings) or initial == "orthogonal" else []
+        if gated or reasons:
+            why = "model.text_lora=audio_gated" if gated else reasons[0]
             told.append(f"left out: the experts ({', '.join(experts)}), which cannot be adapted with {why}")
         else:
             settings["target_parameters"] = experts
@@ -52,15 +72,24 @@ def widen_all_linear(llm: Any, settings: Mapping[str, Any], gated: bool) -> tupl
 
 def _beyond_lora(llm: Any) -> list[str]:
     """Names of linear layers that LoRA cannot adapt, or whose LoRA nobody would look at."""
+    from transformers import PreTrainedModel
+
     body = body_of(llm)
-    within = {id(module) for module in body.modules()}
+    # A part with a model of its own in it sees or hears (Phi 4 multimodal).
+    text = [
+        child for child in body.children() if not any(isinstance(part, PreTrainedModel) for part in child.modules())
+    ]
+    within = {id(module) for child in text for module in child.modules()}
     head = llm.get_output_embeddings()
+    # In several places at once (Zamba 2): LoRA would be another one in each, and a merged weight can be only one.
+    owners = Counter(id(module.weight) for module in llm.modules() if isinstance(module, nn.Linear))
     found = []
     for name, module in llm.named_modules():
         if not isinstance(module, nn.Linear) or module is head:
             continue
         path, _, own = name.rpartition(".")
-        if id(module) not in within or _returns_more(module) or _is_read_past(llm.get_submodule(path), own):
+        shared = owners[id(module.weight)] > 1
+        if shared or id(module) not in within or _returns_more(module) or _is_read_past(llm.get_submodule(path), own):
             found.append(name)
     return sorted(found)
 
@@ -95,13 +124,21 @@ def _source(module: str, name: str) -> str:
         return ""
 
 
+def _is_named(name: str, wanted: Any) -> bool:
+    """Whether settings name a module, as PEFT reads them."""
+    if isinstance(wanted, str):
+        return re.fullmatch(wanted, name) is not None
+    return any(name == one or name.endswith(f".{one}") for one in wanted or ())
+
+
 def _tail(name: str) -> str:
     """A parameter's name from its block on, as it is in every layer."""
     parts = name.split(".")
-    last_number = max(index for index, part in enumerate(parts) if part.isdigit())
+    while parts[-1].isdigit():
+        parts.pop()
+    last_number = max((index for index, part in enumerate(parts) if part.isdigit()), default=-1)
     return ".".join(parts[last_number + 1 :])
 
 
 def _shown(names: list[str]) -> str:
-    kinds = sorted({_tail(name) if any(part.isdigit() for part in name.split(".")) else name for name in names})
-    return ", ".join(kinds)
+    return ", ".join(sorted({_tail(name) for name in names}))

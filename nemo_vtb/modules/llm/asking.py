@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nemo_vtb.errors import VTBError
+from nemo_vtb.modules.llm.parts import family
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -17,28 +20,40 @@ def embeddings_for_ids(llm: "PreTrainedModel", body: nn.Module, embeds: Tensor) 
     """Gives what ``generate`` is to be called with so that it begins with embeddings.
 
     Where a family's ``generate`` takes ids alone (Bamba, Falcon-H1), it gets ids that stand for nothing, and its text
-    model the embeddings in their place, for the first step.
+    model the embeddings in their place.
 
     Args:
         llm: The causal LM.
         body: Its text model.
         embeds: ``(B, T, H)``.
+
+    Raises:
+        VTBError: If they were not taken.
     """
     if "inputs_embeds" in inspect.signature(llm.prepare_inputs_for_generation).parameters:
         yield {"inputs_embeds": embeds}
         return
     before, forward = body.__dict__.get("forward"), body.forward
+    names = list(inspect.signature(type(body).forward).parameters)[1:]
+    taken = False
 
     def begun(*args: Any, **kwargs: Any) -> Any:
+        nonlocal taken
+        kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
         ids = kwargs.get("input_ids")
-        if ids is not None and ids.shape[1] == embeds.shape[1] > 1:
-            copies = len(ids) // len(embeds)
-            kwargs = {**kwargs, "input_ids": None, "inputs_embeds": embeds.repeat_interleave(copies, 0)}
-        return forward(*args, **kwargs)
+        if ids is not None and ids.shape[1] >= embeds.shape[1] > 1:
+            taken = True
+            begin = embeds.repeat_interleave(len(ids) // len(embeds), 0)
+            # Without a cache every step begins with the prompt.
+            said = llm.get_input_embeddings()(ids[:, embeds.shape[1] :])
+            kwargs = {**kwargs, "input_ids": None, "inputs_embeds": torch.cat([begin, said.to(begin.dtype)], 1)}
+        return forward(**kwargs)
 
     body.forward = begun
     try:
         yield {"input_ids": torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)}
+        if not taken:
+            raise VTBError(f"the LLM {family(llm)} cannot be asked: its generate leaves the prompt's embeddings out")
     finally:
         del body.forward
         if before is not None:

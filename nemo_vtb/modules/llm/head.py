@@ -60,9 +60,7 @@ class LogitHead:
 
     def of_llm(self, hidden: Tensor) -> Tensor:
         """The logits by the LLM's own forward pass, its layers left out."""
-        body = body_of(self._llm)
-        with _answering(body, hidden[None]):
-            return self._llm(inputs_embeds=hidden[None], use_cache=False).logits[0]
+        return own_logits(self._llm, hidden)
 
     def for_kernel(self) -> tuple[Tensor, float | None]:
         """Weight ``(vocabulary, H)`` and cap for a fused loss, the factor within the weight.
@@ -78,6 +76,12 @@ class LogitHead:
         return weight if self.factor == 1.0 else weight * self.factor, self.cap
 
 
+def own_logits(llm: "PreTrainedModel", hidden: Tensor) -> Tensor:
+    """Hidden states ``(S, H)`` to logits ``(S, vocabulary)`` by an LLM's own forward pass, its layers left out."""
+    with _answering(body_of(llm), hidden[None]):
+        return llm(inputs_embeds=hidden[None], use_cache=False).logits[0]
+
+
 class _Output:
     """What a text model returns, for a forward pass that takes the last hidden state and perhaps looks at the rest."""
 
@@ -88,8 +92,11 @@ class _Output:
         if name.startswith("__"):
             raise AttributeError(name)
 
+    def keys(self) -> tuple[str, ...]:
+        return ("last_hidden_state",)
+
     def __getitem__(self, index: Any) -> Any:
-        return (self.last_hidden_state,)[index]
+        return self.last_hidden_state if isinstance(index, str) else (self.last_hidden_state,)[index]
 
 
 @contextmanager

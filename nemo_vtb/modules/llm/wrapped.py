@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.modules.llm.head import own_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,8 +39,9 @@ def causal_class(config: Any) -> Any:
 def text_model_alone(llm: "PreTrainedModel") -> "PreTrainedModel":
     """Returns the text model of a larger one as a causal LM; anything else as it is.
 
-    Where the text config has a causal class of its own, the result is of that class, as if it had been saved so. Else
-    it is the larger model without its other parts, which would be adapted, sharded and saved for nothing.
+    Where the text config has a causal class of its own, the result is of that class, as if it had been saved so. Else,
+    or where that class makes other logits of the same hidden states (Aya Vision, which leaves Cohere's factor out), it
+    is the larger model without its other parts, which would be adapted, sharded and saved for nothing.
     """
     from transformers import AutoModelForCausalLM
 
@@ -54,12 +56,27 @@ def text_model_alone(llm: "PreTrainedModel") -> "PreTrainedModel":
         if type(alone.base_model) is type(inner):
             setattr(alone, alone.base_model_prefix, inner)
             alone.set_output_embeddings(head)
+        if type(alone.base_model) is type(inner) and _same_logits(llm, alone, head):
             if llm.generation_config is not None:
                 alone.generation_config = llm.generation_config
             alone.name_or_path = llm.name_or_path
             return alone.train(llm.training)
     _drop_other_parts(llm, {id(module) for kept in (inner, head) if kept is not None for module in kept.modules()})
     return llm
+
+
+@torch.no_grad()
+def _same_logits(llm: "PreTrainedModel", alone: "PreTrainedModel", head: nn.Module) -> bool:
+    """Whether both make the same of what comes out of the text model; yes where that cannot be tried out."""
+    weight: torch.Tensor = head.weight  # type: ignore[assignment]
+    if weight.is_meta:
+        return True
+    drawn = torch.randn(4, weight.shape[-1], generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
+    try:
+        theirs = own_logits(llm, drawn)
+    except Exception:  # what a larger model wants beside embeddings is its own affair
+        return True
+    return torch.allclose(own_logits(alone, drawn), theirs, rtol=1e-2, atol=1e-2 * theirs.abs().max().item())
 
 
 def _drop_other_parts(module: nn.Module, kept: set[int]) -> None:

@@ -83,7 +83,7 @@ def merge_into(module: nn.Module) -> None:
     for name, layer in [(name, part) for name, part in module.named_modules() if isinstance(part, LoraLayer)]:
         try:
             layer.merge(safe_merge=True)  # type: ignore[attr-defined]
-        except (ValueError, NotImplementedError) as error:
+        except (ValueError, NotImplementedError, RuntimeError) as error:
             raise VTBError(f"LoRA of {name} cannot be merged: {_sentence(error)}") from error
         parent, _, own = name.rpartition(".")
         setattr(module.get_submodule(parent), own, layer.get_base_layer())
@@ -148,6 +148,14 @@ def _check_ends(llm: nn.Module, settings: Mapping[str, Any]) -> None:
             "model.lora: the embeddings cannot be adapted, as they stand outside of the LLM, where NeMo's SALM has "
             f"them; leave {EMBEDDINGS} out, or train them whole by leaving them out of model.freeze_params"
         )
+    shared: dict[int, str] = {}
+    for name, part in ends.items():
+        weight = getattr(_inside(part), "weight", None)
+        if weight is not None and shared.setdefault(id(weight), name) != name:
+            raise VTBError(
+                f"model.lora adapts {name}, which shares its weights with {shared[id(weight)]} in this LLM, so that "
+                "one cannot be trained, merged or exported without the other; leave both out"
+            )
     head = adapted_head(llm)
     if head is not None and _inside(head).weight is table.weight:
         raise VTBError(

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from nemo_vtb.errors import VTBError
+
 INITIAL = "initial"
 
 
@@ -21,15 +23,30 @@ def shift_adapters(wrapped: Any, settings: Mapping[str, Any]) -> None:
     Args:
         wrapped: A PeftModel with LoRA on linear layers, as if ``init_lora_weights`` were true.
         settings: The arguments of its ``peft.LoraConfig``.
+
+    Raises:
+        VTBError: If PEFT cannot start OLoRA in a layer.
     """
     from peft import LoraConfig
     from peft.tuners.lora import LoraLayer
 
+    if settings["init_lora_weights"] == "olora":
+        for name, part in wrapped.named_modules():
+            if isinstance(part, LoraLayer) and not isinstance(part.get_base_layer(), nn.Linear):
+                kind = type(part.get_base_layer()).__name__
+                raise VTBError(
+                    f"model.lora.init_lora_weights=olora cannot be used with {name}, which is of class {kind}: PEFT "
+                    "has it for Linear only; use pissa"
+                )
     kept = {key: value for key, value in settings.items() if key not in ("bias", "modules_to_save")}
+    trained = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
     wrapped.add_adapter(INITIAL, LoraConfig(**{**kept, "init_lora_weights": True}))
     for layer in [part for part in wrapped.modules() if isinstance(part, LoraLayer)]:
         _shift(layer, str(settings["init_lora_weights"]))
         layer.set_adapter(["default", INITIAL])
+    for parameter in trained:
+        # PEFT freezes the copies of ``modules_to_save`` when it adds an adapter that has none.
+        parameter.requires_grad_(True)
 
 
 @torch.no_grad()

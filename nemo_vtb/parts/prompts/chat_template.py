@@ -38,6 +38,10 @@ class ChatTemplate:
     Args:
         tokenizer: The Hugging Face tokenizer, a fast one.
 
+    Attributes:
+        forgets_system: Whether the template leaves a system turn out as soon as the last turn is an answer, so that
+            it is heard when the LLM is asked and in training it is not (Mistral 7B v0.3).
+
     Raises:
         VTBError: If it has no template, or one in which answers cannot be told from the rest.
     """
@@ -47,12 +51,16 @@ class ChatTemplate:
         self.name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
         if not getattr(tokenizer, "chat_template", None):
             self._refuse("has no chat template: it belongs to an LLM that was not tuned to chat; name a format")
+        if _template_of(tokenizer) is None:
+            self._refuse("has several chat templates and none by the name of default; name a format")
         if not getattr(tokenizer, "is_fast", False):
             self._refuse("is no fast tokenizer, which says where in a text each token stands; name a format")
         self._special = {text: index for text, index in self._single_tokens().items() if text.strip()}
         self._parts = self._folds = False
         self._choose_content()
-        self._folds = not self._writes_system()
+        asked, answered = self._writes_system(_PROBE[:1]), self._writes_system(_PROBE)
+        self._folds = not asked and not answered
+        self.forgets_system = asked and not answered
         _, middle, last = self._pieces(_PROBE, self.text(_PROBE))
         self._between, self._last = self._endings(middle, last)
         opened = self.text(_PROBE[:1], True).removeprefix(self.text(_PROBE[:1]))
@@ -112,13 +120,18 @@ class ChatTemplate:
             VTBError: If the template refuses the turns, or changes an answer beyond recognition.
         """
         text = self.text(turns, for_generation, thinking)
+        try:
+            spans = self._spans(turns, text, for_generation, thinking)
+        except VTBError:
+            # The clock of a template that writes one may have moved on between the two renderings.
+            text = self.text(turns, for_generation, thinking)
+            spans = self._spans(turns, text, for_generation, thinking)
         ids, offsets = self._tokens(text)
         mask: np.ndarray = np.zeros(len(ids), dtype=bool)
         answers = [index for index, (role, _) in enumerate(turns) if role == "assistant"]
         if answers:
             starts, ends = _covered(offsets)
             closed = turns[-1][0] == "assistant" and not for_generation
-            spans = self._spans(turns, text, for_generation, thinking)
             for number, (start, end) in zip(answers, spans, strict=True):
                 if number not in context:
                     mask |= (ends > start) & (starts < end)
@@ -129,6 +142,8 @@ class ChatTemplate:
 
     def _spans(self, turns: Turns, text: str, for_generation: bool, thinking: bool | None) -> list[tuple[int, int]]:
         """Where in a text each answer with its end of turn stands."""
+        if all(role != "assistant" for role, _ in turns):
+            return []
         if any(_MARK in message for _, message in turns):
             self._refuse(f"cannot write a conversation that holds the letter {_MARK!r}")
         answers = [message for role, message in turns if role == "assistant"]
@@ -217,23 +232,24 @@ class ChatTemplate:
 
     def _choose_content(self) -> None:
         """Whether messages are texts or lists of parts."""
+        failed: VTBError | None = None
         for self._parts in (False, True):
             try:
                 text = self.text(_PROBE)
             except VTBError as error:
-                failed = error
+                failed = failed or error
                 continue
             if all(message in text for _, message in _PROBE):
                 return
-            failed = VTBError(f"the chat template of {self.name} leaves out what is said")
-        raise failed
+            failed = failed or VTBError(f"the chat template of {self.name} leaves out what is said")
+        raise failed  # type: ignore[misc]
 
     def _content(self, message: str) -> Any:
         return [{"type": "text", "text": message}] if self._parts else message
 
-    def _writes_system(self) -> bool:
+    def _writes_system(self, turns: Turns) -> bool:
         try:
-            return "\ue003" in self.text([("system", "\ue003"), *_PROBE])
+            return "\ue003" in self.text([("system", "\ue003"), *turns], turns[-1][0] == "user")
         except VTBError:
             return False
 
@@ -274,9 +290,9 @@ def with_thinking(tokenizer: Any, mode: str | None) -> None:
     Raises:
         VTBError: If the template cannot do what is asked.
     """
-    if not getattr(tokenizer, "chat_template", None):
+    template = _template_of(tokenizer)
+    if template is None:
         return
-    template = tokenizer.get_chat_template()
     asked = [{"role": "user", "content": "\ue001"}]
 
     def prompt(**options: bool) -> str:
@@ -298,6 +314,16 @@ def with_thinking(tokenizer: Any, mode: str | None) -> None:
     value = "true" if mode == "on" else "false"
     lines = [f"{{%- if {name} is not defined %}}{{%- set {name} = {value} %}}{{%- endif +%}}" for name in names]
     tokenizer.chat_template = "".join(lines) + template
+
+
+def _template_of(tokenizer: Any) -> str | None:
+    """A tokenizer's template; None where it has none, or several and none of them is the one to take."""
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    try:
+        return tokenizer.get_chat_template()
+    except ValueError:
+        return None
 
 
 def _covered(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

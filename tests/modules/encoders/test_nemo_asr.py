@@ -24,9 +24,9 @@ def registered():
 @pytest.fixture(scope="module")
 def asr(tmp_path_factory):
     """A ``.nemo`` file with three layers."""
-    import support_matrix_adapters as matrix
+    from support.tiny import nemo_asr
 
-    return matrix.nemo_asr(tmp_path_factory.mktemp("asr"), layers=3)
+    return nemo_asr(tmp_path_factory.mktemp("asr"), layers=3)
 
 
 @pytest.fixture

@@ -35,6 +35,18 @@ def test_no_gate_where_lora_off_is_not_zero_for_zero(tiny_cfg, lora):
         VoiceTextBlender(tiny_cfg(lora={**LORA, **lora}, text_lora="audio_gated"))
 
 
+@pytest.mark.parametrize("initial", ["pissa", "olora"])
+def test_modules_to_save_train_beside_a_second_adapter(tiny_cfg, initial):
+    model = VoiceTextBlender(tiny_cfg(lora={**LORA, "init_lora_weights": initial, "modules_to_save": ["norm"]}))
+    # PEFT takes every module whose name ends so: two of each layer beside the last.
+    assert sum(name.endswith("norm.modules_to_save.default.weight") for name in model.trainable_names) == 5
+
+
+def test_olora_on_layers_that_are_no_linear_ones_is_refused(build_family):
+    with pytest.raises(VTBError, match=r"olora cannot be used with .*c_attn, which is of class Conv1D"):
+        build_family("gpt2", lora={"init_lora_weights": "olora"})
+
+
 def test_encoder_lora_trains_the_encoder_and_nothing_else_of_it(tiny_cfg):
     cfg = tiny_cfg(encoder_lora={"r": 2, "target_modules": ["linear_q"]})
     cfg["freeze_params"].append(r"^perception\.encoder\..+$")
@@ -46,7 +58,8 @@ def test_encoder_lora_trains_the_encoder_and_nothing_else_of_it(tiny_cfg):
 @pytest.mark.parametrize(
     ("encoder_lora", "said"),
     [({"target_modules": ["query"]}, "query"), ({"init_lora_weights": "pissa"}, "pissa is not supported"),
-     ({"bias": "all"}, "encoder_lora.bias"), ("r8", "model.encoder_lora is 'r8'")],
+     ({"bias": "all"}, "encoder_lora.bias"), ({"lora_bias": True}, "encoder_lora.lora_bias"),
+     ("r8", "model.encoder_lora is 'r8'")],
 )  # fmt: skip
 def test_impossible_encoder_lora_is_refused(tiny_cfg, encoder_lora, said):
     with pytest.raises(VTBError, match=said):

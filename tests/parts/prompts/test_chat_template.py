@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from chat_templates import ENDS, KINDS, byte_tokenizer, tokenizer_of_kind
 
+from nemo_vtb.assets.resolve import local_folder
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.prompts.chat_template import ChatTemplate, with_thinking
 
@@ -108,15 +109,22 @@ def test_thinking_that_cannot_be_switched_is_refused():
     assert tokenizer.chat_template == KINDS["chatml"].template
 
 
-def test_the_real_smollm2(smollm2: Path):
+@pytest.mark.parametrize("name", ["smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct"])
+def test_real_tokenizers(name: str, smollm2: Path):
+    """Qwen's comes with 1.3 GB of weights: it is tried where they are already."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    folder = local_folder(name)
+    if folder is None:
+        pytest.skip(f"vtb assets fetch {name}")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     template = ChatTemplate(tokenizer)
     for turns in CHATS.values():
         encoded = template.encode(turns)
         assert encoded.input_ids.tolist() == own_ids(tokenizer, turns)
         assert learnt(tokenizer, encoded) == [f"{text}<|im_end|>" for role, text in turns if role == "assistant"]
+        asked = template.encode(turns[:-1], for_generation=True).input_ids.tolist()
+        assert asked == own_ids(tokenizer, turns[:-1], add_generation_prompt=True)
 
 
 @pytest.mark.parametrize(
@@ -128,13 +136,54 @@ def test_the_real_smollm2(smollm2: Path):
             "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}",
             "leaves out",
         ),
+        ({"rag": "{{ 1 }}", "tools": "{{ 2 }}"}, "has several chat templates and none by the name of default"),
+        ("{% for m in messages %}{{ m.content + bos_token }}{% endfor %}", "refuses turns .* 'bos_token' is undefined"),
         ("{{ raise_exception('never') }}", "refuses turns of user, assistant, user, assistant: never"),
         ("{% for m in messages %}{{ m.content }}{{ m.content }}<|im_end|>{% endfor %}", "writes an answer twice"),
     ],
 )
-def test_templates_that_cannot_be_learnt_are_refused(template: str | None, message: str):
+def test_templates_that_cannot_be_learnt_are_refused(template: Any, message: str):
+    tokenizer = byte_tokenizer(("<|im_start|>", "<|im_end|>"), template, eos_token="<|im_end|>")
+    with_thinking(tokenizer, "auto")
     with pytest.raises(VTBError, match=message):
-        ChatTemplate(byte_tokenizer(("<|im_start|>", "<|im_end|>"), template, eos_token="<|im_end|>"))
+        ChatTemplate(tokenizer)
+
+
+def test_a_system_turn_that_the_template_writes_in_prompts_alone_is_said_once(monkeypatch: Any):
+    """Mistral 7B v0.3 has it in the last question, and leaves it out where an answer follows."""
+    from nemo.collections.common.tokenizers import AutoTokenizer
+    from nemo.utils import logging
+
+    from nemo_vtb.data.prompts.formats import formatter_of
+
+    written = """{% for m in messages %}{% if m.role == 'user' %}{{ '[ASK]' }}
+    {%- if loop.last and messages[0].role == 'system' %}{{ messages[0].content + '\n\n' }}{% endif %}
+    {{- m.content + '[/ASK]' }}{% elif m.role == 'assistant' %}{{ m.content + '</s>' }}{% endif %}{% endfor %}"""
+    tokenizer = byte_tokenizer(("</s>", "[ASK]", "[/ASK]"), written, eos_token="</s>")
+    template = ChatTemplate(tokenizer)
+    turns = CHATS["with a system turn"]
+    assert template.forgets_system
+    assert template.encode(turns).input_ids.tolist() == own_ids(tokenizer, turns)
+    asked = template.encode(turns[:-1], for_generation=True).input_ids.tolist()
+    assert asked == own_ids(tokenizer, turns[:-1]) and "Be brief." in tokenizer.decode(asked)
+    said: list[str] = []
+    monkeypatch.setattr(logging, "warning", said.append)
+    wrapped = AutoTokenizer.__new__(AutoTokenizer)
+    wrapped.tokenizer = tokenizer
+    formatter_of("auto", wrapped), formatter_of("auto", wrapped)
+    assert len(said) == 1 and "in training system turns will not be heard" in said[0]
+
+
+def test_a_clock_that_moves_on_while_a_conversation_is_rendered_is_asked_again():
+    tokenizer = byte_tokenizer(("<|im_start|>", "<|im_end|>"), eos_token="<|im_end|>")
+    tokenizer.chat_template = (
+        "{{ strftime_now('%d') }}{% for m in messages %}{{ m.content + '<|im_end|>' }}{% endfor %}"
+    )
+    template = ChatTemplate(tokenizer)
+    render, days = tokenizer.apply_chat_template, iter(["27"])
+    tokenizer.apply_chat_template = lambda *a, **k: f"{next(days, '28')}{render(*a, **k)[2:]}"
+    encoded = template.encode(CHATS["one turn"])
+    assert tokenizer.decode(encoded.input_ids).startswith("28") and learnt(tokenizer, encoded) == ["A cat.<|im_end|>"]
 
 
 def test_an_answer_that_the_last_turn_leaves_open_gets_its_end():
