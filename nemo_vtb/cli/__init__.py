@@ -15,6 +15,8 @@ from nemo_vtb.cli.arguments import (
 )
 from nemo_vtb.cli.assets import add_arguments as add_assets_arguments
 from nemo_vtb.cli.assets import run as run_assets
+from nemo_vtb.cli.chat import add_arguments as add_chat_arguments
+from nemo_vtb.cli.chat import run as run_chat
 from nemo_vtb.cli.data import add_arguments as add_data_arguments
 from nemo_vtb.cli.data import run as run_data
 from nemo_vtb.cli.doctor import add_arguments as add_doctor_arguments
@@ -36,7 +38,7 @@ from nemo_vtb.cli.synth import run as run_synth
 from nemo_vtb.errors import VTBError
 from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
 from nemo_vtb.launch.slurm import run as run_slurm
-from nemo_vtb.paths import CHECKPOINT_HELP, SHIPPED, existing_checkpoint
+from nemo_vtb.paths import CHECKPOINT_HELP, existing_checkpoint
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,15 +115,8 @@ def parser() -> Parser:
     _overridable(command, _lm_eval)
 
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
-    command.add_argument("checkpoint", nargs="?", default=SHIPPED, help=f"{CHECKPOINT_HELP} (the default)")
-    command.add_argument("--device", default="cpu", help="of the model: cpu or cuda")
-    command.add_argument(
-        "--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"], help="auto: the device's fastest"
-    )
-    command.add_argument("--threads", default="auto", help="of the processor: a number, or auto")
-    command.add_argument("--system", help="system prompt")
-    command.add_argument("--lora-scale", type=factor, default=1.0, help="how much of LoRA acts; 0: the untouched LLM")
-    command.set_defaults(run=_chat)
+    add_chat_arguments(command)
+    command.set_defaults(run=run_chat)
 
     command = commands.add_parser("export", help="write a checkpoint as safetensors: whole, merged, PEFT or slim")
     add_export_arguments(command)
@@ -184,20 +179,4 @@ def _lm_eval(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise VTBError(f"vtb lm-eval needs {error.name}: pip install 'nemo-vtb[lm-eval]'") from error
     run_harness(args.checkpoint, args.lora, args.lora_scale, args.overrides)
-    return 0
-
-
-def _chat(args: argparse.Namespace) -> int:
-    from nemo.utils import logging
-
-    from nemo_vtb.inference.chat import ChatSession, run_console
-    from nemo_vtb.models.for_machine import use_for_answers
-    from nemo_vtb.options import number_or_word
-
-    existing_checkpoint(args.checkpoint)
-    used = use_for_answers(args.precision, args.device, number_or_word(args.threads))
-    # What is registered with NeMo would stand between the turns.
-    logging.setLevel(logging.WARNING)
-    precision = used["precision"].value
-    run_console(ChatSession.from_checkpoint(args.checkpoint, args.device, args.system, args.lora_scale, precision))
     return 0

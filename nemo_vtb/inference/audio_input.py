@@ -13,10 +13,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from nemo_vtb.data.audio.one_channel import Limits, Sound, check_size, decode_sound, sound_of_samples
+from nemo_vtb.data.audio.one_channel import USUAL, Limits, Sound, check_size, decode_sound, sound_of_samples
 from nemo_vtb.errors import VTBError
 
-__all__ = ["Limits", "Sound", "Source", "of_part", "read_sound"]
+__all__ = ["USUAL", "Limits", "Sound", "Source", "of_part", "read_sound"]
 
 # Samples come as ``(samples, rate)``, in either order: libraries differ.
 Source = str | Path | bytes | bytearray | IO[bytes] | tuple[Any, Any] | Sound
@@ -24,7 +24,7 @@ Source = str | Path | bytes | bytearray | IO[bytes] | tuple[Any, Any] | Sound
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]*/?[\w.+-]*)(?P<options>(?:;[^,;]*)*),", re.IGNORECASE)
 
 
-def read_sound(source: Source, rate: int, limits: Limits = Limits(), name: str | None = None) -> Sound:  # noqa: B008
+def read_sound(source: Source, rate: int, limits: Limits = USUAL, name: str | None = None) -> Sound:
     """Reads a recording from wherever it is.
 
     Args:

@@ -153,7 +153,12 @@ class HFBackbone:
         return out.last_hidden_state
 
     def next_hidden_states(
-        self, embeds: Tensor, attention_mask: Tensor, cache: Any, ids: Tensor | None = None
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor,
+        cache: Any,
+        ids: Tensor | None = None,
+        gate: Tensor | None = None,
     ) -> Tensor:
         """One step of decoding, as every rank of a sharded model can take it.
 
@@ -172,11 +177,12 @@ class HFBackbone:
             attention_mask: ``(B, all positions so far)``.
             cache: A ``transformers.Cache``, which grows; None where ``embeds`` are all that has been said.
             ids: ``(B, T)``, where ``per_layer.wanted``.
+            gate: ``(B, 1, 1)``, 0 for the rows that LoRA stays out of; None leaves it on. Needs ``install_gate``.
 
         Returns:
             Final hidden states ``(B, T, H)``.
         """
-        self._gate.value, self.per_layer.ids = None, ids
+        self._gate.value, self.per_layer.ids = gate, ids
         position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
         kept = {} if cache is None else {self._cache_argument or "past_key_values": cache}
         out = self.body(

@@ -57,3 +57,16 @@ def test_card_and_weights_are_what_vtb_export_writes(tmp_path):
     for name in ("README.md", "config.json", WEIGHTS):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
     assert (folder / WEIGHTS).stat().st_size < 60e6
+
+
+def test_the_example_in_the_docstring_runs(session, monkeypatch):
+    import doctest
+
+    from nemo_vtb.inference import chat
+
+    # The same checkpoint, loaded once.
+    monkeypatch.setattr(chat.ChatSession, "from_checkpoint", lambda path: ChatSession(session.model))
+    monkeypatch.chdir(corpora_dir().parents[1])
+    finder = doctest.DocTestFinder(recurse=False)
+    (example,) = finder.find(chat.ChatSession, "ChatSession", globs={})
+    assert example.examples and doctest.DocTestRunner().run(example).failed == 0

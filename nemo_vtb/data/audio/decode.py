@@ -178,7 +178,7 @@ def _by_pyav_in_blocks(file: Readable) -> Iterator[tuple[np.ndarray, int]]:
     except Undecodable:
         raise
     except Exception as error:
-        raise Undecodable(str(error).splitlines()[0] if str(error) else type(error).__name__, began) from error
+        raise Undecodable(_said(error), began) from error
     if not began:
         raise Undecodable("no sample in it can be decoded")
 
@@ -198,7 +198,7 @@ def _by_pyav(file: Readable, start: float, seconds: float | None) -> tuple[np.nd
                 parts.append(kept.copy())
             at += samples.shape[1]
     except Exception as error:
-        raise Undecodable(str(error).splitlines()[0] if str(error) else type(error).__name__, at > 0) from error
+        raise Undecodable(_said(error), at > 0) from error
     if not at:
         raise Undecodable("no sample in it can be decoded")
     return np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32), rate
@@ -213,6 +213,12 @@ def _frames(av: Any, file: Readable) -> Iterator[tuple[np.ndarray, int]]:
         for frame in container.decode(container.streams.audio[0]):
             for converted in floats.resample(frame):
                 yield converted.to_ndarray(), converted.sample_rate
+
+
+def _said(error: Exception) -> str:
+    """The first line of an error; of FFmpeg's, without the file that the caller names."""
+    words = str(getattr(error, "strerror", None) or error)
+    return words.splitlines()[0] if words else type(error).__name__
 
 
 def _opened(av: Any, file: Readable) -> Any:

@@ -35,6 +35,9 @@ class Limits(NamedTuple):
     channels: int = 32
 
 
+USUAL = Limits()
+
+
 class Sound(NamedTuple):
     """A recording as a model hears it.
 
@@ -53,7 +56,7 @@ class Sound(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def decode_sound(file: Readable, rate: int, name: str, limits: Limits = Limits()) -> Sound:  # noqa: B008
+def decode_sound(file: Readable, rate: int, name: str, limits: Limits = USUAL) -> Sound:
     """Decodes a recording.
 
     Args:
@@ -75,7 +78,7 @@ def decode_sound(file: Readable, rate: int, name: str, limits: Limits = Limits()
         raise VTBError(f"{name} cannot be read as audio: {_first_line(error)}") from error
 
 
-def sound_of_samples(samples: np.ndarray, own_rate: int, rate: int, name: str, limits: Limits = Limits()) -> Sound:  # noqa: B008
+def sound_of_samples(samples: np.ndarray, own_rate: int, rate: int, name: str, limits: Limits = USUAL) -> Sound:
     """Takes samples that are decoded already.
 
     Args:

@@ -1,0 +1,1 @@
+"""Answering conversations whose keys, values and audio frames are kept from turn to turn."""
