@@ -1,7 +1,7 @@
 """What a study runs: arms of one training config, each with several seeds, all on the same budget."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,6 @@ from nemo_vtb.options import Count, Seed, part_of, read_options
 from nemo_vtb.parts.machine.choice import AUTO
 from nemo_vtb.study.arms import Arm, read_arms, share_overrides
 from nemo_vtb.study.settings import settings_of
-
-_KEYS = ("out", "part", "only", "threads", "keep_checkpoints", "train", "common", "arms", "claims", "measure")
 
 
 @dataclass
@@ -147,7 +145,7 @@ def read_study(cfg: DictConfig, config_dir: ConfigDirs = None) -> Study:
     Raises:
         VTBError: Names the key that is unknown, missing or odd.
     """
-    check_keys(cfg, _KEYS, "config")
+    check_keys(cfg, [field.name for field in fields(StudySection)], "config")
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
