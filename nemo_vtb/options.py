@@ -6,23 +6,33 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from nemo_vtb.config import check_keys, failed_interpolation
 from nemo_vtb.errors import VTBError
 
 Options = TypeVar("Options")
+_MISSING = "???"
+
+
+class Key(NamedTuple):
+    """A key of a section that is no dataclass: what it holds, what it is for, its default; ``???`` must be given."""
+
+    holds: str
+    says: str
+    default: Any = _MISSING
+
+
 # Of conf/synth/common.yaml.
 JOB_KEYS = {
-    "out": "Folder of the shards, and of the joined files at the end.",
-    "seed": "Of all draws.",
-    "shard_size": "Items per shard: what a killed process loses.",
-    "processes": "Side by side on this machine, each with models of its own.",
-    "part": "0/4: of four jobs that share the folder, this is the first.",
-    "max_bad_share": "Share of the items that may have bad input before the run stops.",
-    "tar_shards": "Also writes the result as this many tars for NeMo and as Lhotse Shar.",
+    "out": Key("a path", "Folder of the shards, and of the joined files at the end."),
+    "seed": Key("int of at least 0", "Of all draws."),
+    "shard_size": Key("int of at least 1", "Items per shard: what a killed process loses."),
+    "processes": Key("int of at least 1", "Side by side on this machine, each with models of its own."),
+    "part": Key("str", "0/4: of four jobs that share the folder, this is the first."),
+    "max_bad_share": Key("float of at least 0 up to 1", "Share of the items that may have bad input before it stops."),
+    "tar_shards": Key("int of at least 0", "Also writes the result as this many tars for NeMo and as Lhotse Shar."),
 }
-_MISSING = "???"
 _NUMBERS = (bool, int, float)
 
 

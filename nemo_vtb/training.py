@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from nemo_vtb.config import check_keys, resolved, section_of
 from nemo_vtb.config import compose as compose  # scripts have it from here
 from nemo_vtb.errors import VTBError
-from nemo_vtb.options import Range, Seed, check_arguments, typed
+from nemo_vtb.options import Key, Range, Seed, check_arguments, typed
 from nemo_vtb.parts.machine.choice import AUTO, Choice
 from nemo_vtb.paths import require_writable
 from nemo_vtb.targets import check_targets
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from nemo_vtb.data.datamodule import VTBDataModule
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
-_TOP_KEYS = ("model", "data", "trainer", "exp_manager", "seed", "threads", "hydra", "held_out")
+TOP_KEYS = {
+    "model": Key("a section", "LLM, speech encoder, adapter, LoRA, optimizer, and how the step runs."),
+    "data": Key("a section", "``train_ds`` and ``validation_ds``."),
+    "trainer": Key("a section", "Arguments of Lightning's Trainer."),
+    "exp_manager": Key("a section or null", "NeMo's: folder, loggers and checkpoints of a run that resumes.", None),
+    "seed": Key("int of at least 0 up to 4294967295", "Of the weights that are drawn and of dropout.", 0),
+    "threads": Key("int of at least 0, auto or null", "Of the processor; ``auto``: all cores it may use.", None),
+    "held_out": Key("a section or null", "What ``vtb quickstart`` asks before and after.", None),
+    "hydra": Key("a section", "Hydra's own.", None),
+}
 # Which NeMo makes something else of than Lightning's hints say.
 _OF_NEMO = ("precision",)
 _WEIGHTS_FOLDER = "runs/train"
@@ -78,7 +87,7 @@ def check_config(cfg: DictConfig) -> None:
     registry.register()
     if "init_from" in cfg:
         raise VTBError("unknown config key init_from: it belongs to the model, model.init_from=PATH")
-    check_keys(cfg, _TOP_KEYS, "config")
+    check_keys(cfg, TOP_KEYS, "config")
     resolved(cfg)
     for name in ("model", "data.train_ds", "trainer"):
         section_of(cfg, name)

@@ -117,6 +117,13 @@ def add_config_arguments(parser: argparse.ArgumentParser, default: str | None = 
     )
 
 
+def config_parser() -> Parser:
+    """Returns a parser of those options alone, for the reference."""
+    parser = Parser(add_help=False)
+    add_config_arguments(parser, "")
+    return parser
+
+
 def shows_config(args: argparse.Namespace) -> bool:
     """Prints what ``--cfg`` or ``--info`` asks for, as Hydra's programs do; whether that was all that was wanted.
 

@@ -19,6 +19,7 @@ from nemo_vtb.data.audio.augment_audio import EFFECTS, Effect
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Key
 
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
@@ -31,31 +32,23 @@ _AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff")
 _EDGE = 1e-3
 
 
-@dataclass(frozen=True)
-class AugmentSection:
-    """The section ``augment``: what clips may be put through; null leaves one out.
-
-    Attributes:
-        speed: ``prob`` and the ``factors`` drawn from, 0.9 and 1.1 by default.
-        reverb: ``prob`` and ``path``, a folder of impulse responses; without one, rooms are drawn.
-        noise: ``prob``, ``path``, a folder of recordings, and ``snr`` in decibels, one or two, 10 to 20 by default.
-        volume: ``prob`` and ``gain_db`` in decibels, one or two, -6 to 6 by default.
-        codec: ``prob``, ``codecs`` (opus, mp3, vorbis, gsm; opus by default) and ``level`` of compression, 0 to 1.
-    """
-
-    speed: dict[str, Any] | None = None
-    reverb: dict[str, Any] | None = None
-    noise: dict[str, Any] | None = None
-    volume: dict[str, Any] | None = None
-    codec: dict[str, Any] | None = None
-
-
-_KEYS = {
-    "speed": ("prob", "factors"),
-    "reverb": ("prob", "path"),
-    "noise": ("prob", "path", "snr"),
-    "volume": ("prob", "gain_db"),
-    "codec": ("prob", "codecs", "level"),
+_PROB = Key("float of at least 0 up to 1", "Share of the clips, or of the conversations, that it is done to.", 0.5)
+_PATH = Key("a path", "A recording, or a folder of them.")
+# What each of these sections holds.
+AUGMENT_KEYS = {
+    "speed": {"prob": _PROB, "factors": Key("a list of float", "Drawn from: 0.5 to 2.", [0.9, 1.1])},
+    "reverb": {"prob": _PROB, "path": Key("a path or null", "Of impulse responses; null draws rooms.", None)},
+    "noise": {
+        "prob": _PROB,
+        "path": _PATH,
+        "snr": Key("float, or two", "Decibels of the speech above it, -20 to 60.", [10, 20]),
+    },
+    "volume": {"prob": _PROB, "gain_db": Key("float, or two", "Decibels, -40 to 20.", [-6, 6])},
+    "codec": {
+        "prob": _PROB,
+        "codecs": Key("a list of opus, mp3, vorbis, gsm", "Drawn from.", ["opus"]),
+        "level": Key("float, or two", "Of compression, 0 to 1.", [0.8, 0.99]),
+    },
 }
 
 
@@ -170,26 +163,27 @@ def read_augment(section: Any, where: str) -> dict[str, Any] | None:
     """
     if not section:
         return None
-    check_keys(section, _KEYS, where)
+    check_keys(section, AUGMENT_KEYS, where)
     found = {}
     for name, values in section.items():
         if not values:
             continue
         at = f"{where}.{name}"
-        check_keys(values, _KEYS[name], at)
-        setting: dict[str, Any] = {"prob": _number(values.get("prob", 0.5), 0, 1, f"{at}.prob")}
+        check_keys(values, AUGMENT_KEYS[name], at)
+        given = {key: known.default for key, known in AUGMENT_KEYS[name].items()} | dict(values)
+        setting: dict[str, Any] = {"prob": _number(given["prob"], 0, 1, f"{at}.prob")}
         if name == _SPEED:
-            factors = values.get("factors", (0.9, 1.1))
+            factors = given["factors"]
             setting["factors"] = [_number(factor, 0.5, 2, f"{at}.factors") for factor in factors]
         elif name == "volume":
-            setting["range"] = _range(values.get("gain_db", (-6, 6)), -40, 20, f"{at}.gain_db")
+            setting["range"] = _range(given["gain_db"], -40, 20, f"{at}.gain_db")
         elif name == "codec":
-            setting["choices"] = list(values.get("codecs", _CODECS[:1]))
+            setting["choices"] = list(given["codecs"])
             if unknown := set(setting["choices"]) - set(_CODECS):
                 raise VTBError(f"{at}.codecs: {', '.join(map(str, unknown))} is none of {', '.join(_CODECS)}")
-            setting["range"] = _range(values.get("level", (0.8, 0.99)), 0, 1, f"{at}.level")
+            setting["range"] = _range(given["level"], 0, 1, f"{at}.level")
         elif name == "noise":
-            setting["range"] = _range(values.get("snr", (10, 20)), -20, 60, f"{at}.snr")
+            setting["range"] = _range(given["snr"], -20, 60, f"{at}.snr")
         if name == "noise" or values.get("path"):
             setting["choices"] = _recordings(values.get("path"), f"{at}.path")
         if name != "volume" and setting.get("choices", setting.get("factors")) == []:

@@ -15,6 +15,15 @@ from nemo_vtb.data.blend.walk import Blend
 from nemo_vtb.data.files.entries import kind_entries
 from nemo_vtb.data.sources.source import Reading, read_sources
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Key
+
+# Of an entry, beside what NeMo's own entries have.
+BLEND_KEYS = {
+    "blend": Key("a section", "``kinds``, as under data.train_ds.blend; shares count examples."),
+    "blend_seed": Key("int", "Of the shuffles.", 0),
+    "audio_locator_tag": Key("str", "The token that stands for a clip; here or above."),
+    "token_equivalent_duration": Key("float", "Seconds of audio per LLM position; here or above."),
+}
 
 
 @data_type_parser("vtb_blend")

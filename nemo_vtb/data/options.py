@@ -140,13 +140,49 @@ class BlendSection:
     kinds: dict[str, TrainKind] = field(default_factory=dict)
 
 
+@dataclass
+class TrainSection(Reading):
+    """All keys of ``data.train_ds`` with a blend; without one, NeMo reads it.
+
+    Attributes:
+        blend: What a batch holds.
+        augment: What is done to the clips of every kind.
+        shuffle: NeMo's; a blend is always shuffled.
+        indexed: NeMo's; a blend always is.
+        use_stateful_dataloader: NeMo's; a blend's always is.
+    """
+
+    blend: dict[str, Any] | None = None
+    augment: dict[str, Any] | None = None
+    shuffle: Any = True
+    indexed: bool = True
+    use_stateful_dataloader: bool = True
+
+
+@dataclass
+class HeldOutSection(Reading):
+    """All keys of ``data.validation_ds`` with kinds; without them, NeMo reads it.
+
+    Attributes:
+        kinds: What is validated, by name; each kind has batches and a loss of its own.
+        shuffle: NeMo's; what is held out is not shuffled.
+        indexed: NeMo's; this always is.
+        use_stateful_dataloader: NeMo's; this always is.
+    """
+
+    kinds: dict[str, Any] | None = None
+    shuffle: Any = False
+    indexed: bool = True
+    use_stateful_dataloader: bool = True
+
+
 def check_train_section(section: Mapping[str, Any], where: str = "data.train_ds") -> None:
     """Refuses a ``train_ds`` section with a blend that could not be read as it says.
 
     Raises:
         VTBError: Names the key that is unknown or odd, and what it may hold.
     """
-    read_options(Reading, section, where, (*_ALWAYS_ON, "blend", "shuffle", "augment"))
+    read_options(TrainSection, section, where)
     for key in _ALWAYS_ON:
         if not section.get(key, True):
             raise VTBError(f"{where}.{key}=false cannot be had with a blend: its loader always is; remove the key")
@@ -168,7 +204,7 @@ def check_held_out_section(section: Mapping[str, Any], where: str = "data.valida
     Raises:
         VTBError: Names the key that is unknown or odd, and what it may hold.
     """
-    read_options(Reading, section, where, (*_ALWAYS_ON, "kinds", "shuffle"))
+    read_options(HeldOutSection, section, where)
     for name, kind in section_of(section, "kinds").items():
         read_options(Kind, kind, f"{where}.kinds.{name}")
 

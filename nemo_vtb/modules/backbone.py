@@ -165,19 +165,24 @@ class HFBackbone:
         Returns:
             Final hidden states of the last position ``(B, H)``; see ``cached_hidden_states``.
         """
-        return self.cached_hidden_states(embeds, attention_mask, cache, ids)[:, -1]
+        return self.cached_hidden_states(embeds, attention_mask, cache, ids, gate)[:, -1]
 
     def cached_hidden_states(
-        self, embeds: Tensor, attention_mask: Tensor, cache: Any, ids: Tensor | None = None
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor,
+        cache: Any,
+        ids: Tensor | None = None,
+        gate: Tensor | None = None,
     ) -> Tensor:
-        """Runs the layers over what follows a cache, LoRA as it is.
+        """Runs the layers over what follows a cache.
 
         Args:
             embeds: ``(B, T, H)``: a left-padded prompt, later what is said next, padded on the right.
             attention_mask: ``(B, all positions so far)``.
             cache: A ``transformers.Cache``, which grows; None where ``embeds`` are all that has been said.
             ids: ``(B, T)``, where ``per_layer.wanted``.
-            gate: ``(B, 1, 1)``, 0 for the rows that LoRA stays out of; None leaves it on. Needs ``install_gate``.
+            gate: ``(B, 1, 1)``, 0 for the rows that LoRA stays out of; None leaves it as it is. Needs ``install_gate``.
 
         Returns:
             Final hidden states ``(B, T, H)``.

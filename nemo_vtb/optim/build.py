@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _OF_PYTORCH = "torch.optim.lr_scheduler."
 _FUNCTION = "it takes a Python function, which a config cannot name"
-_REFUSED = {
+REFUSED = {
     "LBFGS": "it runs the model several times a step, and its batches may differ: choose another, e.g. AdamW",
     "Muon": "it trains matrices only, and some of what is trained here are vectors: choose another, e.g. AdamW",
     "SparseAdam": "no gradient here is sparse: choose another, e.g. AdamW",
@@ -147,8 +147,8 @@ def _check_class(section: Any, where: str) -> None:
     if not isinstance(section, Mapping) or not isinstance(section.get("_target_"), str):
         raise VTBError(f"missing config key {where}._target_: the full name of a class")
     target, name = section["_target_"], _name(section)
-    if name in _REFUSED:
-        raise VTBError(f"{where}._target_={target} is not supported: {_REFUSED[name]}")
+    if name in REFUSED:
+        raise VTBError(f"{where}._target_={target} is not supported: {REFUSED[name]}")
     if target.startswith(_OF_PYTORCH):
         kind = getattr(torch.optim.lr_scheduler, name, None)
         if target != _OF_PYTORCH + name or not (isinstance(kind, type) and issubclass(kind, LRScheduler)):

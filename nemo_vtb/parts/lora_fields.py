@@ -16,7 +16,7 @@ SHIFTED = ("pissa", "olora")
 EMBEDDINGS = "embed_tokens"
 HEAD = "lm_head"
 
-_REFUSED = {
+REFUSED = {
     "inference_mode": "true freezes LoRA, and nothing would be learnt",
     "trainable_token_indices": "is not supported: the embeddings stand outside of the LLM and are frozen or "
     "trained whole (model.freeze_params)",
@@ -84,7 +84,7 @@ def _is_initialisation(value: Any) -> bool:
     return isinstance(value, str) and bool(re.fullmatch(r"gaussian|orthogonal|olora|pissa(_niter_\d+)?", value))
 
 
-_SERVED: dict[str, tuple[Callable[[Any], bool], str]] = {
+SERVED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "task_type": (lambda value: value == "CAUSAL_LM", "CAUSAL_LM"),
     "peft_type": (lambda value: value == "LORA", "LORA"),
     "r": (_is_rank, "a positive integer"),
@@ -134,11 +134,11 @@ def check_lora_fields(section: Any, where: str = "model.lora") -> dict[str, Any]
     for key, value in given.items():
         if key == "peft_version":
             continue
-        if key in _SERVED:
+        if key in SERVED:
             _check_served(f"{where}.{key}", key, value)
         elif value not in (_default(known[key]), {}, [], False):
-            raise VTBError(f"{where}.{key} {_REFUSED.get(key, 'is not supported: nemo_vtb does not act on it')}")
-    kept = {key: value for key, value in given.items() if key in _SERVED and key != "peft_type"}
+            raise VTBError(f"{where}.{key} {REFUSED.get(key, 'is not supported: nemo_vtb does not act on it')}")
+    kept = {key: value for key, value in given.items() if key in SERVED and key != "peft_type"}
     for_llm = [key for key in _LLM_ONLY if kept.get(key) not in (None, "none", [])]
     if for_llm and where != "model.lora":
         raise VTBError(f"{where}.{for_llm[0]} is not supported: it is a field of model.lora")
@@ -159,7 +159,7 @@ def not_zero_for_zero(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _check_served(where: str, key: str, value: Any) -> None:
-    check, allowed = _SERVED[key]
+    check, allowed = SERVED[key]
     if key == "init_lora_weights" and isinstance(value, str) and value.split("_")[0] in _WANTS_DATA:
         raise VTBError(f"{where}={value} is not supported: it wants {_WANTS_DATA[value.split('_')[0]]}")
     if not check(value):

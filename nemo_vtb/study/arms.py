@@ -1,7 +1,7 @@
 """The arms of a study: what differs from one to the next."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nemo_vtb.config import ConfigDirs, check_keys, compose, section_of
@@ -9,7 +9,6 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.models.options import TEXT_LORA
 from nemo_vtb.options import typed
 
-_KEYS = ("title", "text_share", "overrides", "seeds", "weights_of", "asked_with")
 ASKED_WITH = ("lora_scale", "text_lora")
 
 
@@ -26,10 +25,10 @@ class Arm:
         asked_with: What is changed before the arm is measured: ``lora_scale`` and ``text_lora``.
     """
 
-    title: str
-    text_share: float | None
-    overrides: Sequence[str]
-    seeds: Sequence[int]
+    title: str = ""
+    text_share: float | None = None
+    overrides: Sequence[str] = ()
+    seeds: Sequence[int] = (0,)
     weights_of: str | None = None
     asked_with: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,7 +77,7 @@ def share_overrides(train: str, overrides: Sequence[str], arm: Arm, name: str, c
 def _arm(section: Any, where: str) -> Arm:
     if not isinstance(section, Mapping):
         raise VTBError(f"{where} is {section!r}; it is a section with title, text_share, overrides and seeds")
-    check_keys(section, _KEYS, where)
+    check_keys(section, [one.name for one in fields(Arm)], where)
     share, seeds = section.get("text_share"), section.get("seeds", [0])
     if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1):
         raise VTBError(f"{where}.text_share is {share!r}; it is a share of at least 0 and below 1")

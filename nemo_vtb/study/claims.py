@@ -10,15 +10,16 @@ from typing import Any
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Key
 from nemo_vtb.study.evidence import Evidence, Facts, check_rule, evidence
 from nemo_vtb.study.scores import UNTOUCHED
 
 SHOWN, NOT_SHOWN, NOT_TESTABLE = "shown", "not shown", "not testable at this size"
 CLAIM_KEYS = {
-    "title": "The claim, in words.",
-    "evidence": "Rules that all hold if it is shown.",
-    "needs": "Rules without which it cannot be tested.",
-    "not_testable": "Why it cannot be tested, in place of evidence.",
+    "title": Key("str", "The claim, in words."),
+    "evidence": Key("a list of rules", "All hold if it is shown.", None),
+    "needs": Key("a list of rules", "Without them it cannot be tested.", None),
+    "not_testable": Key("str", "Why it cannot be tested, in place of evidence.", None),
 }
 
 

@@ -7,22 +7,23 @@ from typing import Any
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Key
 from nemo_vtb.study.sampled import Difference, Sampled, difference
 from nemo_vtb.study.scores import MEASURES, UNTOUCHED, Measure, Scores
 
 _RULES = {
-    "above": "A number or chance that the whole interval is above.",
-    "below": "A number or chance that the whole interval is below.",
-    "better_than": "An arm that it is better than.",
-    "worse_than": "An arm that it is worse than.",
-    "loses_at_most": "A number; against the arm named as of, the whole interval of the loss is at most that.",
-    "says_as": "untouched: replies to written prompts are the untouched LLM's, to the letter.",
-    "better_along": "Arms from worst to best: every step is one up, and the ends differ.",
+    "above": Key("float or chance", "The whole interval is above it.", None),
+    "below": Key("float or chance", "The whole interval is below it.", None),
+    "better_than": Key("an arm", "It is better than that arm.", None),
+    "worse_than": Key("an arm", "It is worse than that arm.", None),
+    "loses_at_most": Key("float", "The whole interval of the loss against the arm of is at most that.", None),
+    "says_as": Key("untouched", "Replies to written prompts are the untouched LLM's, to the letter.", None),
+    "better_along": Key("a list of arms", "From worst to best: every step is one up, and the ends differ.", None),
 }
 KEYS = {
-    "measure": "Of the study's table.",
-    "arm": "Whose numbers; untouched is the LLM before training.",
-    "of": "The arm of loses_at_most.",
+    "measure": Key("a measure", "Of the study's table.", None),
+    "arm": Key("an arm", "Whose numbers; untouched is the LLM before training.", None),
+    "of": Key("an arm", "What loses_at_most is held against.", None),
     **_RULES,
 }
 

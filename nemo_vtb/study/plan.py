@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,10 +18,6 @@ from nemo_vtb.parts.machine.choice import AUTO
 from nemo_vtb.study.arms import Arm, read_arms, share_overrides
 from nemo_vtb.study.settings import settings_of
 
-_KEYS = (
-    *("out", "part", "only", "threads", "nice", "resume_every", "keep_checkpoints"),
-    *("train", "length", "common", "arms", "claims", "power", "measure"),
-)
 LENGTH_FILE = "length.json"
 
 
@@ -222,7 +218,7 @@ def read_study(cfg: DictConfig, config_dir: ConfigDirs = None, steps: int | None
     Raises:
         VTBError: Names the key that is unknown, missing or odd.
     """
-    check_keys(cfg, _KEYS, "config")
+    check_keys(cfg, [field.name for field in fields(StudySection)], "config")
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:

@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^(?P<fence>```+)(?P<language>\w*)\n(?P<text>.*?)^(?P=fence) *$", re.MULTILINE | re.DOTALL)
 _HEADER_COMMAND = re.compile(r"^# {3,}(?=(?:vtb|python|make|torchrun|nemo) )")
 _TYPED = ("bash", "sh", "shell", "python")
+# Pages that python tutorials/reference writes.
+REFERENCE = tuple(f"reference{end}.md" for end in ("", "_training", "_data", "_measuring", "_making_data"))
 # Says of a config that it is a part of others.
 NOT_ALONE = "ot to be run by itself"
 

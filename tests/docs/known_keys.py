@@ -1,8 +1,8 @@
-"""Which config keys exist: those of every shipped config, and those that code reads without a config naming them."""
+"""Which config keys exist: those of every shipped config, and those of the reference."""
 
 import re
+import sys
 from collections.abc import Iterator
-from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -10,6 +10,8 @@ from documents import ROOT
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.config import compose
+
+sys.path.append(str(ROOT / "tutorials" / "reference"))
 
 _CONFIGS = (
     ("quickstart", ["+blend=speak", "+lora@model.lora=r8"]),
@@ -61,20 +63,13 @@ def _keys() -> frozenset[str]:
 
 
 def _of_code() -> set[str]:
-    from nemo_vtb.evaluation.judged import JudgeOptions
-    from nemo_vtb.models.options import MODEL_KEYS, RetentionOptions
+    """The keys of the reference, which are those that readers take."""
+    from sections import PAGES
 
-    found = {f"model.{name}" for name in MODEL_KEYS}
-    found |= {f"model.retention.{field.name}" for field in fields(RetentionOptions)}
-    found |= {f"model.retention.text.*.{name}" for name in ("type", "path", "at_most", "max_new_tokens")}
-    found |= {f"eval.judge.{field.name}" for field in fields(JudgeOptions)}
-    # Read with a literal, or with a tuple of them.
-    for file in ("data/datamodule.py", "data/conversations/speak.py", "data/sources/source.py"):
-        words = re.findall(r"[a-z_]{3,}", (ROOT / "nemo_vtb" / file).read_text())
-        found |= {f"data.{part}.{word}" for part in ("train_ds", "validation_ds") for word in words}
-        found |= {f"data.train_ds.blend.kinds.*.{word}" for word in words}
-        found |= {f"data.train_ds.blend.kinds.*.speak.{word}" for word in words}
-    return found
+    found = {section.key(row) for page in PAGES for section in page.sections() for row in section.rows}
+    found |= {key.replace("data.train_ds.augment", "data.train_ds.blend.kinds.NAME.augment") for key in found}
+    found |= {key.replace("eval.text", "model.retention.text") for key in found}
+    return {key.replace(".NAME", ".*") for key in found}
 
 
 @cache

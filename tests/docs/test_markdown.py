@@ -13,6 +13,7 @@ import pytest
 import yaml
 from documents import (
     NOT_ALONE,
+    REFERENCE,
     ROOT,
     Command,
     blocks,
@@ -70,7 +71,7 @@ def _slug(heading: str) -> str:
     return words.strip().replace(" ", "-")
 
 
-@pytest.mark.parametrize("path", _PAGES, ids=_ids)
+@pytest.mark.parametrize("path", [path for path in _PAGES if path.name not in REFERENCE], ids=_ids)
 def test_files_named_in_prose_exist(path: Path):
     lost = []
     for code in _CODE.findall(prose(path)):
@@ -273,8 +274,14 @@ def test_every_template_is_shown_once(tables: Any):
     assert sorted(shown) == sorted(path.stem for path in (ROOT / "examples" / "benchmarks" / "tables").glob("*.jinja"))
 
 
-# Written and checked by other code: a model card, the tables of studies and of the arithmetic on scaling.
-_OTHERS = ("examples/checkpoint/README.md", "results/study/study.md", "results/study_qwen/study.md", "slurm/SCALING.md")
+# Written and checked by other code: a model card, tables of studies and of arithmetic on scaling, the reference.
+_OTHERS = (
+    *REFERENCE,
+    "examples/checkpoint/README.md",
+    "results/study/study.md",
+    "results/study_qwen/study.md",
+    "slurm/SCALING.md",
+)
 # The last are written by the script that is named, between two such lines.
 _MARK = re.compile(
     r"<!-- ((figures|no figures): .+|(adapters|encoders) matrix: examples/support_matrix_adapters\.py) -->$"

@@ -90,12 +90,12 @@ def test_every_field_of_peft_is_known_here():
     """A field that a later PEFT adds is refused, and named here before it is served."""
     from peft import LoraConfig
 
-    from nemo_vtb.parts.lora_fields import _REFUSED, _SERVED
+    from nemo_vtb.parts.lora_fields import REFUSED, SERVED
 
-    known = {*_SERVED, *_REFUSED, "auto_mapping", "peft_version", "revision"}
+    known = {*SERVED, *REFUSED, "auto_mapping", "peft_version", "revision"}
     assert {field.name for field in fields(LoraConfig)} <= known
     for field in fields(LoraConfig):
-        if field.name not in _SERVED and field.default is not MISSING:
+        if field.name not in SERVED and field.default is not MISSING:
             assert check_lora_fields({field.name: field.default}) == {}
 
 

@@ -5,7 +5,7 @@ punctuation is answered without. One that asks for punctuation or capitals is on
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from string import Formatter
@@ -17,9 +17,15 @@ from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.languages import base_language, language_name, language_tag, lower, spellings
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Key
 from nemo_vtb.paths import config_dir
 
 TASKS = ("asr", "ast")
+POOL_KEYS = {
+    "asr": Key("a section", "Wordings by language of the audio; ``any`` fits all."),
+    "ast": Key("a section", "Wordings by language of the translation, or by pair as in en-de."),
+    "languages": Key("a section", "Names of languages, by the language they are written in."),
+}
 
 
 def stable_hash(*parts: object) -> int:
@@ -75,8 +81,8 @@ class PromptPool:
         pool: Mapping[str, Any] = OmegaConf.to_container(OmegaConf.load(self.path))  # type: ignore[assignment]
         if not isinstance(pool, Mapping):
             raise VTBError(f"{self.path}: a prompt pool has the sections asr, ast and languages")
-        check_keys(pool, (*TASKS, "languages"), str(self.path))
-        for section in (*TASKS, "languages"):
+        check_keys(pool, POOL_KEYS, str(self.path))
+        for section in POOL_KEYS:
             if section not in pool:
                 raise VTBError(f"{self.path}: section '{section}' is missing")
         if not all(isinstance(names, Mapping) for names in pool["languages"].values()):
@@ -161,7 +167,7 @@ class PromptPool:
             entry = {"say": entry}
         if not isinstance(entry, Mapping) or not isinstance(entry.get("say"), str):
             raise VTBError(f"{self.path}: {where}: a wording is a text, or {{say: TEXT, punctuation: …, capitals: …}}")
-        check_keys(entry, ("say", "punctuation", "capitals"), f"{self.path}: {where}")
+        check_keys(entry, [field.name for field in fields(Wording)], f"{self.path}: {where}")
         if unknown := set(_slots(entry["say"])) - {"source", "target"}:
             raise VTBError(f"{self.path}: {where}: '{entry['say']}' names {sorted(unknown)}; known: source, target")
         for key in ("punctuation", "capitals"):

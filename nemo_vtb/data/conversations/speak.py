@@ -22,16 +22,17 @@ from nemo_vtb.data.conversations.speech_bank import SpeechBank, SpokenSentence
 from nemo_vtb.data.conversations.turns import ClipRules, Turn
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Key
 from nemo_vtb.parts.spoken_spans import SpeakRule, pieces, sentences
 
 KEYS = {
-    "bank": "JSONL files of recorded sentences: text, audio_filepath, duration, voice.",
-    "from": "The kind whose conversations are spoken.",
-    "spans": "What is spoken: runs of whole sentences (sentence).",
-    "variants": "Versions of a conversation, 2 by default.",
-    "max_spans": "Runs of sentences spoken in a turn, 1 by default.",
-    "max_turns": "User turns of a conversation with something spoken, 1 by default.",
-    "audio_root": "Folder that the bank's relative paths begin from.",
+    "bank": Key("a path or a list of paths", "JSONL of recorded sentences: text, audio_filepath, duration, voice."),
+    "from": Key("str or null", "Another kind, whose chats are spoken as well.", None),
+    "spans": Key("sentence", "What is spoken: runs of whole sentences.", "sentence"),
+    "variants": Key("int of at least 1", "Versions of a conversation.", 2),
+    "max_spans": Key("int of at least 1", "Runs of sentences spoken in a turn.", 1),
+    "max_turns": Key("int of at least 1", "User turns of a conversation with something spoken.", 1),
+    "audio_root": Key("a path or null", "Folder that the bank's relative paths begin from.", None),
 }
 
 

@@ -22,12 +22,19 @@ from nemo_vtb.data.options import Entry, check_entry
 from nemo_vtb.data.sources.formats import RowFile, row_files
 from nemo_vtb.data.sources.index import RowIndex, open_index
 from nemo_vtb.errors import VTBError
+from nemo_vtb.options import Key
 from nemo_vtb.paths import config_dir
 
 if TYPE_CHECKING:
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
 
 _KEYS = [field.name for field in fields(Entry)]
+GROUP_KEYS = {
+    "type": Key("group", "Says that it is one."),
+    "input_cfg": Key("a list of entries", "Its sources, or groups of them."),
+    "weight": Key("float or null", "Of the group among the entries of its level.", None),
+    "name": Key("str or null", "For people.", None),
+}
 
 
 @dataclass(frozen=True)
@@ -218,7 +225,7 @@ def read_sources(
     parts = []
     for entry in entries:
         if entry.get("type") == "group":
-            check_keys(entry, ("type", "input_cfg", "weight", "name"), where)
+            check_keys(entry, GROUP_KEYS, where)
             parts.append(read_sources(entry["input_cfg"], kind, reading, inner))
         else:
             parts.append([open_source(entry, kind, reading)])

@@ -47,7 +47,16 @@ class Case:
 
 @dataclass
 class Example:
-    """A case with what a good judge says of it."""
+    """A case with what a good judge says of it.
+
+    Attributes:
+        transcript: Of a recording.
+        question: About it.
+        reference: The right answer.
+        answer: What is judged.
+        correct: 1 if it is right, else 0.
+        redundancy: From 1, to the point, to 10.
+    """
 
     transcript: str
     question: str

@@ -11,11 +11,12 @@ from nemo_vtb.data.sources.source import Reading, open_source
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.sets.usable_checks import check_usable
+from nemo_vtb.options import Key
 
 OWN_KEYS = {
-    "kind": "What is asked: asr, ast, sqa, mixed; in vtb eval also multiturn.",
-    "group": "What results are averaged over; in vtb eval the set's name.",
-    "at_most": "Rows to draw; all of them without it.",
+    "kind": Key("asr, ast, sqa, mixed, multiturn", "What is asked; vtb quickstart knows no multiturn."),
+    "group": Key("str", "What results are averaged over; in vtb eval the name of the set.", ""),
+    "at_most": Key("int or null", "Rows to draw; null takes all.", None),
 }
 
 

@@ -14,16 +14,16 @@ from nemo_vtb.evaluation.sets.mixed_forms import FORMS, prompt_forms
 from nemo_vtb.evaluation.sets.multiturn import Script, script
 from nemo_vtb.evaluation.sets.suites import read_suite
 from nemo_vtb.evaluation.sets.usable_checks import check_usable
-from nemo_vtb.options import typed
+from nemo_vtb.options import Key, typed
 
 KINDS = ("asr", "ast", "sqa", "mixed", "multiturn", "public")
 # What decides how a transcript or translation is normalised.
 _NORMALISED_BY = {"asr": "lang", "ast": "target_lang"}
 OPTIONS = {
-    "max_new_tokens": "Longest answer; eval.max_new_tokens without it.",
-    "probe": "true: it shows what no training data teaches, and is reported apart.",
-    "against": "A probe with the same clips that it is compared with.",
-    "max_duration": "Longest clip of the set, in seconds; the data's limit without it.",
+    "max_new_tokens": Key("int or null", "Longest answer; null: max_new_tokens of the section above.", None),
+    "probe": Key("bool", "Whether it shows what no training data teaches, and is reported apart.", False),
+    "against": Key("str", "A probe with the same clips that it is compared with.", ""),
+    "max_duration": Key("float above 0 or null", "Longest clip of the set, in seconds; null: 30.", None),
 }
 
 

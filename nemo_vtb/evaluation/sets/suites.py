@@ -13,13 +13,14 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.sets.choices import BY, Choice, choice_rows
 from nemo_vtb.evaluation.sets.held_out import drawn_at_most, suite_rows, text_conversations, text_task
+from nemo_vtb.options import Key
 
 KEYS = {
-    "type": "replies, word_problems, choices or likelihood.",
-    "path": "Of its rows; it may begin with corpora: or asset:NAME.",
-    "at_most": "Rows to draw; all of them without it.",
-    "max_new_tokens": "Longest answer; eval.max_new_tokens without it.",
-    "by": "Of choices: byte compares what a byte of each option costs, total what all of it costs.",
+    "type": Key("replies, word_problems, choices, likelihood", "How its rows are read and scored."),
+    "path": Key("a path", "Of its rows; it may begin with corpora: or asset:NAME/."),
+    "at_most": Key("int or null", "Rows to draw; null takes all.", None),
+    "max_new_tokens": Key("int or null", "Longest answer; null: max_new_tokens of the section above.", None),
+    "by": Key("byte or total", "Of choices: what a byte of each option costs, or what all of it costs.", "byte"),
 }
 _ASSET = "asset:"
 _RESULT = "####"

@@ -14,7 +14,12 @@ from nemo_vtb.prompt_files import read_prompts
 
 @dataclass(frozen=True)
 class Pair:
-    """A question and its answer; one that the recording does not answer comes without."""
+    """A question and its answer; one that the recording does not answer comes without.
+
+    Attributes:
+        question: About the recording.
+        answer: Empty where the recording does not tell.
+    """
 
     question: str
     answer: str = ""
@@ -22,7 +27,12 @@ class Pair:
 
 @dataclass
 class Example:
-    """A transcript and a good reply to it."""
+    """A transcript and a good reply to it.
+
+    Attributes:
+        transcript: Of a recording.
+        pairs: Questions about it with their answers.
+    """
 
     transcript: str
     pairs: list[Pair]
