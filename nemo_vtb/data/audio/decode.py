@@ -187,8 +187,12 @@ def _by_pyav(file: Readable, start: float, seconds: float | None) -> tuple[np.nd
     av = _pyav()
     parts: list[np.ndarray] = []
     rate = at = 0
+    rates: set[int] = set()
     try:
         for samples, rate in _frames(av, file):
+            if rates and rate not in rates:
+                raise Undecodable("its sampling rate changes")
+            rates.add(rate)
             first = round(start * rate)
             end = first + round(seconds * rate) if seconds is not None else None
             if end is not None and at >= end:

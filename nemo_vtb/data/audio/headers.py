@@ -13,6 +13,7 @@ import soundfile
 from lhotse import Recording
 
 from nemo_vtb.data.audio.decode import Readable, Undecodable, decode, has_frame_table, packets_seconds
+from nemo_vtb.data.audio.stream_ends import flac_counts_wrong, flac_is_joined, ogg_is_chained, wav_is_joined
 from nemo_vtb.data.files.rows import BadRow
 
 # A manifest may claim a little more than the file holds: codecs round to frames. The paper's recipe allows the same.
@@ -160,6 +161,12 @@ def _believed(file: Readable, name: str, found: Described, info: "soundfile._Sou
         if seconds < promised_seconds and has_frame_table(file):
             raise BadRow("truncated audio", f"{name} holds {seconds:.2f} of {promised_seconds:.2f} s")
         return _counted(file, name)
+    if info.format == "OGG" and ogg_is_chained(file):
+        return _counted(file, name)
+    if info.format == "FLAC" and found.samples and flac_counts_wrong(file, found.samples):
+        if flac_is_joined(file):
+            raise BadRow("unreadable audio", f"{name} is several FLAC files one after the other: join their samples")
+        return _counted(file, name)
     counted = _FOLLOWED.search(info.extra_info) if info.format in _RIFF else None
     if counted and int(counted[1]) < _size(file) // 2:
         return _counted(file, name)
@@ -186,6 +193,8 @@ def _counted(file: Readable, name: str) -> Described:
 
 def _by_decoding(file: Readable, name: str, error: Exception) -> Described:
     """Formats that libsndfile does not know: those of FFmpeg, and those of Lhotse's other backends."""
+    if wav_is_joined(file):
+        raise BadRow("unreadable audio", f"{name} is several WAV files one after the other: join their samples")
     try:
         samples, rate = decode(file)
         return Described(rate, samples.shape[1], samples.shape[0], plain=False)

@@ -60,22 +60,6 @@ def recording_of(source: AudioSource, header: Described) -> Recording:
     )
 
 
-def check_rate(claimed: Any, rate: int, name: str) -> None:
-    """Holds the sampling rate that a row claims against the file's own.
-
-    Raises:
-        BadRow: If they differ: nobody knows what the row's times then are.
-    """
-    if claimed is None or isinstance(claimed, bool):
-        return
-    try:
-        same = float(claimed) == rate
-    except (TypeError, ValueError, OverflowError) as error:
-        raise BadRow("missing field", f"the sampling rate is not a number: {str(claimed)[:40]}") from error
-    if not same:
-        raise BadRow("wrong claim", f"the row says {str(claimed)[:20]} Hz, {name} has {rate} Hz")
-
-
 def with_selected(cut: Cut, selector: ChannelSelector, fields: Mapping[str, Any], name: str) -> Cut:
     """Returns the channels of a clip that its row is about.
 

@@ -146,11 +146,10 @@ class UtteranceParser:
 
     def _language(self, fields: Mapping[str, Any], *names: str) -> str | None:
         for holder in (self._context.tags, fields):
-            for name in names:
-                value = holder.get(name)
+            for name, value in [(name, holder.get(name)) for name in names]:  # all are read, whichever is taken
                 if (tag := language_tag(value)) is not None:
                     return tag
-                if value is not None and value != "":
+                if value is not None and not isinstance(value, str):
                     raise BadRow("missing language", f"'{name}' is {str(value)[:40]!r}, not the tag of a language")
         return None
 

@@ -9,8 +9,9 @@ from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
 from nemo_vtb.data.audio.audio_stores import AudioStore
+from nemo_vtb.data.audio.claims import check_claims
 from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
-from nemo_vtb.data.audio.recordings import check_rate, with_selected
+from nemo_vtb.data.audio.recordings import with_selected
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.clip_forms import Cell, clip_source, in_memory
 from nemo_vtb.data.row_forms.visible import has_text
@@ -75,9 +76,9 @@ def clip(row: dict[str, Any], key: str, store: AudioStore) -> Cut:
         recording = store.cell(name.row, name.place)
     else:
         recording = store.recording(name)
-    for claim in ("sampling_rate", "sample_rate"):
-        check_rate(row.get(claim), recording.sampling_rate, recording.id)
-    return with_selected(span(recording, offset, seconds, recording.id), store.selector, row, recording.id)
+    cut = span(recording, offset, seconds, recording.id)
+    check_claims(row, cut)
+    return with_selected(cut, store.selector, row, recording.id)
 
 
 def span(recording: Recording, offset: float, seconds: float | None, name: str) -> Cut:

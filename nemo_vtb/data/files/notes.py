@@ -10,6 +10,7 @@ REMEDIES = {
     "unread field": "read its documentation: rename the field to one that is read, or take it out",
     "other normalisation": "write the name as the file has it: the file is found here, other readers compare bytes",
     "channels averaged": "set channel_selector beside the file's name in input_cfg; average where that is meant",
+    "overlapping speech": "cut it by supervision, cuts.trim_to_supervisions(), where each is to be heard alone",
     "silent clip": "see whether it was recorded at all: words that nobody hears teach the model to make them up",
     "unknown language": "write a tag of BCP 47 such as de or pt-BR, or name the language in the pool's languages",
     "no wordings": "add wordings in the language to a pool, and name it with prompts; English ones ask until then",

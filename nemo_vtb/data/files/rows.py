@@ -129,7 +129,8 @@ def parse_line(line: bytes, make: Callable[[Any], dict[str, Any]] = dict) -> dic
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested thousandfold
         raise BadRow("broken JSON", f"broken JSON: {error}") from error
     if not isinstance(row, dict):
-        raise BadRow("broken JSON", "the line is not a JSON object")
+        listed = ": the file is an array, write one object per line (jq -c '.[]')" if isinstance(row, list) else ""
+        raise BadRow("broken JSON", f"the line is not a JSON object{listed}")
     return row
 
 

@@ -62,6 +62,10 @@ class Tracked(dict):
 
     def __init__(self, pairs: Any = ()) -> None:
         super().__init__(pairs)
+        if isinstance(pairs, list) and len(pairs) > len(self):
+            twice = [key for key, value in pairs if value != dict.get(self, key)]
+            if twice:
+                raise BadRow("broken JSON", f"broken JSON: {twice[0]!r} stands twice, with different values")
         self.read: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
@@ -85,7 +89,8 @@ class Tracked(dict):
 def unread(row: Tracked, inside: str = "") -> Iterator[str]:
     """Yields the fields that nobody has read and that might matter: ``weather``, ``messages[].mood``."""
     for key, value in row.items():
-        if key in _CARRIED or is_empty(value):
+        # A false or a 0 may switch something off.
+        if key in _CARRIED or (is_empty(value) and (value not in (False, 0) or normal(key) in _REFUSED)):
             continue
         if key not in row.read:
             if normal(key) not in HARMLESS:

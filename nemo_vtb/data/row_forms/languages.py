@@ -9,6 +9,8 @@ from typing import Any
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
+# ISO 639's codes for what is no one language, and what programs write that were to find it out.
+_NONE = ("und", "mul", "mis", "zxx", "auto", "unknown", "multilingual", "none", "null", "n/a")
 # Languages that write an i without a dot: its capital has none either.
 _DOTLESS = ("tr", "az", "crh", "gag")
 
@@ -17,7 +19,8 @@ def language_tag(value: Any) -> str | None:
     """Returns a language as text: YAML and JSON made of it read Norway's ``no`` as false. None where it is none."""
     if value is False:
         return "no"
-    return value.strip() if isinstance(value, str) and value.strip() else None
+    tag = value.strip() if isinstance(value, str) else ""
+    return tag if tag and tag.lower() not in _NONE else None
 
 
 @cache

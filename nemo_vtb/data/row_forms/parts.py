@@ -1,22 +1,16 @@
 """The parts of a message, texts and clips in their order, in any of the forms in which people write them."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file, normal
+from nemo_vtb.data.row_forms.placeholders import check_words, find_placeholders
 from nemo_vtb.data.row_forms.switches import is_learnt
 from nemo_vtb.data.row_forms.values import clean
 from nemo_vtb.data.row_forms.values import field as field_of
 
-# NeMo's share_gpt reader knows the first two, ms-swift and LLaMA-Factory the third, Qwen's processors the others.
-_PLACEHOLDER = re.compile(
-    r"<\|audio_bos\|>(?:<\|AUDIO\|>)*<\|audio_eos\|>|<\|AUDIO\|>|<\|audio_\d{1,3}\|>"
-    r"|<audio>(?P<audio>[^<>\n]*)</audio>|<sound>(?P<sound>[^<>\n]*)</sound>|<speech>(?P<speech>[^<>\n]*)</speech>"
-    r"|<(?:sound|speech|audio)>"
-)
 _TEXT = ("text", "input_text", "output_text")
 _AUDIO = ("audio", "input_audio", "audio_url", "sound", "speech")
 _CLAIMS = ("offset", "duration", "sampling_rate", "sample_rate", "channel", "channel_selector")
@@ -68,6 +62,7 @@ class RowClips:
             holder.get(name)
         self._left = list(listed) if isinstance(listed, list) else [listed]
         self._count, self._taken = len(self._left), 0
+        self._numbered_from = 1 if where == "the row" else None
         one = self._count == 1 and (self.key in _NEMO or not isinstance(listed, list)) and self.key != "audios"
         self._repeated = one and placeholders > 1
         self._at_once = self._count if self.key in _NEMO and placeholders == 1 else 1
@@ -75,16 +70,24 @@ class RowClips:
     def __bool__(self) -> bool:
         return bool(self._left)
 
-    def take(self, message: Mapping[str, Any], tagged: str = "") -> list[ClipPart]:
+    def take(self, message: Mapping[str, Any], tagged: str = "", number: int | None = None) -> list[ClipPart]:
         """Returns what the next placeholder stands for.
 
         Args:
             message: Whose text has the placeholder.
             tagged: The path within the placeholder.
+            number: The number within the placeholder, from 1.
 
         Raises:
             BadRow: If there is nothing left, or the placeholder names another clip.
         """
+        if number is not None:
+            self._numbered_from = number if self._numbered_from is None else self._numbered_from
+            if number != self._numbered_from + (0 if self._repeated else self._taken):
+                raise BadRow(
+                    "wrong placeholder count",
+                    f"placeholder number {number} stands for clip {self._taken + 1}: write them in the clips' order",
+                )
         if not self._left:
             missing = f"more audio placeholders than entries in '{self.key}'"
             nothing = "there is an audio placeholder, and neither its message nor its row names a clip ('audios')"
@@ -153,7 +156,9 @@ def count_placeholders(messages: Sequence[Any]) -> int:
         words = next((dict.get(message, key) for key in ("content", "value", "text") if key in message), None)
         for part in words if isinstance(words, list) else [words]:
             if isinstance(part, str):
-                count += sum(1 for _ in _PLACEHOLDER.finditer(part))
+                count += len(find_placeholders(part))
+            elif isinstance(part, dict) and isinstance(text := dict.get(part, "text"), str):
+                count += len(find_placeholders(text))
             elif isinstance(part, dict) and normal(str(dict.get(part, "type", ""))) in _AUDIO and not _own(part):
                 count += 1
     return count
@@ -183,6 +188,8 @@ def parts_of(message: Mapping[str, Any], role: str, clips: RowClips | None, lite
             if isinstance(part, dict) and role == "assistant" and not is_learnt(part, role):
                 raise BadRow("loss switch", "a part of an answer has a switch of its own: a message can have one")
             found = _typed(part, message, own or clips)
+            if role != "assistant" and found and isinstance(found[0], str):
+                found = list(_split(found[0], message, own or clips, literal))
         for piece in found:
             if isinstance(piece, str) and parts and isinstance(parts[-1], str):
                 parts[-1] += piece
@@ -197,26 +204,30 @@ def parts_of(message: Mapping[str, Any], role: str, clips: RowClips | None, lite
 
 def _split(text: str, message: Mapping[str, Any], clips: RowClips | None, literal: bool) -> Iterator[str | ClipPart]:
     at = 0
-    for match in _PLACEHOLDER.finditer(text):
-        tagged = next((path for path in match.groupdict().values() if path), "").strip()
-        if literal and not names_clip_file(tagged):
+    for found in find_placeholders(text):
+        if literal and not names_clip_file(found.path):
             continue
-        yield text[at : match.start()]
-        at = match.end()
-        if tagged and not clips and (clips is None or clips.key is None):
-            yield ClipPart(tagged, {name: message.get(name) for name in _CLAIMS if message.get(name) is not None})
+        yield check_words(text[at : found.start], literal)
+        at = found.end
+        if found.path and not clips and (clips is None or clips.key is None):
+            yield ClipPart(found.path, {name: message.get(name) for name in _CLAIMS if message.get(name) is not None})
         elif clips is None:
             raise BadRow("wrong placeholder count", "a message has an audio placeholder, and its row no clip")
         else:
-            yield from clips.take(message, tagged)
-    yield text[at:]
+            yield from clips.take(message, found.path, found.number)
+    yield check_words(text[at:], literal)
 
 
 def _typed(part: Any, message: Mapping[str, Any], clips: RowClips | None) -> list[str | ClipPart]:
     if not isinstance(part, dict):
         raise BadRow("missing field", f"a part of a message is neither text nor audio: {str(part)[:80]}")
     check_meaning(part)
-    name = normal(str(part.get("type") or ("text" if isinstance(dict.get(part, "text"), str) else "audio")))
+    kind = part.get("type") or ("text" if isinstance(dict.get(part, "text"), str) else None)
+    if kind is None and not _own(part):
+        raise BadRow(
+            "missing field", f"a part of a message has neither a text, nor a clip, nor a type: {str(part)[:80]}"
+        )
+    name = normal(str(kind or "audio"))
     if name in _TEXT:
         if others := [key for key in clip_fields(part) if key not in _WORDS]:
             raise BadRow("wrong placeholder count", f"a part of type {name} names a clip under '{others[0]}'")

@@ -1,7 +1,7 @@
 """Switches by which rows say what of them is learnt: ``loss: false`` of a message, ``mask_history`` of a row."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
@@ -15,9 +15,15 @@ from nemo_vtb.data.row_forms.visible import has_text
 # ms-swift and LLaMA-Factory (loss), OpenAI (weight), Axolotl (train, training) and what people make of them.
 _LEARN = frozenset(
     "loss weight train training trainable is_trainable learn learnable supervise supervised loss_weight loss_scale "
-    "compute_loss calculate_loss use_loss has_loss train_on loss_mask".split()
+    "compute_loss calculate_loss use_loss has_loss enable_loss include_in_loss in_loss train_on loss_mask is_target "
+    "use_for_training backprop".split()
 )
-_DO_NOT = frozenset("mask masked is_masked mask_loss no_loss ignore_loss skip_loss no_train dont_train".split())
+_DO_NOT = frozenset(
+    "mask masked is_masked mask_loss no_loss ignore_loss skip_loss exclude_from_loss ignore_in_loss no_grad no_train "
+    "dont_train skip_training ignore ignored".split()
+)
+# Objects in which people keep what a message or a row has no field for: an off switch is obeyed there too.
+_BAGS = ("custom", "metadata", "meta", "extra", "extra_info")
 # Nothing is known of them but that they speak of the loss.
 _SWITCH = re.compile(r"(^|_)(loss|train|training|trainable|learn|mask|masked|weights?|supervised?)(_|$)")
 _LAST = frozenset(("last", "last_round", "last_turn", "last_message", "last_answer", "last_assistant"))
@@ -67,7 +73,7 @@ def is_learnt(message: Mapping[str, Any], role: str) -> bool:
             raise BadRow("loss switch", f"'{key}' asks to learn a turn of the {role}: only answers can be learnt")
     if len(set(said.values())) > 1:
         raise BadRow("loss switch", f"{' and '.join(map(repr, said))} of one message contradict each other")
-    return all(said.values())
+    return all(said.values()) and not _off_inside(message) and message.get("label") is not False
 
 
 def learns_last_only(row: Mapping[str, Any]) -> bool:
@@ -100,7 +106,13 @@ def learns_last_only(row: Mapping[str, Any]) -> bool:
             raise BadRow("loss switch", f"'{key}' is {str(value)[:40]!r}, which cannot be obeyed")
         elif on != (name in _LEARN):
             raise BadRow("nothing supervised", f"'{key}' is {value!r}: nothing of the row is to be learnt")
-    return last
+    if row.get("label") is False:  # of preferences, as TRL and ms-swift keep them
+        raise BadRow("nothing supervised", "'label' is false: the answer is one that nobody wants")
+    if (inside := _off_inside(row)) is not None:
+        raise BadRow("nothing supervised", f"'{inside}' switches the loss off: nothing of the row is to be learnt")
+    return last or any(
+        _LAST_ONLY.match(normal(key)) and key != "last" and _truth(value) for _, key, value in _kept(row)
+    )
 
 
 def with_switches(turns: Sequence[Any], last_only: bool, keep_empty: bool) -> list[Any]:
@@ -124,6 +136,21 @@ def with_switches(turns: Sequence[Any], last_only: bool, keep_empty: bool) -> li
                 group = [ContextTurn(value=turn.value, role=role) for turn in group]
         found += group
     return found
+
+
+def _off_inside(fields: Mapping[str, Any]) -> str | None:
+    """The switch that is off in an object beside the fields that are known."""
+    for bag, key, value in _kept(fields):
+        name, on = normal(key), _truth(value)
+        if (name in _LEARN and on is False) or (name in _DO_NOT and on):
+            return f"{bag}.{key}"
+    return None
+
+
+def _kept(fields: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    for bag, inside in fields.items():
+        if normal(bag) in _BAGS and isinstance(inside, Mapping):
+            yield from ((bag, key, value) for key, value in inside.items())
 
 
 def _is_switch(name: str, on: bool | None, value: Any) -> bool:

@@ -90,7 +90,7 @@ def is_gzip(path: Path) -> bool:
 
 @cache
 def _unpacked(path: Path, *stamp: int) -> Path:
-    if path.suffix == ".gz" and not is_gzip(path):
+    if path.suffix == ".gz" and path.stat().st_size and not is_gzip(path):
         raise VTBError(f"{path} is no gzip file in spite of its name: take .gz off its name, or download it again")
     name = blake2b(f"{path.absolute()} {stamp}".encode(), digest_size=8).hexdigest()
     folders = (cache_root() / "index", path.absolute().parent / ".vtb_index")

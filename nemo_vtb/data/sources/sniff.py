@@ -18,6 +18,8 @@ _KINDS = (
     (b"ARROW1", "an Arrow table: name it .arrow"),
     (b"\xff\xff\xff\xff", "an Arrow stream: name it .arrow"),
     (b"SQLite format 3", "an SQLite database"),
+    (b"\xff\xfe\0\0", "UTF-32: write it as UTF-8 (iconv -f UTF-32 -t UTF-8)"),
+    (b"\0\0\xfe\xff", "UTF-32: write it as UTF-8 (iconv -f UTF-32 -t UTF-8)"),
     (b"\xff\xfe", "UTF-16: write it as UTF-8 (iconv -f UTF-16 -t UTF-8)"),
     (b"\xfe\xff", "UTF-16: write it as UTF-8 (iconv -f UTF-16 -t UTF-8)"),
     (b"version https://git-lfs", "a pointer of Git LFS: the file itself was not fetched (git lfs pull)"),

@@ -87,7 +87,10 @@ LYING = {
     "flac of as many as can be": flac(2**36 - 1),
     "au with an empty data chunk": patched(encoded("AU"), 8, b"\0" * 4),
     "au of unknown length": patched(encoded("AU"), 8, b"\xff" * 4),
+    "flac of half as many": flac(len(TONE) // 2),
+    "flac of twice as many": flac(len(TONE) * 2),
     "two mp3 files in one": encoded("MP3") + encoded("MP3"),
+    "two ogg files in one": encoded("OGG") + encoded("OGG"),
     "m4a": contained("ipod", "aac"),
     "lossless m4a": contained("ipod", "alac"),
     "fragmented mp4": contained("mp4", "aac", movflags="frag_keyframe+empty_moov"),
@@ -123,6 +126,50 @@ def test_the_length_is_what_the_samples_say(tmp_path, name, packed):
     span = clip({"audio": "a.bin", "offset": 1.0, "duration": 0.5}, "audio", store)
     heard = signal(span, RATE, name).numpy()
     assert len(heard) == RATE // 2 and frequency(heard) == pytest.approx(440, abs=2) and abs(heard).max() > 0.2
+
+
+@pytest.mark.parametrize("file_format", ["WAV", "FLAC"])
+@pytest.mark.parametrize("second", [TONE, TONE[: RATE // 2]], ids=["as long", "shorter"])
+def test_files_one_after_the_other_are_refused_where_no_decoder_joins_them(tmp_path, file_format, second):
+    (tmp_path / "a.bin").write_bytes(encoded(file_format) + encoded(file_format, samples=second))
+    with pytest.raises(BadRow, match=f"several {file_format} files one after the other"):
+        AudioFolder(tmp_path).recording("a.bin")
+
+
+def test_whole_flac_files_are_not_decoded_to_be_measured(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, (10 * RATE, 2))
+    for samples in (noise, noise[:999], noise[:, :1]):
+        soundfile.write(tmp_path / "a.flac", samples, RATE)
+        assert describe(tmp_path / "a.flac", "a") == (RATE, len(samples), samples.shape[1], True)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"num_channels": 2}, "'num_channels' is 2"),
+        ({"num_samples": 96_000}, "'num_samples' is 96000"),
+        ({"dur": 1.5}, "'dur' is 1.5"),
+        ({"sr": 8000}, "8000 Hz"),
+        ({"start": 1.0, "end": 2.0}, "'offset' and 'duration' choose a span"),
+    ],
+)
+def test_other_claims_are_held_against_the_file_too(tmp_path, row, message):
+    (tmp_path / "a.wav").write_bytes(encoded("WAV"))
+    with pytest.raises(BadRow, match=message):
+        clip({"audio": "a.wav", **row}, "audio", AudioFolder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"num_channels": 1, "num_samples": 48_000, "dur": 3.0},
+        {"offset": 1.0, "duration": 1.0, "start": 1.0, "end": 2.0, "num_samples": 16_000},
+        {"start": 71_000, "end": 74_000},
+    ],
+)
+def test_claims_that_are_true_change_nothing(tmp_path, row):
+    (tmp_path / "a.wav").write_bytes(encoded("WAV"))
+    assert clip({"audio": "a.wav", **row}, "audio", AudioFolder(tmp_path)).duration == row.get("duration", 3.0)
 
 
 def test_an_mp3_without_a_table_is_measured_by_its_frames(tmp_path):

@@ -15,7 +15,7 @@ from lhotse.shar import SharWriter
 
 from nemo_vtb.cli import main
 from nemo_vtb.data.inspection.lint import LintResult, lint_entry
-from nemo_vtb.data.sources.source import Reading, open_source
+from nemo_vtb.data.sources.source import Reading, named_files, open_source
 from nemo_vtb.errors import VTBError
 
 RATE = 8000
@@ -191,6 +191,9 @@ CUT_CLAIMS = {
     "resampled by Lhotse": (
         {"recording": {"sampling_rate": 16000, "num_samples": 16000, "transforms": [
             {"name": "Resample", "kwargs": {"source_sampling_rate": 8000, "target_sampling_rate": 16000}}]}}, None),
+    "a duration of its own": ({"recording": {"duration": 2.0}}, "truncated audio"),
+    "said on another channel": ({"said": {"channel": 1}}, "which channel"),
+    "said for less than no time": ({"said": {"start": 0.4, "duration": -0.2}}, "wrong claim"),
     "said before it": ({"said": {"start": -0.45, "duration": 0.4}}, "outside the cut"),
     "said after it": ({"said": {"start": 0.6, "duration": 0.4}}, "outside the cut"),
     "said beyond its end": ({"said": {"start": 0.1, "duration": 0.9}}, "outside the cut"),
@@ -198,6 +201,18 @@ CUT_CLAIMS = {
     "remote": ({"source": {"type": "url", "source": "https://x/a.wav"}}, "remote audio"),
     "on s3": ({"source": {"source": "s3://bucket/a.wav"}}, "remote audio"),
 }  # fmt: skip
+
+
+def test_supervisions_that_overlap_or_are_of_two_languages(folder, jsonl):
+    row = cut_row(folder)
+    said = row["supervisions"][0]
+    row["supervisions"] = [said | {"id": n, "start": 0.05 * n, "text": text, "language": language}
+                           for n, text, language in ((0, "", "en"), (1, " one", "en"), (2, "zwei", "de"))]  # fmt: skip
+    entry = {"type": "lhotse", "cuts_path": jsonl(row)}
+    assert reasons(**entry) == [(1, "warning", "overlapping speech")]
+    (draw,) = [file.parse(row, "here") for file in named_files(entry, "asr", Reading("<|audio|>", 0.08))[1]]
+    conversation = draw(0)
+    assert conversation.turns[-1].value.lower() == "one zwei" and "lang" not in conversation.custom
 
 
 @pytest.mark.parametrize("name", CUT_CLAIMS)

@@ -88,6 +88,14 @@ def test_parts_with_their_clip(jsonl, read, said, wav, tokenizer, form):
         ("<speech> what? <speech>", {"speech": "a.wav"}, ["♪", "what?", "♪"]),
         ("<sound> which?", {"sound": ["a.wav", "a.wav"]}, ["♪", "♪", "which?"]),
         ("<sound> or <sound>", {"sound": ["a.wav", "a.wav"], "duration": [0.2, 0.3]}, ["♪", "or", "♪"]),
+        ("<|audio_start|><|audio_pad|><|audio_end|>What?", {"audios": ["a.wav"]}, ["♪", "What?"]),
+        ("<|audio|>What?", {"audio": "a.wav"}, ["♪", "What?"]),
+        ("<|begin_of_audio|><|audio|><|end_of_audio|>What?", {"audios": ["a.wav"]}, ["♪", "What?"]),
+        ("[BEGIN_AUDIO][AUDIO]What?", {"audios": ["a.wav"]}, ["♪", "What?"]),
+        ("<audio_soft_token>What?", {"audios": ["a.wav"]}, ["♪", "What?"]),
+        ("<Speech><SpeechHere></Speech>What?", {"audios": ["a.wav"]}, ["♪", "What?"]),
+        ("(<audio>./</audio>)What?", {"audios": ["a.wav"]}, ["♪", "What?"]),
+        ([{"type": "text", "text": "<audio>What?"}], {"audios": ["a.wav"]}, ["♪", "What?"]),
     ],
 )
 def test_placeholders_with_their_clip(jsonl, read, said, wav, text, row, heard):
@@ -126,6 +134,14 @@ def test_spans_of_clips_are_those_of_the_row_the_message_or_the_part(jsonl, read
         ([{"type": "audio"}], {}, "neither its message nor its row names a clip"),
         ([{"type": "text", "text": "x", "audio": "a.wav"}], {}, "names a clip under 'audio'"),
         (["words", 3], {}, "neither text nor audio"),
+        ("<|audio_2|> or <|audio_1|>", {"audios": ["a.wav", "a.wav"]}, "number 2 stands for clip 1"),
+        ("<|audio|>What?", {}, "neither its message nor its row names a clip"),
+        ("<image>What?", {}, "<image> in the text"),
+        ("<|image_1|><audio>What?", {"audios": ["a.wav"]}, "<|image_1|> in the text"),
+        ("<wav>a.wav</wav>What?", {}, "in a form that nobody reads"),
+        ("<audio src='a.wav'/>What?", {}, "in a form that nobody reads"),
+        ("![speech](a.wav) What?", {}, "in a form that nobody reads"),
+        ([{"inline_data": {"mime_type": "audio/wav", "data": "AAAA"}}], {}, "neither a text, nor a clip, nor a type"),
     ],
 )
 def test_what_cannot_be_heard_is_refused_with_what_is_wrong(jsonl, read, wav, content, row, message):

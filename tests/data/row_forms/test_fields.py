@@ -187,6 +187,22 @@ def test_manifests_name_what_they_do_not_read(jsonl, clip, read):
     assert "the clip is under 'audio' (audio_field)" in bad.first["missing field"]
 
 
+@pytest.mark.parametrize("value", [False, 0])
+def test_a_field_that_is_off_is_reported_as_well(jsonl, value):
+    result = LintResult()
+    entry = {"type": "share_gpt", "manifest_filepath": jsonl(chat(answer={"enabled": value}))}
+    lint_entry(entry, "mixed", READING, result, processes=1)
+    assert [f.message for f in result.findings] == ["nothing reads 'messages[].enabled' (1 rows, this one first)"]
+
+
+def test_a_field_that_stands_twice_is_refused_unless_it_says_the_same(jsonl, read, clip):
+    row = f'{{"audio_filepath": "{clip.path}", "text": "hi", "text": '
+    result = LintResult()
+    lint_entry({"type": "nemo", "manifest_filepath": jsonl(row + '"ho"}', row + '"hi"}')}, "asr", READING, result)
+    assert [(f.line, f.reason) for f in result.findings if f.severity == "error"] == [(1, "broken JSON")]
+    assert "'text' stands twice" in result.findings[0].message
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -7,7 +7,7 @@ from nemo_vtb.data.conversations.target_text import has_capitals, has_punctuatio
 from nemo_vtb.data.files.notes import collect_notes
 from nemo_vtb.data.files.rows import BadRows
 from nemo_vtb.data.inspection.lint import LintResult, lint_entry
-from nemo_vtb.data.row_forms.languages import canonical, language_name, lower, spellings, upper
+from nemo_vtb.data.row_forms.languages import canonical, language_name, language_tag, lower, spellings, upper
 from nemo_vtb.data.sources.source import Reading
 
 # FLEURS's tags, with the names that Unicode has.
@@ -19,6 +19,11 @@ lo_la lt_lt luo_ke lv_lv mi_nz mk_mk ml_in mn_mn mr_in ms_my mt_mt my_mm nb_no n
 om_et or_in pa_in pl_pl ps_af pt_br ro_ro ru_ru sd_in sk_sk sl_si sn_zw so_so sr_rs sv_se sw_ke ta_in te_in
 tg_tj th_th tr_tr uk_ua umb_ao ur_pk uz_uz vi_vn wo_sn xh_za yo_ng yue_hant_hk zu_za
 """.split()
+
+
+@pytest.mark.parametrize("tag", ["und", "mul", "zxx", "auto", "", " "])
+def test_what_is_no_one_language_is_none(tag):
+    assert language_tag(tag) is None
 
 
 @pytest.mark.parametrize(

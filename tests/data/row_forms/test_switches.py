@@ -26,6 +26,12 @@ OFF = [
     {"loss_scale": 0.0},
     {"compute_loss": False},
     {"no_loss": True},
+    {"ignore": True},
+    {"is_target": False},
+    {"include_in_loss": False},
+    {"label": False},
+    {"custom": {"loss": False}},
+    {"metadata": {"train": "no"}},
 ]
 CANNOT = [
     {"weight": 0.5},
@@ -103,6 +109,7 @@ def test_no_users_turn_is_learnt(jsonl, read):
         {"loss_scale": "last_round"},
         {"train_on": "last"},
         {"loss": "last_turn"},
+        {"custom": {"mask_history": True}},
     ],
 )
 def test_the_last_turn_only(jsonl, read, dataset, row):
@@ -116,7 +123,10 @@ def test_rows_that_say_what_is_done_anyway(jsonl, read, dataset, row):
     assert "not this" in learnt(draw(0), dataset)
 
 
-@pytest.mark.parametrize("row", [{"mask": "Assistant"}, {"loss": False}, {"weight": 0}, {"train": False}])
+@pytest.mark.parametrize(
+    "row",
+    [{"mask": "Assistant"}, {"loss": False}, {"weight": 0}, {"train": False}, {"label": False}, {"meta": {"loss": 0}}],
+)
 def test_rows_of_which_nothing_is_learnt_are_refused(jsonl, read, row):
     bad = BadRows(1.0)
     key = next(iter(row))

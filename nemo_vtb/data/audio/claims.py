@@ -1,0 +1,87 @@
+"""What rows claim of their clips, held against the clips themselves: nobody knows what a row with another one means."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lhotse.cut import Cut
+
+from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
+from nemo_vtb.data.files.rows import BadRow
+
+_RATES = ("sampling_rate", "sample_rate", "samplerate", "sr", "sampling_frequency")
+_CHANNEL_COUNTS = ("num_channels", "n_channels", "nchannels")
+_SPANS = (
+    ("start", "end"),
+    ("start_time", "end_time"),
+    ("begin_time", "end_time"),
+    ("begin", "end"),
+    ("onset", "offset"),
+)
+_MILLISECONDS = 1000
+
+
+def check_claims(row: Mapping[str, Any], cut: Cut) -> None:
+    """Holds what a row claims of its clip beside ``offset`` and ``duration`` against the clip.
+
+    Args:
+        row: In NeMo's words and others: ``sampling_rate``, ``num_channels``, ``num_samples``, ``dur``, ``start``.
+        cut: The span that the row chooses, with every channel of its recording.
+
+    Raises:
+        BadRow: If one of them is another than the clip's.
+    """
+    recording = cut.recording
+    for name in _RATES:
+        check_rate(row.get(name), recording.sampling_rate, recording.id)
+    for name in _CHANNEL_COUNTS:
+        _check(row, name, recording.num_channels, recording.num_channels, 0, "channels")
+    tolerance = TOLERANCE_SECONDS * recording.sampling_rate
+    _check(row, "num_samples", cut.num_samples, recording.num_samples, tolerance, "samples")
+    _check(row, "dur", cut.duration, recording.duration, TOLERANCE_SECONDS, "s")
+    if row.get("offset") is None:
+        _check_span(row, cut)
+
+
+def check_rate(claimed: Any, rate: int, name: str) -> None:
+    """Holds the sampling rate that a row claims against the file's own.
+
+    Raises:
+        BadRow: If they differ: nobody knows what the row's times then are.
+    """
+    if claimed is None or isinstance(claimed, bool):
+        return
+    try:
+        same = float(claimed) == rate
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadRow("missing field", f"the sampling rate is not a number: {str(claimed)[:40]}") from error
+    if not same:
+        raise BadRow("wrong claim", f"the row says {str(claimed)[:20]} Hz, {name} has {rate} Hz")
+
+
+def _check(row: Mapping[str, Any], name: str, spanned: float, whole: float, tolerance: float, unit: str) -> None:
+    claimed: Any = row.get(name)
+    if not _is_number(claimed) or min(abs(claimed - spanned), abs(claimed - whole)) <= tolerance:
+        return
+    raise BadRow("wrong claim", f"the row's '{name}' is {claimed:g}, its clip has {spanned:g} {unit}")
+
+
+def _check_span(row: Mapping[str, Any], cut: Cut) -> None:
+    """Refuses a span in words that nobody obeys, unless it is the whole clip, which was cut out already."""
+    for first, last in _SPANS:
+        if first not in row or last not in row:
+            continue
+        start: Any = row.get(first)
+        end: Any = row.get(last)
+        if not (_is_number(start) and _is_number(end)):
+            continue
+        lengths = [(end - start) / unit for unit in (1, _MILLISECONDS, cut.sampling_rate)]
+        if min(abs(length - cut.duration) for length in lengths) > TOLERANCE_SECONDS:
+            raise BadRow(
+                "wrong claim",
+                f"'{first}' and '{last}' are {start:g} and {end:g}, the clip has {cut.duration:.2f} s: 'offset' and "
+                "'duration' choose a span",
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
