@@ -52,6 +52,7 @@ class Decoder:
         self._cache: Any = None
         self._mask = self._logits = torch.zeros(0)
         self._fed: tuple[Tensor, Tensor] | None = None
+        self._drawn: list[int] = []
 
     @property
     def kept_megabytes(self) -> float:
@@ -123,26 +124,23 @@ class Decoder:
             Each answer under way with the piece of text that it gained; those that have ended are none of them any
             more afterwards.
         """
-        if not self.answers:
-            return []
-        said, drawn = [], []
+        try:
+            self._advance()
+        except Exception as error:
+            self.drop(error)
+        said: list[tuple[Answer, str]] = []
         for answer, logits in zip(self.answers, self._logits, strict=True):
             if answer.cancelled:
                 said.append((answer, answer.ends("cancelled")))
-                drawn.append(0)
                 continue
-            drawn.append(answer.drawing.token(logits))
             room = self.positions - len(answer.prompt.keys) - len(answer.tokens)  # type: ignore[union-attr]
-            said.append((answer, answer.takes(drawn[-1], self.writer.stops, self.model.tokenizer, room)))
+            token = answer.drawing.token(logits)
+            said.append((answer, answer.takes(token, self.writer.stops, self.model.tokenizer, room)))
         going = [row for row, answer in enumerate(self.answers) if answer.finish is None]
         if len(going) < len(self.answers):
             self._take_out(going)
-        if going:
-            try:
-                with self._set(self.answers[0].lora_scale):
-                    self._go_on([drawn[row] for row in going])
-            except Exception as error:
-                self.drop(error)
+        # Fed when the next ones are asked for: nobody waits for that to read this one.
+        self._drawn = [answer.tokens[-1] for answer in self.answers]
         return said
 
     def drop(self, error: Exception) -> list[Answer]:
@@ -214,13 +212,18 @@ class Decoder:
         fed: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         if self.answers:
+            self._advance()
             cache, mask = side_by_side([self._cache, cache], [self._mask, mask], self.model.backbone)
             logits = torch.cat([self._logits, logits])
         self.answers += answers
         self._cache, self._mask, self._logits, self._fed = cache, mask, logits, fed
 
-    def _go_on(self, tokens: Sequence[int]) -> None:
-        with self.model.arithmetic():
+    def _advance(self) -> None:
+        """Feeds the tokens that were drawn last."""
+        if not self._drawn:
+            return
+        tokens, self._drawn = self._drawn, []
+        with self._set(self.answers[0].lora_scale), self.model.arithmetic():
             ids = torch.tensor(tokens, device=self.model.device)[:, None]
             embeds = self.model.backbone.embed(ids[:, 0])[:, None]
             if self._fed is not None:
@@ -258,6 +261,7 @@ class Decoder:
 
     def _forget(self) -> None:
         self._cache = self._fed = None
+        self._drawn = []
         self._mask = self._logits = torch.zeros(0)
 
     def _acting(self) -> float:
