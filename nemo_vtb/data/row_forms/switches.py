@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -55,6 +56,8 @@ def is_learnt(message: Mapping[str, Any], role: str) -> bool:
     """
     said = {}
     for key, value in message.items():
+        if not _may_switch(key):
+            continue
         name = normal(key)
         on = _truth(value)
         if value is None or not (name in _LEARN or name in _DO_NOT or _is_switch(name, on, value)):
@@ -78,6 +81,8 @@ def learns_last_only(row: Mapping[str, Any]) -> bool:
     """
     last = False
     for key, value in row.items():
+        if not _may_switch(key):
+            continue
         name = normal(key)
         word, on = normal(value) if isinstance(value, str) else "", _truth(value)
         about = name in _LEARN or name in _DO_NOT or _LAST_ONLY.match(name) or _is_switch(name, on, value)
@@ -124,6 +129,13 @@ def with_switches(turns: Sequence[Any], last_only: bool, keep_empty: bool) -> li
                 group = [ContextTurn(value=turn.value, role=role) for turn in group]
         found += group
     return found
+
+
+@lru_cache(maxsize=4096)
+def _may_switch(key: str) -> bool:
+    """Whether a field of this name can be a switch at all; most names cannot, whatever stands in them."""
+    name = normal(key)
+    return bool(name in _LEARN or name in _DO_NOT or _LAST_ONLY.match(name) or _SWITCH.search(name))
 
 
 def _is_switch(name: str, on: bool | None, value: Any) -> bool:
