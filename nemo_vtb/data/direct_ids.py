@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from nemo_vtb.data.word_ids import WordIds, splits_at_words
+
 
 class DirectIds:
     """NeMo's wrapper of a Hugging Face tokenizer, with another way to the same ids.
@@ -12,13 +14,16 @@ class DirectIds:
 
     def __init__(self, tokenizer: Any) -> None:
         self._wrapped, self._fast = tokenizer, tokenizer.tokenizer.backend_tokenizer
+        self._words = WordIds(self._fast) if splits_at_words(self._fast) else None
 
     def text_to_ids(self, text: str) -> list[int]:
         """Returns the ids of a text, special tokens in it included, none added."""
+        if self._words is not None:
+            return self._words(text)
         return self._fast.encode(text, add_special_tokens=False).ids
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_wrapped", "_fast"):  # not there yet while it is being unpickled
+        if name in ("_wrapped", "_fast", "_words"):  # not there yet while it is being unpickled
             raise AttributeError(name)
         return getattr(self._wrapped, name)
 

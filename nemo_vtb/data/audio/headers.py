@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -112,7 +113,7 @@ def header(path: str | Path, name: str, label: str, opener: Callable[[], IO[byte
 
     def measure() -> Described:
         if opener is None:
-            return describe(path, label)
+            return _of_file(str(path), label, _stamp(path)) if os.path.isfile(path) else describe(path, label)
         with opener() as opened:
             return describe(opened, label)
 
@@ -120,6 +121,13 @@ def header(path: str | Path, name: str, label: str, opener: Callable[[], IO[byte
     return measure() if book is None else book.look_up(name, path, measure)
 
 
+@lru_cache(maxsize=1 << 16)
+def _of_file(path: str, label: str, stamp: int) -> Described:
+    """What a file is as long as its stamp is the same: many rows may be about one recording."""
+    return describe(path, label)
+
+
+@lru_cache(maxsize=1 << 12)
 def name_key(name: str) -> int:
     """Returns 64 bits for the name of a recording."""
     return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")

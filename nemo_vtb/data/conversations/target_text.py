@@ -1,5 +1,6 @@
 """What a target looks like when an instruction asks for it: with or without punctuation, with or without capitals."""
 
+import re
 import unicodedata
 
 from nemo_vtb.data.row_forms.languages import lower, upper
@@ -9,6 +10,7 @@ _SPOKEN = frozenset("%‰‱٪؉؊&@#§¶*\\％＆＠＃＊﹪﹠﹫﹟")
 # Part of a word between letters: apostrophes, hyphens, the Catalan dot, Hebrew's geresh and gershayim, Tibetan's tsheg.
 _IN_WORDS = frozenset("'’‛՚＇-‐‑·‧׳״་")
 _IN_NUMBERS = frozenset(".,:/٫٬’'")
+_NO_MARKS = re.compile(r"[A-Za-z0-9 ]*")
 _MINUS = frozenset("-‐‑−–")
 
 
@@ -33,6 +35,8 @@ def without_punctuation(text: str) -> str:
     Apostrophes and hyphens between letters stay (don't, twenty-one), as do what stands between digits (3.5, 10:30), a
     minus before a number, and signs that are said: per cent, ampersand, at, hash, paragraph, asterisk.
     """
+    if _NO_MARKS.fullmatch(text):
+        return " ".join(text.split())
     kept = []
     for index, character in enumerate(text):
         if unicodedata.category(character).startswith("P") and character not in _SPOKEN:

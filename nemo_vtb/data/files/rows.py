@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def parse_line(line: bytes, make: Callable[[Any], dict[str, Any]] = dict) -> dic
         BadRow: If it is not a JSON object in UTF-8.
     """
     try:
-        row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=None if make is dict else make)
+        row = _decoder(make).decode(line.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise BadRow("broken JSON", f"broken JSON: {error.msg} at column {error.colno}") from error
     except UnicodeDecodeError as error:
@@ -132,6 +133,11 @@ def parse_line(line: bytes, make: Callable[[Any], dict[str, Any]] = dict) -> dic
         listed = ": the file is an array, write one object per line (jq -c '.[]')" if isinstance(row, list) else ""
         raise BadRow("broken JSON", f"the line is not a JSON object{listed}")
     return row
+
+
+@cache
+def _decoder(make: Callable[[Any], dict[str, Any]]) -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=None if make is dict else make)
 
 
 def open_lines(path: str | Path) -> Any:

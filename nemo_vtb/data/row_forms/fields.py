@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from nemo_vtb.data.files.rows import BadRow
@@ -48,7 +49,12 @@ _WORDS = frozenset(
     "messages conversations content value text transcript question answer translation system system_prompt context "
     "sentence transcription normalized_text raw_text".split()
 )
+_KNOWN = HARMLESS | _WORDS
+# What is refused by no name of a field.
+_SAFE = "safe"
 _DEPTH = 3
+# Names of fields are few; a file with names of its own in every row shall not be kept in memory.
+_NAMES_KEPT = 4096
 _PICTURE = re.compile(r"(?i)^(data:(image|video)/|\S{1,1000}\.(png|jpe?g|gif|webp|bmp|tiff?|mp4|mkv|avi|mov|webm)$)")
 _CLIP = re.compile(r"(?i)^(data:audio/|\S{1,1000}\.(wav|wave|flac|mp3|ogg|oga|opus|m4a|aac|wma|aiff?|sph|amr|au)$)")
 _CLIP_KEY = re.compile(
@@ -102,6 +108,7 @@ def unread(row: Tracked, inside: str = "") -> Iterator[str]:
                 yield from unread(item, inside + name)
 
 
+@lru_cache(maxsize=_NAMES_KEPT)
 def normal(key: str) -> str:
     """Returns a field's name as the tables have it: ``Tool-Calls`` is ``tool_calls``."""
     spread = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(key)) if not str(key).isupper() else str(key)
@@ -115,19 +122,25 @@ def check_meaning(fields: Mapping[str, Any]) -> None:
         BadRow: Names the field.
     """
     for key, value in fields.items():
-        if is_empty(value) or key in _CARRIED:
+        if key in _CARRIED or (_meant(key) is _SAFE) or is_empty(value):
             continue
-        name = normal(key)
-        reason = _REFUSED.get(name)
-        if reason is None and name not in HARMLESS | _WORDS and not _CLIP_KEY.match(name) and _looks(value, _PICTURE):
+        reason = _meant(key)
+        if reason is None and _looks(value, _PICTURE):
             reason = "other media"
         if reason is not None:
             raise BadRow(reason, f"the field '{key}': {_WHY[reason]}")
 
 
+@lru_cache(maxsize=_NAMES_KEPT)
+def _meant(key: str) -> str | None:
+    """Why a field of this name is refused; ``_SAFE`` where it never is, None where that hangs on what stands in it."""
+    name = normal(key)
+    return _REFUSED.get(name, _SAFE if name in _KNOWN or _CLIP_KEY.match(name) else None)
+
+
 def clip_fields(fields: Mapping[str, Any]) -> list[str]:
     """Returns the fields that name a clip, by what they are called or by what stands in them."""
-    return [key for key, value in fields.items() if key not in _CARRIED and _names_clip(normal(key), value)]
+    return [key for key, value in fields.items() if _named_for(key) is not False and _names_clip(key, value)]
 
 
 def names_clip_file(text: str) -> bool:
@@ -135,10 +148,19 @@ def names_clip_file(text: str) -> bool:
     return _CLIP.match(text.strip()) is not None
 
 
-def _names_clip(name: str, value: Any) -> bool:
+@lru_cache(maxsize=_NAMES_KEPT)
+def _named_for(key: str) -> bool | None:
+    """Whether a field of this name holds clips; None where that hangs on what stands in it."""
+    name = normal(key)
+    if key in _CARRIED:
+        return False
+    return True if _CLIP_KEY.match(name) else False if name in _KNOWN else None
+
+
+def _names_clip(key: str, value: Any) -> bool:
     if is_empty(value) or isinstance(value, (bool, int, float)):
         return False
-    return _CLIP_KEY.match(name) is not None or (name not in HARMLESS | _WORDS and _looks(value, _CLIP))
+    return _named_for(key) or _looks(value, _CLIP)
 
 
 def _looks(value: Any, pattern: re.Pattern[str], depth: int = 0) -> bool:

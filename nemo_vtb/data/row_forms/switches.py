@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -61,6 +62,8 @@ def is_learnt(message: Mapping[str, Any], role: str) -> bool:
     """
     said = {}
     for key, value in message.items():
+        if not _may_switch(key):
+            continue
         name = normal(key)
         on = _truth(value)
         if value is None or not (name in _LEARN or name in _DO_NOT or _is_switch(name, on, value)):
@@ -84,6 +87,8 @@ def learns_last_only(row: Mapping[str, Any]) -> bool:
     """
     last = False
     for key, value in row.items():
+        if not _may_switch(key):
+            continue
         name = normal(key)
         word, on = normal(value) if isinstance(value, str) else "", _truth(value)
         about = name in _LEARN or name in _DO_NOT or _LAST_ONLY.match(name) or _is_switch(name, on, value)
@@ -151,6 +156,13 @@ def _kept(fields: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     for bag, inside in fields.items():
         if normal(bag) in _BAGS and isinstance(inside, Mapping):
             yield from ((bag, key, value) for key, value in inside.items())
+
+
+@lru_cache(maxsize=4096)
+def _may_switch(key: str) -> bool:
+    """Whether a field of this name can be a switch at all; most names cannot, whatever stands in them."""
+    name = normal(key)
+    return bool(name in _LEARN or name in _DO_NOT or _LAST_ONLY.match(name) or _SWITCH.search(name))
 
 
 def _is_switch(name: str, on: bool | None, value: Any) -> bool:

@@ -12,6 +12,8 @@ _FLAG = "\U0001f3f4"
 
 def has_text(text: str) -> bool:
     """Whether there is anything to see."""
+    if text[:1].isascii() and text[:1].isalnum():
+        return True
     return any(not character.isspace() and not _invisible(character) for character in text)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 # A noncharacter of Unicode: no text that anybody exchanges has one.
 BREAK = "\ufdd0"
+# Of the few ids that a header or an ending is, the text is remembered.
+_FEW, _KEPT = 16, 1 << 14
 
 
 def control_tokens(tokenizer: Any, formatter: Any = None) -> re.Pattern[str] | None:
@@ -45,6 +47,7 @@ class PlainTextTokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._whole = tokenizer
+        self._texts: dict[tuple[Any, ...], str] = {}
 
     def text_to_ids(self, text: str) -> list[int]:
         """Returns the ids of a text."""
@@ -52,7 +55,18 @@ class PlainTextTokenizer:
             return self._whole.text_to_ids(text)
         return [token for piece in text.split(BREAK) if piece for token in self._whole.text_to_ids(piece)]
 
+    def ids_to_text(self, ids: list[int], remove_special_tokens: bool = True) -> str:
+        """Returns the text of ids."""
+        if len(ids) > _FEW:
+            return self._whole.ids_to_text(ids, remove_special_tokens=remove_special_tokens)
+        key = (remove_special_tokens, *ids)
+        if key not in self._texts:
+            if len(self._texts) >= _KEPT:
+                self._texts.clear()
+            self._texts[key] = self._whole.ids_to_text(ids, remove_special_tokens=remove_special_tokens)
+        return self._texts[key]
+
     def __getattr__(self, name: str) -> Any:
-        if name == "_whole":  # not there yet while it is being unpickled
+        if name in ("_whole", "_texts"):  # not there yet while it is being unpickled
             raise AttributeError(name)
         return getattr(self._whole, name)

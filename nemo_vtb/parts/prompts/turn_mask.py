@@ -87,41 +87,43 @@ def encode_turns(
             f"enable_thinking={thinking}: prompt format '{formatter.NAME}' has no switch for it; "
             "model.prompt_format=auto writes the tokenizer's own template, which may have one"
         )
-    answer_role = formatter.OUTPUT_ROLE
+    answer_role, roles = formatter.OUTPUT_ROLE, formatter.get_roles()
     ends_with_eos = not answer_ending(formatter)
     ids: list[int] = []
-    mask: list[bool] = []
+    targets: list[tuple[int, int]] = []
     if formatter.INSERT_BOS:
         ids.append(formatter.tokenizer.bos)
-        mask.append(False)
-    if "preamble" in formatter.get_roles():
-        preamble = formatter._apply_tokenizer(formatter.get_template("preamble"))
-        ids += preamble
-        mask += [False] * len(preamble)
+    if "preamble" in roles:
+        ids += formatter._apply_tokenizer(formatter.get_template("preamble"))
     folded = _fold_system(turns, formatter)
     learnt = True
     for number, (role, values) in enumerate(folded, start=len(turns) - len(folded)):
         role = answer_role if role == "assistant" else role
-        if role not in formatter.get_roles():
-            raise VTBError(f"prompt format '{formatter.NAME}' has no role '{role}'; it has {formatter.get_roles()}")
+        if role not in roles:
+            raise VTBError(f"prompt format '{formatter.NAME}' has no role '{role}'; it has {roles}")
         tokens = formatter.encode_turn(formatter.get_template(role), dict.fromkeys(values), values)
         if role == answer_role and values["message"][:1].isspace():
             tokens = _header_apart(tokens, values["message"], formatter)
-        ids += tokens
         learnt = role == answer_role and number not in context
-        mask += _answer_mask(tokens, formatter) if learnt else [False] * len(tokens)
+        if learnt:
+            start, end = _answer_span(tokens, formatter)
+            targets.append((len(ids) + start, len(ids) + end))
+        ids += tokens
         if role == answer_role and ends_with_eos:
             ids.append(formatter.tokenizer.eos)
-            mask.append(learnt)
+            if learnt:
+                targets.append((len(ids) - 1, len(ids)))
     if for_generation:
         if formatter.INFERENCE_PREFIX is not None:
-            prefix = formatter._apply_tokenizer(formatter.INFERENCE_PREFIX)
-            ids += prefix
-            mask += [False] * len(prefix)
+            ids += formatter._apply_tokenizer(formatter.INFERENCE_PREFIX)
     elif formatter.INSERT_EOS and not ends_with_eos:
         ids.append(formatter.tokenizer.eos)
-        mask.append(any(mask) and learnt)
-    return EncodedConversation(np.asarray(ids, dtype=np.int64), np.asarray(mask, dtype=bool))
+        if learnt and any(start < end for start, end in targets):
+            targets.append((len(ids) - 1, len(ids)))
+    mask: np.ndarray = np.zeros(len(ids), dtype=bool)
+    for start, end in targets:
+        mask[start:end] = True
+    return EncodedConversation(np.asarray(ids, dtype=np.int64), mask)
 
 
 def end_of_turn_id(formatter: "PromptFormatter") -> int:
@@ -132,8 +134,8 @@ def end_of_turn_id(formatter: "PromptFormatter") -> int:
         return formatter.tokenizer.eos
     template = formatter.get_template(formatter.OUTPUT_ROLE)
     tokens = formatter.encode_turn(template, {"message": None}, {"message": "x"})
-    supervised = [token for token, keep in zip(tokens, _answer_mask(tokens, formatter), strict=True) if keep]
-    return supervised[-1]
+    start, end = _answer_span(tokens, formatter)
+    return tokens[start:end][-1]
 
 
 def own_template(formatter: Any) -> "ChatTemplate | None":
@@ -178,8 +180,8 @@ def _header_apart(tokens: list[int], message: str, formatter: "PromptFormatter")
     return apart if _text(apart, formatter) == _text(tokens, formatter) else tokens
 
 
-def _answer_mask(tokens: list[int], formatter: "PromptFormatter") -> list[bool]:
-    """True from behind the answer's header to its end-of-turn token; white space behind that is not a target.
+def _answer_span(tokens: list[int], formatter: "PromptFormatter") -> tuple[int, int]:
+    """From behind the answer's header to its end-of-turn token; white space behind that is not a target.
 
     Without such a token all of the rest is: what follows it is the end of sequence, which must be reached.
     """
@@ -192,9 +194,9 @@ def _answer_mask(tokens: list[int], formatter: "PromptFormatter") -> list[bool]:
     while header and start < len(tokens) and header.startswith(_text(tokens[: start + 1], formatter)):
         start += 1
     end = len(tokens)
-    while answer_ending(formatter) and end > start and not _text(tokens[end - 1 : end], formatter).strip():
+    while end > start and answer_ending(formatter) and not _text(tokens[end - 1 : end], formatter).strip():
         end -= 1
-    return [start <= index < end for index in range(len(tokens))]
+    return start, end
 
 
 def _text(tokens: list[int], formatter: "PromptFormatter") -> str:
