@@ -54,6 +54,7 @@ _ENTRY_HINTS: dict[str, Any] = {
     **dict.fromkeys(("only", "tags", "speak"), dict[str, Any] | None),
     "channel_selector": int | str | list[Any] | None,
     "weight": float | None,
+    "audio_first": Share | None,
 }
 
 
