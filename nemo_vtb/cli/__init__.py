@@ -88,11 +88,11 @@ def parser() -> Parser:
     command.add_argument("--count", type=whole(1), default=1, help="conversations of each kind")
     _overridable(command, _preview)
 
-    command = commands.add_parser("data", help="look at data before training: vtb data lint | report")
+    command = commands.add_parser("data", help="prepare and look at data: vtb data prepare | lint | report")
     add_data_arguments(command)
     _overridable(command, run_data)
 
-    command = commands.add_parser("synth", help="make data with models: vtb synth text | qa | speech | card")
+    command = commands.add_parser("synth", help="make data with models: vtb synth text | qa | reply | speech | card")
     add_synth_arguments(command)
     _overridable(command, run_synth)
 

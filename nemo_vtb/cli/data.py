@@ -1,4 +1,4 @@
-"""``vtb data lint`` and ``vtb data report``."""
+"""``vtb data prepare``, ``vtb data lint`` and ``vtb data report``."""
 
 import argparse
 import json
@@ -40,6 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--processes", type=whole(1, 4096), help="default: one per core")
     command.set_defaults(data_run=_lint)
 
+    command = commands.add_parser("prepare", help="a public corpus from a local copy: manifests and their blend")
+    command.add_argument(
+        "corpus", metavar="NAME", help="librispeech, mls, common_voice, fleurs, covost2, ultrachat, ..."
+    )
+    command.add_argument(
+        "--from", dest="folder", required=True, metavar="FOLDER", help="local copy, as it is published"
+    )
+    command.add_argument(
+        "--out", required=True, metavar="FOLDER", help="for the manifests, blend/NAME.yaml, corpus.json"
+    )
+    command.add_argument("--languages", default="", metavar="TAGS", help="of what is said, by commas (default: all)")
+    command.add_argument("--targets", default="", metavar="TAGS", help="of translations, by commas (default: all)")
+    command.set_defaults(data_run=_prepare)
+
     command = commands.add_parser("report", help="simulate a blend and write what it holds as JSON and a page")
     add_config_arguments(command, about="a training config")
     command.add_argument("--steps", type=whole(1, 10**7), default=1000, help="steps to simulate")
@@ -51,6 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the chosen subcommand."""
     return args.data_run(args)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from nemo_vtb.data.corpora.write import prepare
+
+    if args.overrides:
+        raise VTBError(f"{' '.join(args.overrides)}: vtb data prepare has no config to override")
+    tags = ([tag for tag in text.split(",") if tag] for text in (args.languages, args.targets))
+    print("\n".join(prepare(args.corpus, args.folder, args.out, *tags)))
+    return 0
 
 
 def _lint(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``vtb eval``."""
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     add_config_arguments(parser, "eval/quickstart", "what to ask")
+    parser.add_argument("--submit", metavar="FOLDER", help="also write the files that VoiceBench and Open ASR take")
     parser.add_argument("--gate", action="store_true", help="fail where more text was lost than eval.max_text_drop")
 
 
@@ -25,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     cfg = compose(args.config_name, args.overrides, args.config_dir)
     if args.gate and (cfg.get("eval") or {}).get("max_text_drop") is None:
         raise VTBError("--gate needs to know how much text may be lost: say eval.max_text_drop=2")
-    report = evaluate(args.checkpoint, cfg, command_line(), render_eval_page)
+    report = evaluate(args.checkpoint, cfg, command_line(), render_eval_page, args.submit)
     print("\n".join(table_lines(report)))
     print(f"\n{report['seconds']:.0f} s. Report: {Path(cfg.get('out') or 'runs/eval') / 'eval.html'}")
     return 0 if not args.gate or report["gate"]["passed"] else 1

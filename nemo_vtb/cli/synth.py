@@ -1,4 +1,4 @@
-"""``vtb synth text | qa | speech``: data made by models, from a config in ``conf/synth``."""
+"""``vtb synth text | qa | reply | speech``: data made by models, from a config in ``conf/synth``."""
 
 import argparse
 from importlib import import_module
@@ -13,6 +13,7 @@ _MOST = {"seed": 2**32 - 1, "shard_size": 10**9, "processes": 4096, "tar_shards"
 _MAKERS = {
     "text": ("nemo_vtb.synthesis.replay.run", "replay conversations that an LLM writes for itself"),
     "qa": ("nemo_vtb.synthesis.qa.run", "questions about recordings, with answers, from their transcripts"),
+    "reply": ("nemo_vtb.synthesis.reply.run", "the LLM's own replies to what recordings say"),
     "speech": ("nemo_vtb.synthesis.spoken_turns.run", "chats whose words are partly spoken, and a bank of sentences"),
 }
 

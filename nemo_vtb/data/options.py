@@ -67,6 +67,7 @@ class Entry:
         learn: Which answers of a conversation are learnt: ``all``, or the ``last``.
         keep_empty: Whether rows with an empty answer are kept.
         channel_selector: Which channel of a clip is heard.
+        audio_first: Share of its conversations whose clip stands before its instruction, where either may come first.
         speak: Sentences of its conversations are spoken by a bank of recordings.
         weight: Of this entry among those of its level; without weights, each weighs as many conversations as it has.
         name: What it is counted under; without one, the folder of its first file.
@@ -89,6 +90,7 @@ class Entry:
     learn: Literal["all", "last"] = "all"
     keep_empty: bool = False
     channel_selector: int | str | list[Any] | None = None
+    audio_first: Share | None = None
     speak: dict[str, Any] | None = None
     weight: float | None = None
     name: str | None = None

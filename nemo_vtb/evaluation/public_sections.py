@@ -15,8 +15,8 @@ def public_scores(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
     Returns:
         ``rule`` and ``measure``; by form (``speech``, ``text``) ``value``, ``low``, ``high``, ``n``, those of the
         untouched LLM under ``base``, the difference under ``change``, and ``unmatched`` of each side. ``forgetting`` is
-        the relative change from the untouched LLM on the words to the checkpoint on the clips, Speech-IFEval's measure.
-        A set that only a judge can score has ``answers`` alone.
+        the relative change from the untouched LLM on the words to the checkpoint on the clips, as Speech-IFEval has
+        it. A set that only a judge can score has ``answers`` alone.
     """
     scored = [item for item in items if item.rule]
     found: dict[str, Any] = {"answers": len(items), "unscored": len(items) - len(scored)}

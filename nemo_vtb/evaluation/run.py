@@ -50,6 +50,7 @@ class EvalOptions:
         device: Of the model.
         precision: Of answers: ``32-true``, ``bf16-mixed``, or ``auto`` for what the device computes fastest.
         batch_size: Prompts at a time.
+        local: The folder of a public benchmark, for its sets to name.
     """
 
     eval: EvalSection
@@ -59,9 +60,12 @@ class EvalOptions:
     device: str = "cpu"
     precision: str = "32-true"
     batch_size: Count = 32
+    local: str | None = None
 
 
-def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> dict[str, Any]:
+def evaluate(
+    checkpoint: str, cfg: DictConfig, command: str, render: Render, submit: str | None = None
+) -> dict[str, Any]:
     """Measures and writes ``eval.json``, ``eval.html`` and ``answers.jsonl`` into ``cfg.out``.
 
     Args:
@@ -69,6 +73,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
         cfg: See ``conf/eval/common.yaml``.
         command: How this was called, for the report.
         render: Draws the page.
+        submit: Folder for the files that public boards take.
 
     Returns:
         What ``eval.json`` holds; see ``nemo_vtb.evaluation.sections.sections``.
@@ -89,6 +94,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
     from nemo_vtb.evaluation.sections import sections
     from nemo_vtb.evaluation.sets.plan import read_plan
+    from nemo_vtb.evaluation.submit import write_submission
     from nemo_vtb.models.for_machine import use_for_answers
     from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.reports.environment import environment
@@ -97,7 +103,7 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     used = use_for_answers(settings["precision"], settings["device"], settings["threads"])
     model = load_checkpoint(checkpoint, settings["device"], used["precision"].value)
     folder = Path(settings["out"])
-    section = with_public_sets(settings["eval"], folder / "public")
+    section, datasets = with_public_sets(settings["eval"], folder / "public")
     plan = read_plan(section, Reading(model.audio_locator_tag, model.token_equivalent_duration))
     gated = section.get("max_text_drop") is not None
     if gated and not any(part.kind == "text" for part in plan.questions):
@@ -114,6 +120,14 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     items = items_of(plan, answers)
     report: dict[str, Any] = {"seconds": 0.0, "checkpoint": _described(checkpoint, model)}
     report |= sections(plan, answers, drawing)
+    if datasets:
+        report["datasets"] = datasets
+    asked: list[Any] = [*plan.questions, *plan.scripts]
+    report["decoding"] = {
+        "temperature": 0.0,
+        "thinking": model.cfg.get("thinking") or "auto",
+        "max_new_tokens": {part.name: part.max_new_tokens for part in asked},
+    }
     if judge:
         report["judge"] = judge.section(items)
     if gated:
@@ -124,6 +138,8 @@ def evaluate(checkpoint: str, cfg: DictConfig, command: str, render: Render) -> 
     write_both(report, folder, lambda text: render(report, samples, text), "eval")
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answer_rows(items, plan, answers)]
     (folder / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
+    if submit:
+        write_submission(Path(submit), report["checkpoint"]["llm"], items)
     return report
 
 

@@ -99,11 +99,8 @@ def test_every_config_and_every_option_trains(
     }
     presets = set(options("model")) - {"smollm2_whisper"}
     for preset in sorted(presets - {"canary_gemma"}):
-        own = (
-            whisper_run
-            if preset.startswith("whisper")
-            else [*canary_run, "++model.perception.preprocessor.features=128"]
-        )
+        bands = "++model.perception.preprocessor.features=128"
+        own = whisper_run if preset.startswith("whisper") else [*canary_run, bands]
         kinds = [line for line in canary_run if line.startswith("data.train_ds.blend")]
         line = [word for word in own if not word.startswith(("model.llm_config", *kinds, "model.prompt_format"))]
         jobs[f"model={preset}"] = [

@@ -89,6 +89,7 @@ LIMITS = (
         ),
         "one clip and three prompts are asked",
     ),
+    Limit(r"^vtb synth reply ", ("recording.words=[1,3]", "reply.tokens=4"), "few replies of a tiny LLM"),
     Limit(
         r"^vtb judge ", ("llm.backend=hf", "llm.model={llm}", "bootstrap=20", "threads=1"), "the judge is a tiny LLM"
     ),
@@ -96,7 +97,9 @@ LIMITS = (
     Limit(r"^vtb synth text ", ("count=2",), "two conversations"),
     Limit(r"^vtb synth text .*text_magpie", ("user.tokens=[2,24]", "answer.tokens=[2,24]"), "short ones"),
     Limit(
-        r"vtb synth (text|qa) .*(-gguf|=served)", ("llm.base_url={server}", "llm.model={served}"), "a server that runs"
+        r"vtb synth (text|qa|reply) .*(-gguf|=served)",
+        ("llm.base_url={server}", "llm.model={served}"),
+        "a server that runs",
     ),
     Limit(r"^vtb synth .*llm.backend=hf", ("llm.model={llm}",), "a tiny LLM"),
     Limit(
@@ -120,6 +123,9 @@ LIMITS = (
 # Words that stand for something of the reader's, by page.
 PLACEHOLDERS = {"examples/checkpoint/README.md": {"FOLDER": "runs/quickstart/last.ckpt", "WHOLE": "runs/whole"}}
 NOT_RUN = (
+    NotRun(r"^vtb data prepare ", "parse", "it reads a copy of a corpus; tests/data/corpora makes one of each"),
+    NotRun(r"eval/public/", "compose", "it reads a copy of a benchmark; tests/evaluation/public makes one of each"),
+    NotRun(r"--tasks ifeval,mmlu", "compose", "lm-eval fetches its data; tests/evaluation runs a task of one question"),
     NotRun(
         r"model=(canary|parakeet|whisper)_",
         "compose",

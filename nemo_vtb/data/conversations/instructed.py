@@ -13,7 +13,7 @@ from nemo.collections.common.data.lhotse.text_adapters import TextTurn
 
 from nemo_vtb.data.audio.audio_stores import AudioStore
 from nemo_vtb.data.conversations.chat_rows import Draw, RowContext, row_name, with_languages
-from nemo_vtb.data.conversations.kinds import ALIGN
+from nemo_vtb.data.conversations.kinds import ALIGN, CONTINUE
 from nemo_vtb.data.conversations.prompt_pool import PromptPool, pick
 from nemo_vtb.data.conversations.turns import Turn, clip
 from nemo_vtb.data.files.rows import BadRow
@@ -23,7 +23,7 @@ from nemo_vtb.data.row_forms.switches import learns_last_only
 from nemo_vtb.data.row_forms.values import clean, field, is_empty
 from nemo_vtb.data.row_forms.visible import has_text
 
-KINDS = ("asr", "ast", "sqa", ALIGN)
+KINDS = ("asr", "ast", "sqa", CONTINUE, ALIGN)
 # Under these names people keep transcripts.
 _TEXTS = ("text", "sentence", "transcription", "transcript", "answer", "translation", "normalized_text", "raw_text")
 
@@ -52,7 +52,7 @@ class UtteranceParser:
         context: What the rows share; its kind says what is asked about the utterances.
         pool: Wordings.
         text_field: Where the answer stands: by default ``text`` for recognition, ``answer`` or ``translation`` for
-            translation, ``answer`` for questions.
+            translation, ``answer`` for questions, ``answer`` or ``reply`` for what is continued.
         lang_field: Where the language of the audio stands.
         audio_field: Where a manifest names the clip.
     """
@@ -67,6 +67,7 @@ class UtteranceParser:
     ) -> None:
         self._context, self._pool, self._audio_field = context, pool, audio_field
         fields = {"asr": ("text",), "ast": ("answer", "translation"), "sqa": ("answer",), ALIGN: ("text",)}
+        fields[CONTINUE] = ("answer", "reply")
         self._answer_fields = (text_field,) if text_field else fields.get(context.kind, ())
         self._language_fields = ("source_lang", lang_field or "lang")
 
@@ -104,6 +105,8 @@ class UtteranceParser:
         if kind == ALIGN:
             heard = self._context.conversation(utterance.name, [turn], utterance.custom)
             return lambda epoch: heard
+        if kind == CONTINUE:
+            return self._draw(utterance, [turn], answer)
         if kind == "sqa":
             question = self._text(fields, "question")
             if question is None:

@@ -1,7 +1,8 @@
 """The four kinds of data of VoiceTextBlender; speech recognition and translation are counted apart.
 
 ``align`` beside them holds transcribed clips that only the embedding alignment loss hears: they teach the adapter at a
-fraction of what a conversation costs the LLM.
+fraction of what a conversation costs the LLM. ``continue`` holds clips that the LLM answers as it would
+answer their words: no instruction stands beside them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 KINDS = ("text", "asr", "ast", "sqa", "mixed")
 ALIGN = "align"
+CONTINUE = "continue"
 
 
 def kind_of(conversation: "NeMoMultimodalConversation") -> str:

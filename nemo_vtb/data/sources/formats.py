@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nemo_vtb.data.audio.audio_stores import AudioFolder, AudioStore, AudioTar
 from nemo_vtb.data.audio.tables import SUFFIXES, AudioTable
 from nemo_vtb.data.conversations.chat_rows import ChatParser, Draw, RowContext
+from nemo_vtb.data.conversations.clip_order import OrderedParse
 from nemo_vtb.data.conversations.instructed import KINDS, UtteranceParser
 from nemo_vtb.data.conversations.prompt_pool import PromptPool
 from nemo_vtb.data.conversations.speak import SpokenParse, bank_paths, speaker
@@ -73,6 +74,8 @@ def row_files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
         VTBError: On an unknown type, a missing key, a kind that the type cannot give, or shards that do not pair up.
     """
     files = _files(entry, context)
+    if (share := entry.get("audio_first")) is not None:
+        files = [replace(file, parse=OrderedParse(file.parse, share)) for file in files]
     return list(_spoken(files, entry, context)) if entry.get("speak") else files
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,28 @@ BENCHMARKS: Mapping[str, Layout] = {
 KEYS = ("benchmark", "folder", "subset", "rule")
 
 
-def with_public_sets(section: Mapping[str, Any], kept: Path) -> dict[str, Any]:
+def with_public_sets(section: Mapping[str, Any], kept: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Turns the sets of a section that name a benchmark into sources of conversations.
 
     Args:
         section: ``eval`` of the config.
         kept: Folder for the conversations, and for clips that come out of tables.
 
+    Returns:
+        The section, and of each such set ``benchmark``, ``subset``, ``rows`` and a ``sha256`` of what is asked.
+
     Raises:
         VTBError: Names the key, or the file and row of the local copy that cannot be read.
     """
-    sets = {}
+    sets, about = {}, {}
     for name, entry in (section.get("sets") or {}).items():
         if isinstance(entry, Mapping) and "benchmark" in entry:
-            entry = _written(entry, f"eval.sets.{name}", kept / name)
+            entry, about[name] = _written(entry, f"eval.sets.{name}", kept / name)
         sets[name] = entry
-    return {**section, "sets": sets}
+    return {**section, "sets": sets}, about
 
 
-def _written(entry: Mapping[str, Any], where: str, kept: Path) -> dict[str, Any]:
+def _written(entry: Mapping[str, Any], where: str, kept: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     name, folder = entry["benchmark"], entry.get("folder")
     if name not in BENCHMARKS:
         raise VTBError(f"{where}.benchmark is '{name}'; it may be {', '.join(BENCHMARKS)}")
@@ -58,7 +62,15 @@ def _written(entry: Mapping[str, Any], where: str, kept: Path) -> dict[str, Any]
     path = kept / "conversations.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     rest = {key: value for key, value in entry.items() if key not in KEYS}
-    return {**rest, "kind": "public", "type": "multimodal_conversation", "manifest_filepath": str(path)}
+    asked = [{**row, "conversations": [_portable(turn) for turn in row["conversations"]]} for row in rows]
+    digest = sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    about = {"benchmark": name, "subset": str(entry.get("subset", "")), "rows": len(rows), "sha256": digest}
+    return {**rest, "kind": "public", "type": "multimodal_conversation", "manifest_filepath": str(path)}, about
+
+
+def _portable(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn whose clip is known by its name alone: the same wherever the copy lies."""
+    return {**turn, "value": Path(turn["value"]).name} if turn["type"] == "audio" else dict(turn)
 
 
 def _conversation(question: Question, rule: str) -> dict[str, Any]:

@@ -62,6 +62,9 @@ def voicebench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
             prompt = str(take(row, where, "prompt"))
             right = str(row.get("reference") or row.get("output") or "")
             known: dict[str, Any] = {"prompt": prompt, "reference": right, "answers": [right]}
+            # What VoiceBench's board wants back beside the answer.
+            known |= {"subset": name, "split": own.rpartition("-")[0]}
+            known["published"] = {key: value for key, value in row.items() if key != "audio"}
             if name == "ifeval":
                 known["instruction_id_list"] = list(take(row, where, "instruction_id_list"))
                 known["kwargs"] = list(take(row, where, "kwargs"))
@@ -86,8 +89,7 @@ def speech_ifeval(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
             "kwargs": list(row.get("kwargs") or [{}] * len(ids)),
             "reference": str(row.get("label") or ""),
         }
-        prompt = str(known["prompt"])
-        turns = ((clip, str(take(row, where, "textual_audio"))), prompt)
+        turns = ((clip, str(take(row, where, "textual_audio"))), str(known["prompt"]))
         yield Question(str(number), turns, str(known["reference"]), "ifeval_loose" if ids else "", known)
 
 

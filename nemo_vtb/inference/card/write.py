@@ -10,6 +10,7 @@ from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.card.data import NOT_STATED, languages, licence_of, licences, lora_rank, lora_scale
+from nemo_vtb.inference.card.leaderboard import leaderboard
 from nemo_vtb.inference.card.text import how_to_load, limits, loses_gate, results_table
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def _body(facts: Facts, licence: str) -> Iterator[str]:
     yield f"Weights here are {facts.dtype}. {_lora_words(facts)}"
     yield from ("", "## Training data", "", *_data_lines(facts.data))
     yield from ("", "## Measured", "", *results_table(facts.report))
+    yield from leaderboard(facts.report)
     yield from ("", "## Limits", "", *limits(facts.form, facts.section, languages(facts.data), facts.report))
     yield from ("", "## Licence", "", _licence_words(licence), "")
 

@@ -29,8 +29,21 @@ def test_every_benchmark_is_read_asked_and_scored(tmp_path, sets, trained, capsy
     pytest.importorskip("langdetect")
     config = {"out": str(tmp_path / "out"), "eval": {"max_new_tokens": 4, "bootstrap": 20, "sets": sets}}
     (tmp_path / "mine.yaml").write_text(OmegaConf.to_yaml(config))
-    assert main(["eval", str(trained[1]), "--config-name=mine", f"--config-dir={tmp_path}"]) == 0
-    report = json.loads((tmp_path / "out" / "eval.json").read_text(encoding="utf-8"))["public"]
+    submit = tmp_path / "board"
+    command = ["eval", str(trained[1]), "--config-name=mine", f"--config-dir={tmp_path}", f"--submit={submit}"]
+    assert main(command) == 0
+    whole = json.loads((tmp_path / "out" / "eval.json").read_text(encoding="utf-8"))
+    report = whole["public"]
+    board = {path.name.partition("-")[2]: path for path in submit.glob("*.jsonl")}
+    assert len(board) == len(ALL["voicebench"][1])
+    (row,) = map(json.loads, next(p for n, p in board.items() if "ifeval-test" in n).read_text().splitlines())
+    assert row["key"] == 1 and row["instruction_id_list"] and "audio" not in row and isinstance(row["response"], str)
+    from nemo_vtb.inference.card.leaderboard import leaderboard
+
+    card = "\n".join(leaderboard(whole))
+    digest = whole["datasets"]["voicebench_bbh"]["sha256"]
+    assert f"voicebench bbh, sha256 {digest[:12]}" in card and "No judge." in card and "Thinking: auto" in card
+    assert not list(leaderboard({"asr": {}}))
     assert set(report) == set(sets)
     assert report["voicebench_openbookqa"]["speech"]["n"] == report["voicebench_openbookqa"]["text"]["n"] == 2
     for name in ("voicebench_alpacaeval_full", "speech_ifeval_chain_of_thought"):

@@ -1,0 +1,87 @@
+"""What a corpus is read into: rows of a NeMo manifest, or chats, each with its split."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nemo_vtb.data.audio.headers import header
+from nemo_vtb.errors import VTBError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a corpus is wanted.
+
+    Attributes:
+        folder: The local copy.
+        out: Where files go.
+        languages: Tags; empty for all that are there.
+        targets: Of translations; empty for all.
+    """
+
+    folder: Path
+    out: Path
+    languages: Sequence[str] = ()
+    targets: Sequence[str] = ()
+
+    def wants(self, language: str) -> bool:
+        """Whether a language is asked for, with or without its region."""
+        return not self.languages or language in self.languages or language.partition("-")[0] in self.languages
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: its split, its kind (``asr``, ``ast``, ``sqa``, ``text``) and the fields of its line."""
+
+    split: str
+    kind: str
+    fields: dict[str, Any]
+
+
+Read = Callable[[Asked], Iterator[Row]]
+
+
+def seconds_of(path: Path, where: str) -> float:
+    """Length of a recording.
+
+    Raises:
+        VTBError: Names the row, if the recording is missing or cannot be read.
+    """
+    if not path.is_file():
+        raise VTBError(f"{where}: no recording {path}")
+    try:
+        found = header(str(path), path.name, str(path))
+    except Exception as error:
+        raise VTBError(f"{where}: {error}") from error
+    return found.samples / found.rate
+
+
+def table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows of a table with tabs and a first line of names; quotes are part of the text, as corpora have them.
+
+    Raises:
+        VTBError: If the file cannot be read, or a line has another number of fields than the first.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise VTBError(f"{path} cannot be read: {error}") from error
+    names = lines[0].split("\t") if lines else []
+    for number, line in enumerate(lines[1:], 2):
+        values = line.split("\t")
+        if len(values) != len(names):
+            raise VTBError(f"{path}:{number} has {len(values)} fields, and {len(names)} names stand in the first line")
+        yield f"{path}:{number}", dict(zip(names, values, strict=True))
+
+
+def some(folder: Path, *patterns: str) -> list[Path]:
+    """Files or folders of a local copy, the patterns tried in turn.
+
+    Raises:
+        VTBError: If there is none.
+    """
+    for pattern in patterns:
+        if found := sorted(folder.glob(pattern)):
+            return found
+    raise VTBError(f"{folder} holds no {' or '.join(patterns)}, which a local copy of this corpus has")
