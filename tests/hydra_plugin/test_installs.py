@@ -52,8 +52,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "-w", folder, REPOSITORY], check=True, timeout=300)
+    # The sdist, and the wheel from what is in it.
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, REPOSITORY]
+    subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    assert len(list(folder.glob("*.tar.gz"))) == 1
     return next(folder.glob("*.whl"))
 
 
