@@ -1,7 +1,7 @@
 # make quickstart   train, measure and report: runs/quickstart/report.html
 # make test         the test suite
 # make check        format, lint, types and the directions of imports
-.PHONY: quickstart test check format wheel clean
+.PHONY: quickstart test check format wheel installs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,7 +35,10 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 
 wheel: $(VENV)/.installed
-	$(BIN)/python -m build --wheel
+	$(BIN)/python -m build
+
+installs:
+	.ci/installs
 
 clean:
 	rm -rf $(VENV) runs dist

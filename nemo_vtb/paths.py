@@ -9,6 +9,9 @@ from nemo_vtb.errors import VTBError
 SHIPPED = "shipped"
 CHECKPOINT_HELP = f"a .ckpt file, a folder of vtb export --to slim, or {SHIPPED}: the one in examples/checkpoint"
 
+# Where corpora and checkpoint are to be had.
+CLONE = "clone the repository of nemo_vtb and run the command in its folder, which has it under examples/"
+
 _PACKAGE = Path(__file__).parent
 
 
@@ -25,23 +28,29 @@ def slurm_dir() -> Path:
 
 
 def corpora_dir() -> Path | None:
-    """Returns the folder of shipped corpora, or None in an installation that has no checkout beside it."""
-    folder = _PACKAGE.parent / "examples" / "corpora"
-    return folder if folder.is_dir() else None
+    """Returns the folder of shipped corpora: of the checkout that the package is in, else of the one it is run in."""
+    return _in_checkout("corpora")
 
 
 def checkpoint_path(path: str | Path) -> Path:
     """Returns the path of a checkpoint, which may be called ``shipped``.
 
     Raises:
-        VTBError: If that one is asked for in an installation without a checkout.
+        VTBError: If that one is asked for in an installation without a checkout, and not in a checkout either.
     """
     if str(path) != SHIPPED:
         return Path(path)
-    folder = _PACKAGE.parent / "examples" / "checkpoint"
-    if not folder.is_dir():
-        raise VTBError("the shipped checkpoint is in examples/checkpoint of a checkout; name another one")
+    folder = _in_checkout("checkpoint")
+    if folder is None:
+        raise VTBError(
+            f"the shipped checkpoint is not part of the installed package: {CLONE}, or name a checkpoint of your own"
+        )
     return folder
+
+
+def _in_checkout(name: str) -> Path | None:
+    folders = [folder / "examples" / name for folder in (_PACKAGE.parent, Path.cwd())]
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def existing_checkpoint(path: str | Path) -> Path:

@@ -42,11 +42,11 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
     Raises:
         VTBError: If the shipped corpora are missing, or on any bad config.
     """
-    from nemo_vtb.paths import corpora_dir
+    from nemo_vtb.paths import CLONE, corpora_dir
 
     stages = _Stages()
     if corpora_dir() is None:
-        raise VTBError("vtb quickstart needs the corpora in examples/corpora of the repository; run it in a checkout")
+        raise VTBError(f"the quickstart's recordings are not part of the installed package: {CLONE}")
     folder = Path(out)
     require_writable(folder, "--out")
     with stages("models: fetch and convert (once)"):

@@ -146,6 +146,12 @@ def test_the_readme_fits_two_screens():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
 
 
+def test_examples_of_additions_are_short():
+    # tests/docs/test_documented_commands.py runs them.
+    found = [block.text.splitlines() for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python"]
+    assert len(found) == 5 and max(map(len, found)) <= 40
+
+
 def test_every_config_opens_with_the_command_that_runs_it():
     silent = [
         str(path.relative_to(ROOT))

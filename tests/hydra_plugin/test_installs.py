@@ -52,8 +52,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "-w", folder, REPOSITORY], check=True, timeout=300)
+    # The sdist, and the wheel from what is in it.
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, REPOSITORY]
+    subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    assert len(list(folder.glob("*.tar.gz"))) == 1
     return next(folder.glob("*.whl"))
 
 
@@ -63,7 +65,7 @@ def test_without_the_plugin_hydra_stops(environment, tmp_path):
     assert "config group 'vtb' does not exist" in said and "TRAINED" not in said
 
 
-def test_a_wheel_trains_with_the_one_line(environment, wheel, launcher_folder):
+def test_a_wheel_trains_with_the_one_line(environment, wheel, launcher_folder, tmp_path):
     environment.install(str(wheel))
     said = environment.run(launcher_folder, "launcher.py", "+vtb@_global_=default", "+lora=r8")
     assert "TRAINED VoiceTextBlender VTBDataset VTBDataModule 1 8" in said, said
@@ -72,6 +74,10 @@ def test_a_wheel_trains_with_the_one_line(environment, wheel, launcher_folder):
     assert {path.name for path in (REPOSITORY / templates).iterdir()} == {
         path.name for path in (environment.site / templates).iterdir()
     }
+    for command in ("quickstart", "chat"):
+        lines = environment.run(tmp_path, "-m", "nemo_vtb.cli", command).splitlines()
+        assert "clone the repository of nemo_vtb and run the command in its folder" in lines[-1], lines
+    assert "quickstart " in environment.run(tmp_path, "-m", "nemo_vtb.cli", "config", "list")
     entry = "from importlib.metadata import entry_points as e; print(e(group='nemo_run.cli')['vtb'].value)"
     assert environment.run(launcher_folder, "-c", entry) == "nemo_vtb.launch.recipes\n"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.paths import corpora_dir
+from nemo_vtb.paths import CLONE, corpora_dir
 
 _REMOTE = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _COPIED_BY = {
@@ -76,10 +76,7 @@ def locate(path: str) -> Path:
         return Path(path).expanduser()
     folder = corpora_dir()
     if folder is None:
-        raise VTBError(
-            f"{path}: the corpora travel with the repository (examples/corpora), not with the installed package; "
-            "clone it, or name your own data"
-        )
+        raise VTBError(f"{path} is not part of the installed package: {CLONE}, or name your own data")
     return folder / path.removeprefix("corpora:")
 
 

@@ -24,13 +24,15 @@ from nemo_vtb.errors import VTBError
 # Parses a row given its position `file:line`; raises BadRow. None: the row is none of this source's.
 ParseRow = Callable[[dict[str, Any], str], Draw | None]
 
-_CHAT = {"multimodal_conversation": "conversation", "share_gpt": "share_gpt", "nemo_sft_jsonl": "nemo_sft",
+# Types of rows that are conversations already, with the method of ChatParser that reads one.
+CHAT_TYPES = {"multimodal_conversation": "conversation", "share_gpt": "share_gpt", "nemo_sft_jsonl": "nemo_sft",
          "share_gpt_webdataset": "share_gpt"}  # fmt: skip
 _MANIFESTS = ("nemo", "nemo_tarred", "parquet")
 _LHOTSE = ("lhotse", "lhotse_shar")
 # NeMo converts either of the two above under these names; the kind says which conversation it becomes.
 _CONVERTERS = ("lhotse_as_conversation", "sqa_as_conversation")
-TYPES = (*_CHAT, *_MANIFESTS, *_LHOTSE, *_CONVERTERS)
+_OTHER_TYPES = (*_MANIFESTS, *_LHOTSE, *_CONVERTERS)
+TYPES = (*CHAT_TYPES, *_OTHER_TYPES)
 _SHARD = re.compile(r"_(\d+)(?=[^/_]*\.(?:json|tar))")
 
 
@@ -81,15 +83,15 @@ def row_files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
 
 def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
     data_type = entry.get("type", "multimodal_conversation")
-    if data_type not in TYPES:
-        raise VTBError(f"blend.kinds.{context.kind}: unknown type '{data_type}'; known: {', '.join(TYPES)}")
+    if data_type not in (known := (*CHAT_TYPES, *_OTHER_TYPES)):
+        raise VTBError(f"blend.kinds.{context.kind}: unknown type '{data_type}'; known: {', '.join(known)}")
     if data_type == "share_gpt_webdataset":
         parse = ChatParser(context).share_gpt
         only = entry.get("only") or {}
         return [RowFile(tar, _Parse(parse, AudioTar(tar), only), (tar,)) for tar in _web_dataset(entry, context)]
-    if data_type in _CHAT:
+    if data_type in CHAT_TYPES:
         paths = _paths(entry, "paths" if data_type == "nemo_sft_jsonl" else "manifest_filepath", context)
-        method = getattr(ChatParser(context), _CHAT[data_type])
+        method = getattr(ChatParser(context), CHAT_TYPES[data_type])
         return list(_paired(entry, paths, method, context))
     if context.kind not in KINDS:
         raise VTBError(
@@ -106,7 +108,7 @@ def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
 
 def _spoken(files: list[RowFile], entry: Mapping[str, Any], context: RowContext) -> Iterator[RowFile]:
     """Every file once for each variant: a spoken variant of a conversation is a row of its own."""
-    if entry.get("type", "multimodal_conversation") not in _CHAT:
+    if entry.get("type", "multimodal_conversation") not in CHAT_TYPES:
         raise VTBError(f"blend.kinds.{context.kind}: speak turns chats into speech; type {entry['type']} holds speech")
     speaks, variants = speaker(entry["speak"], context.rules, str(context.tags.get("lang", "en")))
     banks = tuple(bank_paths(entry["speak"]))
