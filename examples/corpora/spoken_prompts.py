@@ -112,7 +112,11 @@ def spoken_prompts(seed: int = 0) -> Iterator[tuple[str, str, str, dict | list[d
                 "Write each of them on its own line.",
                 {"type": "lines", "exactly": count},
             ),
-            "yes_no": (question, "Answer yes or no.", {"type": "choice", "answer": answer, "options": ["yes", "no"]}),
+            "yes_no": (
+                question,
+                "Reply with yes or no.",
+                {"type": "choice", "answer": answer, "options": ["yes", "no"]},
+            ),
             "ending": (tell, "Finish your answer with a question mark.", {"type": "regex", "pattern": r"\?$"}),
         }
         for name, (task, demand, check) in made.items():

@@ -57,7 +57,7 @@ def word_problems(count: int, seed: int = 0) -> Iterator[dict]:
         yield {
             "id": f"problem/{name}/{number}",
             "prompt": prompt,
-            "options": [str(option) for option in options],
+            "options": [f"The answer is {option}." for option in options],
             "answer": options.index(result),
         }
 
@@ -85,6 +85,6 @@ def sums(count: int, seed: int = 0) -> Iterator[dict]:
         yield {
             "id": f"sum/{name}/{len(seen) - 1}",
             "prompt": prompt,
-            "options": [str(option) for option in options],
+            "options": [f"The answer is {option}." for option in options],
             "answer": options.index(result),
         }

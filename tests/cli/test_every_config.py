@@ -39,6 +39,28 @@ def open_speech(tmp_path_factory: pytest.TempPathFactory, clips: list[SimpleName
 
 
 @pytest.fixture(scope="module")
+def study_made(tmp_path_factory: pytest.TempPathFactory, clips: list[SimpleNamespace]) -> Path:
+    """What ``build_study_train.py`` would leave: every sentence is the same clip."""
+    from nemo_vtb.parts.spoken_spans import sentences
+
+    folder = tmp_path_factory.mktemp("study_made")
+    clip = {"audio_filepath": str(clips[0].path), "duration": clips[0].duration, "lang": "en", "speaker": "a"}
+    turns = [("User", "Name a color. Be brief."), ("Assistant", "Blue.")]
+    said = [{"from": who, "type": "text", "value": value} for who, value in turns]
+    chats = (corpora_dir() / "spoken_commands" / "chats.jsonl").read_text(encoding="utf-8").splitlines()
+    users = [turn["value"] for line in chats for turn in json.loads(line)["conversations"][:1]] + [turns[0][1]]
+    texts = dict.fromkeys(text[start:end] for text in users for start, end in sentences(text))
+    files = {
+        "open": [{**clip, "text": clips[0].text, "split": split} for split in ("train", "dev")],
+        "replay": [{"id": "r", "conversations": said}],
+        "bank": [{**clip, "text": text} for text in texts],
+    }
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
 def canary_run(tiny_llm: Path) -> list[str]:
     """Overrides for canary_gemma: shapes of a toy with random weights, and data."""
     rows = "corpora:spoken_commands/sqa.jsonl"
@@ -75,7 +97,12 @@ def sentences_of_chats() -> set[str]:
 
 
 def test_every_config_and_every_option_trains(
-    whisper_run: list[str], canary_run: list[str], open_speech: Path, clips: list[SimpleNamespace], tmp_path: Path
+    whisper_run: list[str],
+    canary_run: list[str],
+    open_speech: Path,
+    study_made: Path,
+    clips: list[SimpleNamespace],
+    tmp_path: Path,
 ):
     bank = tmp_path / "bank.jsonl"
     with bank.open("w") as file:
@@ -87,6 +114,7 @@ def test_every_config_and_every_option_trains(
     more = {
         "+blend=speak": [f"data.train_ds.blend.kinds.mixed.speak.bank={bank}"],
         "data=reference": [f"data.open_speech={open_speech}"],
+        "data=study": [f"data.made={study_made}"],
     }
     asked = (
         "[{type: nemo, manifest_filepath: 'corpora:spoken_commands/manifest.jsonl', only: {split: train}, prompts: %s}]"
@@ -94,6 +122,7 @@ def test_every_config_and_every_option_trains(
     jobs = {
         "quickstart": quickstart,
         "reference": ["train", "--config-name=reference", *whisper_run, f"data.open_speech={open_speech}"],
+        "study_train": ["train", "--config-name=study_train", *whisper_run, f"data.made={study_made}"],
         "canary_gemma": ["train", "--config-name=canary_gemma", *canary_run, *alone],
         "canary_gemma_large": ["train", "--config-name=canary_gemma_large", *canary_run, *alone],
     }

@@ -149,6 +149,11 @@ NOT_RUN = (
     ),
     NotRun(r"init_from=shipped", "compose", "it fits one LLM; test_init_from.py begins with that one"),
     NotRun(r"vtb study .*examples/benchmarks/results", "compose", "tests/study/test_committed_study.py runs it whole"),
+    NotRun(
+        r"--config-name=study_train",
+        "compose",
+        "its data are made by a command first; tests/cli/test_every_config.py trains it on a few clips",
+    ),
     NotRun(r"vtb study ", "compose", "tests/study/test_study_command.py runs the command on a study of two tiny arms"),
 )
 

@@ -31,6 +31,8 @@ def fit(
     from nemo_vtb.callbacks.last_checkpoint import LAST, LastCheckpoint
     from nemo_vtb.training import build, check_config, use_machine
 
+    # Lightning takes no callback that saves where checkpoints are switched off.
+    cfg.trainer.enable_checkpointing = True
     check_config(cfg)
     chosen = use_machine(cfg)
     last = folder / RESUME / LAST
