@@ -155,6 +155,7 @@ def prove_encoder(name: str, root: Path) -> dict[str, Any]:
     cfg = section(llm_folder(root / "llm", "qwen2"), path, kind)
     if kind != "nemo":
         cfg["freeze_params"] = cfg["freeze_params"][:2]
+    cfg["perception"]["modality_adapter"]["subsampling_factor"] = 1
     model = build(cfg)
     row: dict[str, Any] = {}
     counts = torch.tensor([16000, 9137, 700, 23456])

@@ -48,9 +48,8 @@ def check_quantization(section: Mapping[str, Any]) -> None:
     for key in ("use_dora", "target_parameters", "lora_bias"):
         if lora.get(key):
             raise VTBError(f"model.quantization cannot be used with model.lora.{key}")
-    package = "torchao" if asked == "torchao_int8" else "bitsandbytes"
-    if find_spec(package) is None:
-        raise VTBError(f"model.quantization needs the package {package}: pip install {package}")
+    if asked != "torchao_int8" and find_spec("bitsandbytes") is None:
+        raise VTBError("model.quantization needs the package bitsandbytes: pip install 'nemo-vtb[quantization]'")
     _settings(asked, torch.float32)
 
 

@@ -1,7 +1,9 @@
 """A sample of the support matrix in each run of the tests; the whole is ``examples/support_matrix_adapters.py``."""
 
+import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 _FOLDER = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(_FOLDER))
 
+import support_matrix  # noqa: E402
 import support_matrix_adapters as matrix  # noqa: E402
 
 ADAPTERS = (
@@ -20,13 +23,18 @@ ADAPTERS = (
     "target_parameters (experts)",
     "LoRA on the speech encoder",
     "8-bit base (torchao)",
+    "8-bit base (bitsandbytes)",
+    "4-bit base (bitsandbytes)",
     "LoRA on lm_head, tied",
 )
+KINDS = ("adapters", "encoders")
 ENCODERS = ("Voxtral", "wav2vec 2.0 base", "w2v-BERT 2.0", "Moonshine", "NeMo FastConformer, .nemo", "Speech2Text")
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_adapter(name: str):
+    if "bitsandbytes" in name and find_spec("bitsandbytes") is None:
+        pytest.skip("pip install 'nemo-vtb[quantization]'")
     row = matrix.prove(matrix.prove_adapter, name)
     assert row["outcome"] == ("refused" if name in matrix.REFUSED else "proved"), row
 
@@ -46,3 +54,15 @@ def test_the_command_in_the_guide(tmp_path: Path):
     text = guide.read_text()
     assert "| EVA | model.lora.init_lora_weights=eva is not supported" in text
     assert "old" not in text and text.startswith("before\n") and "\nafter\n" in text
+
+
+def test_the_guides_show_what_was_measured():
+    results, guides = _FOLDER / "benchmarks" / "results", _FOLDER.parent / "tutorials"
+    llms = json.loads((results / "support_llms.json").read_text())
+    adapters = json.loads((results / "support_adapters.json").read_text())
+    assert support_matrix.table(llms["llms"]).strip() in (guides / "llms.md").read_text()
+    for kind in KINDS:
+        assert matrix.table(adapters[kind]) in (guides / "adapters_and_encoders.md").read_text()
+    assert llms["wrong"] == adapters["wrong"] == 0
+    proved = [sum(row["outcome"] == "proved" for row in rows) for rows in (llms["llms"], *map(adapters.get, KINDS))]
+    assert proved[0] >= 45 and proved[1] >= 12 and proved[2] >= 10

@@ -95,7 +95,8 @@ def _beyond_lora(llm: Any) -> list[str]:
 
 
 def _returns_more(linear: nn.Linear) -> bool:
-    if type(linear).forward is nn.Linear.forward:
+    # Of weights in 4 or 8 bits PEFT knows the classes, and a pass would change their state.
+    if type(linear).forward is nn.Linear.forward or not linear.weight.is_floating_point():
         return False
     try:
         with torch.no_grad():
