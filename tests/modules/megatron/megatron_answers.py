@@ -25,7 +25,7 @@ def ask(folder: Path, ranks: int, clip: str, asked: dict[str, Any]) -> None:
         rank = int(os.environ["LOCAL_RANK"])
         torch.distributed.init_process_group("gloo", rank=rank, world_size=ranks)
     session = ChatSession.from_checkpoint("shipped", tensor_parallel=cut)
-    said = [session.say(f"Transcribe the audio. @{clip}", 12), session.say("And in one word?", 6)]
+    said = [session.say(f"Transcribe the audio. @{clip}", 8), session.say("And in one word?", 4)]
     session.model.gated = False
     retained = RetainedText(session.model, asked["retention"]).measure()
     cfg = composed("eval/quickstart", [*asked["eval"], f"out={folder}/eval{ranks}"])

@@ -24,15 +24,15 @@ SUITE = "corpora:smollm2_chat/suite.jsonl"
 CHATS = "corpora:smollm2_chat/heldout.jsonl"
 ASKED = {
     "retention": {
-        "short": {"type": "replies", "path": SUITE, "at_most": 3, "max_new_tokens": 6},
-        "chats": {"type": "likelihood", "path": CHATS, "at_most": 3},
+        "short": {"type": "replies", "path": SUITE, "at_most": 2, "max_new_tokens": 4},
+        "chats": {"type": "likelihood", "path": CHATS, "at_most": 2},
     },
     "eval": [
         "~eval.sets",
-        "+eval.sets.few={kind: asr, at_most: 2, max_new_tokens: 8, type: nemo, only: {split: test_new_voice}, "
+        "+eval.sets.few={kind: asr, at_most: 1, max_new_tokens: 6, type: nemo, only: {split: test_new_voice}, "
         "manifest_filepath: 'corpora:spoken_commands/manifest.jsonl', prompts: quickstart}",
         "~eval.text",
-        f"+eval.text.short={{type: replies, path: '{SUITE}', at_most: 2, max_new_tokens: 6}}",
+        f"+eval.text.short={{type: replies, path: '{SUITE}', at_most: 1, max_new_tokens: 4}}",
         "eval.bootstrap=20",
         "threads=1",
         "precision=32-true",
@@ -108,7 +108,7 @@ def test_the_shipped_checkpoint_says_the_same_on_both(smollm2: Path, clip: Simpl
     assert ours["said"] == theirs["said"] and all(ours["said"])
     assert ours["suites"] == theirs["suites"] and ours["kl"] == pytest.approx(theirs["kl"], rel=1e-4)
     answers = [(tmp_path / f"eval{ranks}" / "answers.jsonl").read_text() for ranks in (1, 3)]
-    assert answers[0] == answers[1] and answers[0].count("\n") > 3
+    assert answers[0] == answers[1] and answers[0].count("\n") >= 2
 
 
 def test_an_adapter_of_hugging_face_is_refused_at_its_own_rank(tmp_path: Path):
