@@ -22,6 +22,7 @@ EXTRAS = {
     "eval": ("sacrebleu", "matplotlib"),
     "lm-eval": ("lm_eval",),
     "slurm": ("nemo_run",),
+    "megatron": ("megatron",),
 }
 # Programs that are no Python packages -> what needs them.
 PROGRAMS = {
@@ -80,6 +81,7 @@ def machine_lines() -> Iterator[str]:
     yield f"threads: auto is {choose_threads(cpu, os.environ)}"
     several = torch.cuda.device_count() > 1 or machine.device == "cpu"
     names = ["auto", "ddp", *(["vtb_fsdp2", "vtb_hsdp"] if several else [])]
+    names += ["vtb_megatron"] if find_spec("megatron") is not None else []
     backend = "gloo" if machine.device == "cpu" else "nccl"
     spread = torch.distributed.is_available() and getattr(torch.distributed, f"is_{backend}_available")()
     yield f"strategies: {', '.join(names if spread else names[:1])}; ranks talk over {backend if spread else 'nothing'}"
@@ -88,6 +90,7 @@ def machine_lines() -> Iterator[str]:
     for extra, lacks in extras.items():
         if lacks:
             yield f"  {extra}: {', '.join(lacks)} missing; run: pip install 'nemo-vtb[{extra}]'"
+    yield f"llm backends: {', '.join(_backends(machine.device))}"
     kernels = {name: find_spec(package) is not None and machine.device == "cuda" for name, package in _KERNELS.items()}
     yield f"kernels: {', '.join(name for name, there in kernels.items() if there) or 'none'}"
     found = {name: shutil.which(name) for name in PROGRAMS}
@@ -95,6 +98,17 @@ def machine_lines() -> Iterator[str]:
     for name, path in found.items():
         if path is None:
             yield f"  {name}: not on the path; needed for {PROGRAMS[name]}"
+
+
+def _backends(device: str) -> Iterator[str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    yield "hf"
+    try:
+        rows = "" if device == "cuda" else "; sequence_parallel needs GPUs"
+        yield f"megatron (megatron-core {version('megatron-core')}{rows})"
+    except PackageNotFoundError:
+        return
 
 
 def config_lines(cfg: "DictConfig") -> Iterator[str]:
@@ -129,6 +143,8 @@ def config_lines(cfg: "DictConfig") -> Iterator[str]:
         from nemo_vtb.models.for_machine import check_accelerator
         from nemo_vtb.parts.machine.choice import is_half
 
+        if model.get("llm_backend") == "megatron":
+            yield f"llm: on megatron-core, cut over {model.get('tensor_model_parallel_size') or 1} neighbouring ranks"
         weights = model.get("llm_dtype") or "float32"
         followed = "bfloat16" if is_half(chosen["precision"].value) else "float32"
         yield f"weights: frozen LLM in {followed if weights == 'auto' else weights}; what trains in float32"

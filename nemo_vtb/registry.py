@@ -22,20 +22,23 @@ ALLOWED_TARGETS = (
     "nemo_vtb.modules.whisper.WhisperFeatures",
 )
 
-_STRATEGY = "nemo_vtb.strategies.sharded.ShardedStrategy"
+_SHARDED = "nemo_vtb.strategies.sharded.ShardedStrategy"
+_MEGATRON = "nemo_vtb.strategies.megatron.MegatronStrategy"
 
 # NeMo asks for classes that are no modules to stand in a second list too: callbacks and strategies of `trainer`.
 ALLOWED_OF_TRAINER = (
     "nemo_vtb.callbacks.last_checkpoint.LastCheckpoint",
     "nemo_vtb.callbacks.heartbeat.Heartbeat",
     "nemo_vtb.callbacks.progress.KindProgress",
-    _STRATEGY,
+    _SHARDED,
+    _MEGATRON,
 )
 
 # Names for `trainer.strategy`.
 STRATEGIES = {
-    "vtb_fsdp2": ({}, "FSDP2 over all ranks; one-file checkpoints of what was trained"),
-    "vtb_hsdp": ({"replicas": "nodes"}, "hybrid sharding: FSDP2 inside a node, a copy per node"),
+    "vtb_fsdp2": (_SHARDED, {}, "FSDP2 over all ranks; one-file checkpoints of what was trained"),
+    "vtb_hsdp": (_SHARDED, {"replicas": "nodes"}, "hybrid sharding: FSDP2 inside a node, a copy per node"),
+    "vtb_megatron": (_MEGATRON, {}, "DDP between groups of ranks that hold one LLM on megatron-core"),
 }
 
 # Modules that register themselves with NeMo by its own decorators and subclass hooks: data types, prompt formats.
@@ -117,9 +120,9 @@ def _register_strategies() -> None:
     from lightning.pytorch.strategies import StrategyRegistry
     from nemo.utils import logging
 
-    for name, (settings, description) in STRATEGIES.items():
+    for name, (kind, settings, description) in STRATEGIES.items():
         if name not in StrategyRegistry:
-            StrategyRegistry.register(name, _load(_STRATEGY), description=description, **settings)
+            StrategyRegistry.register(name, _load(kind), description=description, **settings)
             logging.info(f"nemo_vtb: registered the strategy {name} with Lightning")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nemo_vtb.config import check_keys, resolved, section_of
 from nemo_vtb.config import compose as compose  # scripts have it from here
@@ -54,6 +54,8 @@ def build(
     check_config(cfg)
     if chosen is None:
         use_machine(cfg)
+    if cfg.model.get("llm_backend") == "megatron":
+        use_megatron(cfg)
     seed_everything(cfg.get("seed", 0), verbose=False)
     trainer = build_trainer(cfg, callbacks)
     _check_folders(trainer)
@@ -62,7 +64,10 @@ def build(
     from nemo_vtb.data.dataset import VTBDataset
     from nemo_vtb.data.prompts.formats import formatter_of
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+    from nemo_vtb.strategies.megatron import MegatronStrategy
 
+    if isinstance(trainer.strategy, MegatronStrategy):
+        trainer.strategy.begin()
     model = VoiceTextBlender(OmegaConf.to_container(cfg.model, resolve=True))
     if (name := cfg.data.train_ds.get("prompt_format")) is not None:
         formatter_of(name, model.tokenizer, "data.train_ds.prompt_format")
@@ -121,6 +126,32 @@ def check_config(cfg: DictConfig) -> None:
     held_out = section_of(cfg, "data.validation_ds", needed=False)
     if held_out is not None and "kinds" in held_out:
         check_held_out_section(held_out)
+
+
+def use_megatron(cfg: DictConfig) -> None:
+    """Gives a run of ``model.llm_backend: megatron`` the strategy that knows its groups of ranks.
+
+    Raises:
+        VTBError: If the config asks for another, or megatron-core is not installed.
+    """
+    from nemo_vtb.modules.megatron.groups import require_megatron
+
+    require_megatron()
+    asked = cfg.trainer.get("strategy")
+    name = asked if asked is None or isinstance(asked, str) else str(asked.get("_target_")).rpartition(".")[2]
+    if name not in (None, "auto", "ddp", "vtb_megatron", "MegatronStrategy"):
+        raise VTBError(
+            f"trainer.strategy={name} cannot hold an LLM of model.llm_backend=megatron: leave it out, or say "
+            "vtb_megatron"
+        )
+    if cfg.trainer.get("precision") in ("16-mixed", 16, "16"):
+        raise VTBError(
+            "trainer.precision=16-mixed: its gradient scaler leaves steps out on single ranks, and the parts of an LLM "
+            "of model.llm_backend=megatron would fall out of step: choose bf16-mixed, bf16-true or 32-true"
+        )
+    if name in (None, "auto", "ddp"):
+        with open_dict(cfg):
+            cfg.trainer.strategy = "vtb_megatron"
 
 
 def use_machine(cfg: DictConfig) -> "dict[str, Choice]":

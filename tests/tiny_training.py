@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nemo_vtb import VoiceTextBlender, VTBDataModule, VTBDataset, registry
 from nemo_vtb.callbacks.heartbeat import Heartbeat
 from nemo_vtb.callbacks.last_checkpoint import LastCheckpoint
 from nemo_vtb.data.loader import BlendLoader
+from nemo_vtb.strategies.megatron import MegatronStrategy
 from nemo_vtb.strategies.sharded import ShardedStrategy
 
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
@@ -97,6 +99,7 @@ def train(
     validate_every: int | None = None,
     logger: bool = False,
     more: tuple[Callback, ...] = (),
+    prepare: Callable[[Any], None] | None = None,
     **options: Any,
 ) -> None:
     """Trains as one rank.
@@ -115,14 +118,12 @@ def train(
         validate_every: Batches between two validations.
         logger: Whether to write for TensorBoard.
         more: Callbacks.
+        prepare: Is given the model when it is built.
         **options: Of the Trainer.
     """
     registry.register()
     seed_everything(7, verbose=False)
     cfg = json.loads((folder / "config.json").read_text())
-    model = VoiceTextBlender(cfg["model"])
-    dataset = VTBDataset(model.tokenizer, "chatml")
-    datamodule = SizedDataModule(OmegaConf.create(cfg["data"]), model.tokenizer, dataset)
     callbacks: list[Callback] = [Record(folder / log, kill_before), LastCheckpoint(every), *more]
     if dawdle is not None:
         callbacks.append(Dawdle(folder, *dawdle))
@@ -145,6 +146,13 @@ def train(
         limit_val_batches=None if validate_every else 0,
         **options,
     )
+    if isinstance(trainer.strategy, MegatronStrategy):
+        trainer.strategy.begin()
+    model = VoiceTextBlender(cfg["model"])
+    if prepare is not None:
+        prepare(model)
+    dataset = VTBDataset(model.tokenizer, "chatml")
+    datamodule = SizedDataModule(OmegaConf.create(cfg["data"]), model.tokenizer, dataset)
     trainer.fit(model, datamodule, ckpt_path=str(folder / CHECKPOINT) if resume else None)
 
 

@@ -109,6 +109,35 @@ def step_seconds(model: Model, machine: Machine, gpus: int, positions: int) -> t
     return forward + backward + exposed, forward + backward
 
 
+@dataclass(frozen=True)
+class Decoder:
+    """An LLM for the choice between tensor parallelism and FSDP2: its layers, their width, its weights."""
+
+    layers: int
+    width: int
+    weights: float
+
+    def sharded_bytes(self, ranks: int) -> float:
+        """What a GPU receives under FSDP2 in a step, however many positions: all weights, forward and backward."""
+        return 2 * ring(ranks) * BFLOAT16 * self.weights
+
+    def cut_bytes(self, ranks: int, positions: float) -> float:
+        """What a GPU sends under tensor parallelism: sums over ranks behind attention and MLP, forward and backward."""
+        sums = 4 * self.layers + 1
+        return sums * 2 * ring(ranks) * BFLOAT16 * self.width * positions
+
+    def crossing(self, ranks: int) -> float:
+        """Positions of a group and step from which on FSDP2 moves less."""
+        return self.sharded_bytes(ranks) / self.cut_bytes(ranks, 1)
+
+
+DECODERS = {
+    "Gemma 2B": Decoder(18, 2048, 2.5e9),
+    "Llama 3.1 8B": Decoder(32, 4096, 8.0e9),
+    "Llama 3.1 70B": Decoder(80, 8192, 70.6e9),
+}
+
+
 def lost_share(interval: float, save: float, restart: float, between_failures: float) -> float:
     """Part of the time that is not training: saving, and after a failure half an interval and the restart."""
     return save / interval + (interval / 2 + restart) / between_failures
@@ -161,9 +190,21 @@ def tables() -> Iterator[str]:
         "every 2 h",
     )
     yield from _table(header, GPUS, rows, "{:.1f}")
+    yield from _tensor_parallel()
 
 
-def _table(header: Sequence[str], names: Sequence[int], rows: Sequence[Sequence[float]], form: str) -> Iterator[str]:
+def _tensor_parallel() -> Iterator[str]:
+    yield "### Tensor parallel or FSDP2\n"
+    yield "gigabytes a GPU moves in a step of 8 GPUs with a frozen LLM in bfloat16, and where the two are equal\n"
+    rows = []
+    for llm in DECODERS.values():
+        moved = [llm.sharded_bytes(8), llm.cut_bytes(8, 8192), llm.cut_bytes(8, 65536)]
+        rows.append([*(bytes_ / 1e9 for bytes_ in moved), llm.crossing(8) / 1000])
+    header = ("LLM", "FSDP2", "cut, 8,192 positions", "cut, 65,536 positions", "equal at, thousand positions")
+    yield from _table(header, list(DECODERS), rows, "{:.1f}")
+
+
+def _table(header: Sequence[str], names: Sequence[object], rows: Sequence[Sequence[float]], form: str) -> Iterator[str]:
     yield "| " + " | ".join(header) + " |"
     yield "|" + "---|" * len(header)
     for name, row in zip(names, rows, strict=True):

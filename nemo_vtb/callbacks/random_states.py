@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from nemo.utils import logging
 
 from nemo_vtb.models.checkpoints.random_state import RandomState, set_random_state
+from nemo_vtb.parts.ranks import data_rank, world_size
 
 
 class RestoreRandomStates(Callback):
@@ -22,9 +23,9 @@ class RestoreRandomStates(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Takes the states out of a checkpoint, where they are as many as there are ranks now."""
         saved = checkpoint.get("vtb", {}).get("random_states")
-        if saved is not None and len(saved) != trainer.world_size:
+        if saved is not None and len(saved) != world_size():
             logging.warning(
-                f"nemo_vtb: the checkpoint has random states of {len(saved)} ranks, this run has {trainer.world_size}: "
+                f"nemo_vtb: the checkpoint has random states of {len(saved)} ranks, this run has {world_size()}: "
                 "dropout starts from the seed again"
             )
             saved = None
@@ -33,5 +34,5 @@ class RestoreRandomStates(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Restores once."""
         if self._saved is not None:
-            set_random_state(self._saved[trainer.global_rank])
+            set_random_state(self._saved[data_rank()])
             self._saved = None

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
 from nemo_vtb.data.conversations.size import size_of
+from nemo_vtb.parts.ranks import of_data_ranks
 
 
 class Throughput(Callback):
@@ -92,9 +93,9 @@ def _peak_memory() -> float:
 
 
 def _gather(own: Tensor) -> Tensor:
-    """``(ranks, values)``."""
+    """``(ranks, values)``, of ranks with batches of their own."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return own[None]
     gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
     distributed.all_gather(gathered, own)
-    return torch.stack(gathered)
+    return torch.stack(of_data_ranks(gathered))

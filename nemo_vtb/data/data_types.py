@@ -16,6 +16,7 @@ from nemo_vtb.data.files.entries import kind_entries
 from nemo_vtb.data.sources.source import Reading, read_sources
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Key
+from nemo_vtb.parts.ranks import data_rank, world_size
 
 # Of an entry, beside what NeMo's own entries have.
 BLEND_KEYS = {
@@ -80,6 +81,6 @@ def _check_learnt(conversation: Any) -> None:
 
 def _rank_and_world() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+        return data_rank(), world_size()
     # Lhotse tells its workers by the environment.
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

@@ -50,6 +50,7 @@ class EvalOptions:
         device: Of the model.
         precision: Of answers: ``32-true``, ``bf16-mixed``, or ``auto`` for what the device computes fastest.
         batch_size: Prompts at a time.
+        tensor_model_parallel_size: Ranks over which the LLM is cut on megatron-core (torchrun); null: Hugging Face.
         local: The folder of a public benchmark, for its sets to name.
     """
 
@@ -61,6 +62,7 @@ class EvalOptions:
     precision: str = "32-true"
     batch_size: Count = 32
     local: str | None = None
+    tensor_model_parallel_size: Count | None = None
 
 
 def evaluate(
@@ -97,11 +99,13 @@ def evaluate(
     from nemo_vtb.evaluation.submit import write_submission
     from nemo_vtb.models.for_machine import use_for_answers
     from nemo_vtb.models.load import load_checkpoint
+    from nemo_vtb.parts.ranks import is_first
     from nemo_vtb.reports.environment import environment
 
     existing_checkpoint(checkpoint)
     used = use_for_answers(settings["precision"], settings["device"], settings["threads"])
-    model = load_checkpoint(checkpoint, settings["device"], used["precision"].value)
+    cut = settings["tensor_model_parallel_size"]
+    model = load_checkpoint(checkpoint, settings["device"], used["precision"].value, tensor_parallel=cut)
     folder = Path(settings["out"])
     section, datasets = with_public_sets(settings["eval"], folder / "public")
     plan = read_plan(section, Reading(model.audio_locator_tag, model.token_equivalent_duration))
@@ -134,6 +138,8 @@ def evaluate(
         report["gate"] = check(_suites(report), section["max_text_drop"]).to_dict()
     report["environment"] = environment(command, settings["seed"], used)
     report["seconds"] = round(time.monotonic() - began, 1)
+    if not is_first():
+        return report
     samples = page_samples(items, plan, answers)
     write_both(report, folder, lambda text: render(report, samples, text), "eval")
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answer_rows(items, plan, answers)]

@@ -75,6 +75,7 @@ class ChatSession:
         system_prompt: str | None = None,
         lora_scale: float = 1.0,
         precision: str = "32-true",
+        tensor_parallel: int | None = None,
     ) -> "ChatSession":
         """Loads a checkpoint and opens a conversation with it.
 
@@ -84,13 +85,14 @@ class ChatSession:
             system_prompt: An optional system turn.
             lora_scale: How much of LoRA acts; 0 is the untouched LLM.
             precision: See ``load_checkpoint``.
+            tensor_parallel: Likewise.
 
         Raises:
             VTBError: If the file is not a VoiceTextBlender checkpoint, or the scale is below 0.
         """
         from nemo_vtb.models.load import load_checkpoint
 
-        model = load_checkpoint(path, device, precision)
+        model = load_checkpoint(path, device, precision, tensor_parallel=tensor_parallel)
         model.backbone.lora_scale = lora_scale
         return cls(model, system_prompt)
 

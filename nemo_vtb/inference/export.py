@@ -114,8 +114,9 @@ def merge_lora(model: "VoiceTextBlender") -> None:
     del model.llm.peft_config
     model.gated = False
     with open_dict(model.cfg):
-        model.cfg.pop("lora")
-        model.cfg.pop("text_lora", None)
+        # The last two need an untouched LLM beside the tuned one.
+        for key in ("lora", "text_lora", "text_kl"):
+            model.cfg.pop(key, None)
 
 
 def _make_plain(model: "VoiceTextBlender", read: dict[str, Any], form: str) -> None:

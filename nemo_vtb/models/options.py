@@ -31,6 +31,10 @@ class StepOptions:
             files for later runs.
         llm_dtype: Of the LLM's weights as loaded; what trains is float32 all the same. ``auto`` follows the precision
             of the arithmetic: bfloat16 where that is half precision, else float32.
+        llm_backend: ``hf`` runs the LLM as Transformers has it, ``megatron`` on megatron-core; see
+            ``nemo_vtb.modules.megatron``.
+        tensor_model_parallel_size: Ranks over which ``megatron`` cuts the LLM.
+        sequence_parallel: Whether ``megatron`` also cuts what lies between the matrices, each row over those ranks.
         prove: Whether what packing, loss and gate rely on is tried out on the LLM; see ``nemo_vtb.modules.proof``.
         skip_non_finite: Optimizer steps that may be left out for a non-finite loss or gradient before training stops.
     """
@@ -47,6 +51,9 @@ class StepOptions:
     encoder_cache: bool | str = False
     llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     skip_non_finite: Annotated[int, Range(0)] = 0
+    llm_backend: Literal["hf", "megatron"] = "hf"
+    tensor_model_parallel_size: Count = 1
+    sequence_parallel: bool = False
     prove: bool = True
 
 
@@ -148,6 +155,12 @@ class ModelSection:
 
 _HINTS = get_type_hints(ModelSection, include_extras=True)
 MODEL_KEYS = frozenset(one.name for options in (ModelSection, StepOptions) for one in fields(options))
+# Megatron's other ways to cut a model.
+_NOT_CUT_SO = {
+    "pipeline_model_parallel_size": "the LLM is not cut into stages (pipeline parallelism)",
+    "context_parallel_size": "rows are not cut for attention (context parallelism)",
+    "expert_model_parallel_size": "experts are not spread over ranks",
+}
 # Whether LoRA takes part in answers to conversations without audio.
 TEXT_LORA = get_args(_HINTS["text_lora"])
 REQUIRED_MODEL_KEYS = [one.name for one in fields(ModelSection) if is_required(one)]
@@ -159,6 +172,12 @@ def check_model_section(section: Mapping[str, Any]) -> None:
     Raises:
         VTBError: Names the key.
     """
+    for key, why in _NOT_CUT_SO.items():
+        if key in section:
+            raise VTBError(
+                f"model.{key}={section[key]}: {why}; model.tensor_model_parallel_size with model.llm_backend=megatron "
+                "cuts the LLM's matrices, and trainer.strategy=vtb_fsdp2 shards any LLM"
+            )
     check_keys(section, MODEL_KEYS, "model")
     section = plain(section)
     for key in REQUIRED_MODEL_KEYS:

@@ -95,7 +95,7 @@ def _half_precision(model: "SALM") -> torch.dtype | None:
 
 def _shard(model: "SALM") -> bool:
     mesh = model.device_mesh
-    if mesh is None:
+    if mesh is None or model.backbone.tensor_parallel:
         return False
     if mesh["tensor_parallel"].size() > 1:
         raise VTBError(

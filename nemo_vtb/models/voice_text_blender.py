@@ -23,6 +23,7 @@ from nemo_vtb.models.checkpoints.contents import (
     check_state_dict,
     complete_checkpoint,
     fingerprint_frozen,
+    take_own_moments,
 )
 from nemo_vtb.models.checkpoints.file import use_atomic_checkpoints
 from nemo_vtb.models.checkpoints.init_from import init_from
@@ -33,8 +34,7 @@ from nemo_vtb.models.prepare import prepare_for_trainer
 from nemo_vtb.models.proof import try_out, try_out_on_device
 from nemo_vtb.models.step_guard import ForwardPass, StepGuard
 from nemo_vtb.modules.alignment import EmbeddingAlignment
-from nemo_vtb.modules.backbone import HFBackbone
-from nemo_vtb.modules.build import build_llm, build_perception, install_lora, lora_patterns
+from nemo_vtb.modules.build import build_backbone, build_llm, build_perception, install_lora, lora_patterns
 from nemo_vtb.modules.clip_encoder import ClipEncoder
 from nemo_vtb.modules.frame_cache import FrameCache
 from nemo_vtb.modules.llm.parts import embedding_size, take_table
@@ -104,16 +104,14 @@ class VoiceTextBlender(SALM):
         self.frozen_from_file = bool(self.cfg.get("pretrained_weights", True))
         self.frozen_fingerprints = fingerprint_frozen(self) if self.frozen_from_file else {}
         self.strict_loading = False
-        self.backbone = HFBackbone(self, self.options.loss_backend, self.options.loss_chunk)
+        self.backbone = build_backbone(self, self.options.loss_backend, self.options.loss_chunk)
         self.gated = self.cfg.get("text_lora", "always") == "audio_gated"
         if self.gated:
             self.backbone.install_gate()
         self.proof: Proof | None = None
         try_out(self, own_weights)
         if hasattr(self.perception.modality_adapter, "match_embeddings"):
-            # Gemma's embedding layer multiplies what its table holds.
-            scale = getattr(self.embed_tokens, "scalar_embed_scale", 1.0) * self.backbone.embed_factor
-            self.perception.modality_adapter.match_embeddings(self.embed_tokens.weight.detach() * scale)
+            self.perception.modality_adapter.match_embeddings(self.backbone.embedding_deviation())
         kept = self.options.encoder_cache
         self.frame_cache = FrameCache(self.perception, kept if isinstance(kept, str) else None) if kept else None
         self.clip_encoder = ClipEncoder(
@@ -367,6 +365,7 @@ class VoiceTextBlender(SALM):
             VTBError: Says what differs.
         """
         check_checkpoint(self, checkpoint)
+        take_own_moments(self, checkpoint)
 
     def load_state_dict(self, state_dict: dict[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Loads a slim or a full state; missing trainable weights or unknown ones are errors.
@@ -374,6 +373,7 @@ class VoiceTextBlender(SALM):
         Raises:
             VTBError: If the state does not fit this config, e.g. a LoRA checkpoint without ``model.lora``.
         """
+        state_dict = self.backbone.own_state(state_dict)
         check_state_dict(self, state_dict)
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 

@@ -74,14 +74,10 @@ class ConformerAdapter(nn.Module):
         self.norm = nn.LayerNorm(output_dim) if output_norm else nn.Identity()
 
     @torch.no_grad()
-    def match_embeddings(self, weight: Tensor) -> None:
-        """Starts the output norm at the standard deviation of the LLM's token embeddings.
-
-        Args:
-            weight: The embedding table ``(vocabulary, output_dim)``.
-        """
+    def match_embeddings(self, deviation: Tensor) -> None:
+        """Starts the output norm at the standard deviation of the LLM's token embeddings, a scalar."""
         if isinstance(self.norm, nn.LayerNorm):
-            self.norm.weight.fill_(weight.float().std())
+            self.norm.weight.fill_(deviation)
 
     def forward(self, audio_signal: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Adapts encoder frames.

@@ -1,6 +1,6 @@
 """The LLM behind the few calls the model needs, so that packing, loss and metrics do not know whose it is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,7 @@ class HFBackbone:
         router_loss: Of a mixture of experts that asks for one; None for others.
         caches: Whether ``next_hidden_states`` may be given a cache.
         pads: Whether prompts may be padded to be answered together; a state may run through padding.
+        tensor_parallel: Whether the LLM is cut over ranks that share a batch.
         untouched: Why LoRA switched off would not be the untouched LLM; None where it is.
     """
 
@@ -58,6 +59,7 @@ class HFBackbone:
         self.packing = "rows"
         self.embed_factor = 1.0
         self.pads = self.caches = True
+        self.tensor_parallel = False
         self.untouched: str | None = None
         self.head, self.per_layer = LogitHead(self.causal_lm), PerLayerIds(self.causal_lm)
         self.router_loss = RouterLoss.of(self.causal_lm)
@@ -276,6 +278,28 @@ class HFBackbone:
             return answers[:, asked["input_ids"].shape[1] :] if "input_ids" in asked else answers
         finally:
             contiguous.remove()
+
+    def embedding_deviation(self) -> Tensor:
+        """Standard deviation of all that the layers may be given in place of ids: a float32 scalar."""
+        # Gemma's embedding layer multiplies what its table holds.
+        scale = getattr(self.table, "scalar_embed_scale", 1.0) * self.embed_factor
+        return (self.table.weight.detach() * scale).float().std()
+
+    def whole_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Tensors by parameter name as a checkpoint has them, whole; every rank takes part."""
+        return dict(state)
+
+    def own_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a checkpoint's tensors by parameter name belongs to this rank."""
+        return dict(state)
+
+    def whole_moments(self, states: Mapping[str, Any]) -> dict[str, Any]:
+        """``whole_state`` of an optimizer's states by parameter name."""
+        return dict(states)
+
+    def own_moments(self, states: Mapping[str, Any]) -> dict[str, Any]:
+        """``own_state`` of an optimizer's states by parameter name."""
+        return dict(states)
 
     def _losses(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         if self._loss_backend == "chunked" or not len(targets):

@@ -9,6 +9,7 @@ from torch import nn
 from nemo_vtb.config import section_of
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
+from nemo_vtb.modules.backbone import HFBackbone
 from nemo_vtb.modules.encoders.fill import HUGGING_FACE, fill_adapter, fill_hugging_face
 from nemo_vtb.modules.encoders.nemo_asr import adopt_nemo_encoder, load_nemo_encoder, shape_nemo_encoder
 from nemo_vtb.modules.llm.all_linear import widen_all_linear
@@ -18,6 +19,7 @@ from nemo_vtb.modules.lora.install import adapt_encoder, adapt_llm, trained_by_l
 from nemo_vtb.modules.quantized import quantized_options
 from nemo_vtb.options import check_arguments
 from nemo_vtb.parts.lora import lora_settings
+from nemo_vtb.parts.lora_fields import check_lora_fields
 from nemo_vtb.parts.machine.choice import AUTO, choose_attention, choose_precision, is_half
 from nemo_vtb.parts.machine.hardware import default_device, look
 from nemo_vtb.targets import built_from
@@ -48,6 +50,12 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
             config = AutoConfig.for_model(**fields)
     try:
         config = config or AutoConfig.from_pretrained(cfg.pretrained_llm, **remote)
+        if is_megatron(cfg):
+            from nemo_vtb.modules.megatron.build import build_megatron
+
+            llm = build_megatron(cfg, config, **options)
+            remember_table(llm)
+            return llm
         made_by = causal_class(config)
         if cfg.get("pretrained_weights", True):
             quantized = quantized_options(_plain(cfg.get("quantization")), options["dtype"])
@@ -64,6 +72,20 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
     except Exception as error:
         with blamed_on(where, "give a local folder, a hub id you can reach, or a packaged asset (`vtb assets list`)"):
             raise error
+
+
+def is_megatron(cfg: DictConfig) -> bool:
+    """Whether the LLM runs on megatron-core."""
+    return cfg.get("llm_backend") == "megatron"
+
+
+def build_backbone(owner: Any, loss_backend: str, loss_chunk: int) -> HFBackbone:
+    """Puts the calls the model needs around its LLM; see ``HFBackbone``."""
+    if is_megatron(owner.cfg):
+        from nemo_vtb.modules.megatron.backbone import MegatronBackbone
+
+        return MegatronBackbone(owner, loss_backend, loss_chunk)
+    return HFBackbone(owner, loss_backend, loss_chunk)
 
 
 def weights_type(cfg: DictConfig) -> str:
@@ -109,13 +131,18 @@ def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfi
 
     names = [name for name, _ in llm.named_modules()]
     section: dict[str, Any] = OmegaConf.to_container(cfg.lora, resolve=True)
+    custom = None
+    if is_megatron(cfg):
+        from nemo_vtb.modules.megatron.lora import custom_modules, megatron_settings
+
+        section, custom = megatron_settings(check_lora_fields(section)), custom_modules()
     settings = lora_settings(section, llm.config.model_type, names)
     settings, told = widen_all_linear(llm, settings, cfg.get("text_lora") == "audio_gated")
     for sentence in told:
         logging.warning(f"nemo_vtb: {sentence}")
     check_arguments(LoraConfig, settings, "model.lora")
     with lent_table(llm, embed_tokens):
-        wrapped = adapt_llm(llm, settings)
+        wrapped = adapt_llm(llm, settings, custom)
     return wrapped
 
 

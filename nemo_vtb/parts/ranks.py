@@ -1,20 +1,60 @@
 """What ranks tell each other; in a single process everything is as if there were one rank."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+_sharing = 1
+
+
+def share_batches(ranks: int) -> None:
+    """Says that so many neighbouring ranks read the same batches, because they hold one LLM between them."""
+    global _sharing
+    _sharing = ranks
+
 
 def world_size() -> int:
-    """Number of ranks."""
-    return torch.distributed.get_world_size() if _distributed() else 1
+    """Number of ranks that read batches of their own; those that share batches count as one."""
+    return torch.distributed.get_world_size() // _sharing if _distributed() else 1
+
+
+def data_rank() -> int:
+    """Which of them this one is."""
+    return torch.distributed.get_rank() // _sharing if _distributed() else 0
+
+
+def of_data_ranks(everybody: list[Any]) -> list[Any]:
+    """Of a list with something of every rank, that of ranks with batches of their own."""
+    return everybody[::_sharing]
 
 
 def all_ranks_sum(count: int, device: torch.device) -> Tensor:
-    """Adds a count up over all ranks: an int64 scalar on ``device``."""
+    """Adds a count up over all ranks, of those that share batches once: an int64 scalar on ``device``."""
     total = torch.tensor(count, dtype=torch.long, device=device)
     if _distributed():
         torch.distributed.all_reduce(total)
+        total //= _sharing
     return total
+
+
+def several() -> bool:
+    """Whether there are other ranks."""
+    return _distributed() and torch.distributed.get_world_size() > 1
+
+
+def is_first() -> bool:
+    """Whether this is the rank that speaks and writes for all."""
+    return not _distributed() or torch.distributed.get_rank() == 0
+
+
+def said_by_first(value: Any) -> Any:
+    """The first rank's value on every rank."""
+    if not _distributed():
+        return value
+    said = [value]
+    torch.distributed.broadcast_object_list(said, src=0)
+    return said[0]
 
 
 def true_on_all_ranks(flag: Tensor) -> bool:
@@ -26,12 +66,12 @@ def true_on_all_ranks(flag: Tensor) -> bool:
 
 
 def all_ranks_list(items: list[str]) -> list[str]:
-    """Joins a list of every rank, rank 0 first."""
+    """Joins a list of every rank, rank 0 first; of those that share batches, one's."""
     if not _distributed():
         return items
-    gathered: list[list[str]] = [[] for _ in range(world_size())]
+    gathered: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather_object(gathered, items)
-    return [item for part in gathered for item in part]
+    return [item for part in of_data_ranks(gathered) for item in part]
 
 
 def own_part(tensor: Tensor) -> Tensor:

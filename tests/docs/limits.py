@@ -71,6 +71,11 @@ LIMITS = (
         ),
         "the trained weights of a tiny model",
     ),
+    Limit(
+        r"^vtb train .*model=megatron",
+        ("model.tensor_model_parallel_size=1", "trainer.devices=1"),
+        "one process; tests/modules/megatron runs several",
+    ),
     Limit(r"^vtb quickstart ", _ONE_QUESTION, "one clip and one prompt are asked"),
     Limit(r"^vtb data report", ("--steps=2",), "two steps are simulated"),
     Limit(r"^vtb data lint --config-name", ("--no-decode", "--processes=1"), "clips are not decoded"),
@@ -138,6 +143,7 @@ NOT_RUN = (
         r"^vtb doctor --slurm", "compose", "it finds fault with the tests' cluster; tests/launch/test_cluster_check.py"
     ),
     NotRun(r"^srun ", "nothing", "it needs a job of a cluster; tests/launch/test_cluster_check.py has one"),
+    NotRun(r"^torchrun .*nemo_vtb\.cli", "nothing", "tests/modules/megatron/test_answers.py asks over three ranks"),
     NotRun(r"^nemo ", "nothing", "it submits to a cluster; tests/launch/test_recipes.py makes its script"),
     NotRun(r"examples/corpora/build_", "parse", "it makes the shipped corpora again: hours, and packages of Debian"),
     NotRun(r"examples/corpora/take_made\.py", "parse", "it takes what a run at length has made"),

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.options import RetentionOptions, retention_options
 from nemo_vtb.parts.machine.precision import half_arithmetic
+from nemo_vtb.parts.ranks import data_rank, world_size
 
 if TYPE_CHECKING:
     from nemo_vtb.evaluation.retention.gate import GateResult
@@ -58,7 +59,7 @@ class RetentionGate(Callback):
 
         if self._text is None:
             self._nothing_to_lose = _text_cannot_change(pl_module)
-            self._text = RetainedText(pl_module, self.options.text, trainer.global_rank, trainer.world_size)
+            self._text = RetainedText(pl_module, self.options.text, data_rank(), world_size())
             if self._nothing_to_lose:
                 rank_zero_info("nemo_vtb: text is answered by the untouched LLM, so the retention gate asks nothing")
 

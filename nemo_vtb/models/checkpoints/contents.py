@@ -5,7 +5,7 @@ Frozen weights that were read from a file are named and fingerprinted, not copie
 """
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +46,28 @@ def fingerprint_frozen(model: nn.Module, besides: Container[str] | None = None) 
         ``{part: SHA-256}`` for the parts that have frozen weights. Call it before weights are sharded.
     """
     digests: dict[str, Any] = {}
-    for full_name, parameter in sorted(model.named_parameters(), key=lambda named: _without_peft(named[0])):
-        name = _without_peft(full_name)
+    for name, shape, picked in sorted(_frozen(model, besides), key=lambda sampled: sampled[0]):
+        digest = digests.setdefault(name.split(".", 1)[0], sha256())
+        digest.update(f"{name} {shape} ".encode())
+        digest.update(picked.to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes())
+    return {part: digest.hexdigest() for part, digest in digests.items()}
+
+
+def _frozen(model: nn.Module, besides: Container[str] | None) -> Iterator[tuple[str, tuple[int, ...], Tensor]]:
+    """Name, shape and samples of every frozen weight."""
+    # An LLM that is cut over ranks is known by its files, whatever the number of ranks.
+    in_files = getattr(getattr(model, "llm", None), "samples_of_llm", None)
+    for full_name, parameter in model.named_parameters():
         trained = parameter.requires_grad if besides is None else full_name in besides or "lora_" in full_name
         if trained or parameter.is_meta or is_quantized(parameter):
             continue
-        digest = digests.setdefault(name.split(".", 1)[0], sha256())
+        if in_files is not None and full_name.startswith(("llm.", "embed_tokens.")):
+            continue
         flat = parameter.detach().reshape(-1)
         picked = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
-        digest.update(f"{name} {tuple(parameter.shape)} ".encode())
-        digest.update(picked.to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes())
-    return {part: digest.hexdigest() for part, digest in digests.items()}
+        yield _without_peft(full_name), tuple(parameter.shape), picked
+    if in_files is not None:
+        yield from in_files(_SAMPLES)
 
 
 def complete_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
@@ -66,7 +77,7 @@ def complete_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
         model: The model being saved.
         checkpoint: Lightning's dict, changed in place.
     """
-    checkpoint["state_dict"] = kept_state(model, checkpoint["state_dict"])
+    checkpoint["state_dict"] = model.backbone.whole_state(kept_state(model, checkpoint["state_dict"]))
     trainer = model._trainer
     checkpoint["vtb"] = {
         "trained": list(model.trainable_names),
@@ -82,6 +93,8 @@ def complete_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
         own = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
         # Lightning's FSDP2 strategy numbers the parameters as if the optimizer had all of them.
         _name_optimizer_state(state, list(names.values()) if hasattr(type(trainer.strategy), "device_mesh") else own)
+        if state:
+            state["state"] = model.backbone.whole_moments(state["state"])
     checkpoint["vtb"]["random_states"] = gather_random_states()
     checkpoint["vtb"]["settings"] = settings_of(model)
     loop = checkpoint["loops"]["fit_loop"]
@@ -108,6 +121,12 @@ def check_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
     if ours is None:
         raise VTBError("this is not a checkpoint of VoiceTextBlender: it has no 'vtb' entry")
     section = checkpoint.get("hyper_parameters", {}).get("cfg") or {}
+    was, now = section.get("llm_backend", "hf"), model.cfg.get("llm_backend", "hf")
+    if section and was != now:
+        raise VTBError(
+            f"model.llm_backend is {now}, and the checkpoint's LoRA is that of {was}: go on with {was}; to begin a new "
+            "run from its weights, set model.init_from to its path"
+        )
     check_same_lora(section.get("lora"), model.cfg.get("lora"))
     check_same_lora(section.get("encoder_lora"), model.cfg.get("encoder_lora"), "model.encoder_lora")
     if section and section.get("quantization") != model.cfg.get("quantization"):
@@ -124,6 +143,12 @@ def check_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
                 f"the checkpoint stands on other frozen weights of '{part}' than model.{key}={model.cfg.get(key)} has "
                 f"(fingerprint {digest[:12]}, here {model.frozen_fingerprints[part][:12]}); name the ones it trained on"
             )
+
+
+def take_own_moments(model: "SALM", checkpoint: dict[str, Any]) -> None:
+    """Keeps of whole optimizer states what belongs to this rank's parameters."""
+    for state in checkpoint.get("optimizer_states", ()):
+        state["state"] = model.backbone.own_moments(state["state"])
 
 
 def check_state_dict(model: nn.Module, state: dict[str, Any]) -> None:

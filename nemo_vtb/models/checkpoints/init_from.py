@@ -6,6 +6,7 @@ from nemo.utils import logging
 from torch import nn
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.models.checkpoints.backend import backend_of, for_hugging_face, for_megatron
 from nemo_vtb.models.checkpoints.contents import check_shapes, fingerprint_frozen
 from nemo_vtb.models.checkpoints.slim import read_trained, steps_of
 from nemo_vtb.parts.lora import check_same_lora
@@ -31,6 +32,7 @@ def init_from(model: "SALM", path: str) -> None:
     if not isinstance(checkpoint, dict) or "vtb" not in checkpoint or "state_dict" not in checkpoint:
         raise VTBError(f"model.init_from={path}: this is not a checkpoint of VoiceTextBlender")
     try:
+        checkpoint = _for_own_backend(model, checkpoint)
         _check(model, checkpoint)
     except VTBError as error:
         raise VTBError(f"model.init_from={path}: {error}") from error
@@ -46,6 +48,15 @@ def init_from(model: "SALM", path: str) -> None:
         f"(step {steps_of(checkpoint)}); optimizer, schedule, steps, place in the data and random numbers begin anew"
         + (f", and so do {len(new)} weights it has not trained, e.g. {new[0]}" if new else "")
     )
+
+
+def _for_own_backend(model: "SALM", checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoint as the model's LLM backend has it, this rank's part of the weights."""
+    ours = model.cfg.get("llm_backend") or "hf"
+    if backend_of(checkpoint) != ours:
+        size = model.cfg.get("tensor_model_parallel_size") or 1
+        checkpoint = for_hugging_face(checkpoint) if ours == "hf" else for_megatron(checkpoint, size)
+    return {**checkpoint, "state_dict": model.backbone.own_state(checkpoint["state_dict"])}
 
 
 def _check(model: "SALM", checkpoint: dict[str, Any]) -> None:

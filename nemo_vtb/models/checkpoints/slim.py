@@ -82,7 +82,7 @@ def write_slim(
         raise VTBError("model.pretrained_weights=false: the frozen weights stand in no file that could be named")
     section = portable_section(checkpoint["hyper_parameters"]["cfg"], names)
     state = {name: tensor for name, tensor in checkpoint["state_dict"].items() if not name.startswith("alignment.")}
-    buffers = sorted(set(state) - set(model.trainable_names))
+    buffers = sorted(set(state) - set(checkpoint["vtb"]["trained"]))
     about = {
         "frozen": checkpoint["vtb"]["frozen"],
         "buffers": buffers,

@@ -58,7 +58,7 @@ def remember_table(llm: "PreTrainedModel") -> nn.Module:
     from transformers import PreTrainedModel
 
     table, head = llm.get_input_embeddings(), llm.get_output_embeddings()
-    if head is None or not isinstance(table, nn.Embedding):
+    if head is None or getattr(table, "weight", None) is None:
         raise VTBError(
             f"the LLM {family(llm)} cannot be trained: it has no {'embedding table' if head else 'output head'} "
             "that Transformers knows of"

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def adapt_llm(llm: "PreTrainedModel", settings: Mapping[str, Any]) -> "PeftModel":
+def adapt_llm(
+    llm: "PreTrainedModel", settings: Mapping[str, Any], custom: Mapping[type, type] | None = None
+) -> "PeftModel":
     """Wraps an LLM whose embeddings are in it.
 
     Args:
         llm: Changed in place.
         settings: Arguments for ``peft.LoraConfig``, checked by ``nemo_vtb.parts.lora_fields``.
+        custom: Which of its classes of layers get LoRA by which class, where PEFT knows none.
 
     Raises:
         VTBError: If PEFT refuses, or a setting names what the LLM does not have.
@@ -33,7 +36,10 @@ def adapt_llm(llm: "PreTrainedModel", settings: Mapping[str, Any]) -> "PeftModel
     if is_shifted(config):
         config["init_lora_weights"] = True
     try:
-        wrapped = get_peft_model(llm, LoraConfig(**config))
+        of_peft = LoraConfig(**config)
+        if custom:
+            of_peft._register_custom_module(dict(custom))
+        wrapped = get_peft_model(llm, of_peft)
         _check_found(wrapped.base_model.model, settings, names, "model.lora")
         _check_ends(llm, settings)
         if is_shifted(settings):
