@@ -17,6 +17,7 @@ _EXTRAS = {
     **dict.fromkeys(
         ("babel", "httpx", "jsonschema", "llguidance", "num2words", "onnxruntime", "hibari", "py3langid"), "synth"
     ),
+    **dict.fromkeys(("fastapi", "uvicorn", "python_multipart", "starlette"), "serve"),
     "sacrebleu": "eval",
     "lm_eval": "lm-eval",
     **dict.fromkeys(("nemo_run", "leptonai"), "slurm"),

@@ -31,6 +31,8 @@ from nemo_vtb.cli.judge import add_arguments as add_judge_arguments
 from nemo_vtb.cli.judge import run as run_judge
 from nemo_vtb.cli.own_config.command import add_arguments as add_own_config_arguments
 from nemo_vtb.cli.own_config.command import run as run_config
+from nemo_vtb.cli.serve import add_arguments as add_serve_arguments
+from nemo_vtb.cli.serve import run as run_serve
 from nemo_vtb.cli.study import add_arguments as add_study_arguments
 from nemo_vtb.cli.study import run as run_study
 from nemo_vtb.cli.synth import add_arguments as add_synth_arguments
@@ -117,6 +119,10 @@ def parser() -> Parser:
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
     add_chat_arguments(command)
     command.set_defaults(run=run_chat)
+
+    command = commands.add_parser("serve", help="answer OpenAI's clients: chat completions with audio, transcriptions")
+    add_serve_arguments(command)
+    command.set_defaults(run=run_serve)
 
     command = commands.add_parser("export", help="write a checkpoint as safetensors: whole, merged, PEFT or slim")
     add_export_arguments(command)

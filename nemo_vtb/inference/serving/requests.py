@@ -1,0 +1,89 @@
+"""From the JSON of OpenAI's clients to what is asked, with nothing left out in silence."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.session.sampling import AnswerOptions
+
+# Asked of other models, and answered here by what is the same as not asking.
+_NOTHING: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+}
+# Of no consequence for an answer.
+_IGNORED = frozenset("user metadata store service_tier parallel_tool_calls safety_identifier prompt_cache_key".split())
+_OWN = frozenset(
+    "model messages stream stream_options max_tokens max_completion_tokens temperature top_p top_k stop seed "
+    "chat_template_kwargs".split()
+)
+
+
+class Asked(NamedTuple):
+    """What a request for a chat completion asks.
+
+    Attributes:
+        messages: As they came.
+        options: How to answer.
+        stream: Whether in pieces.
+        usage: Whether the last piece counts tokens.
+    """
+
+    messages: Any
+    options: AnswerOptions
+    stream: bool
+    usage: bool
+
+
+def read_request(body: Any, usual: Mapping[str, Any], most_tokens: int) -> Asked:
+    """Reads the body of ``/v1/chat/completions``.
+
+    Args:
+        body: Decoded JSON.
+        usual: Keywords of ``AnswerOptions`` for what a request leaves out.
+        most_tokens: That an answer may have, whatever is asked.
+
+    Raises:
+        VTBError: Names the parameter.
+    """
+    if not isinstance(body, Mapping):
+        raise VTBError("the body is a JSON object with messages")
+    for name, value in body.items():
+        if name in _NOTHING and value is not None and value not in _NOTHING[name]:
+            raise VTBError(f"{name} is {_short(value)}: this server cannot do that; leave it out")
+        if name not in _OWN and name not in _NOTHING and name not in _IGNORED:
+            raise VTBError(f"{_short(name)} is no parameter of this server")
+    given = {name: value for name, value in body.items() if value is not None}
+    if "messages" not in given:
+        raise VTBError("messages is missing")
+    options = dict(usual) | {
+        key: given[key] for key in ("temperature", "top_p", "top_k", "stop", "seed") if key in given
+    }
+    asked = given.get("max_completion_tokens", given.get("max_tokens", options.get("max_new_tokens", most_tokens)))
+    stream, stream_options = given.get("stream", False), given.get("stream_options", {})
+    template = given.get("chat_template_kwargs", {})
+    if not isinstance(stream, bool) or not isinstance(stream_options, Mapping):
+        raise VTBError("stream is true or false, and stream_options an object")
+    if not isinstance(template, Mapping) or set(template) - {"enable_thinking"}:
+        raise VTBError("chat_template_kwargs holds enable_thinking alone")
+    thinking = template.get("enable_thinking")
+    if not isinstance(thinking, bool | None):
+        raise VTBError("enable_thinking is true or false")
+    how = AnswerOptions(**{**options, "max_new_tokens": asked, "thinking": thinking})
+    if how.max_new_tokens > most_tokens:
+        raise VTBError(f"max_tokens is {how.max_new_tokens}; this server writes at most {most_tokens}")
+    return Asked(given["messages"], how, stream, bool(stream_options.get("include_usage", False)))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

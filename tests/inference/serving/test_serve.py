@@ -1,0 +1,258 @@
+"""``vtb serve`` as OpenAI's own client sees it, on a tiny model."""
+
+import base64
+import io
+import os
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import openai
+import pytest
+import soundfile
+
+from nemo_vtb.cli import main
+from nemo_vtb.inference.chat import ChatSession
+
+
+@pytest.fixture
+def client(served):
+    return openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.key, max_retries=0)
+
+
+@pytest.fixture
+def http(served):
+    return httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {served.key}"}, timeout=60)
+
+
+def spoken(path):
+    data = base64.b64encode(path.read_bytes()).decode()
+    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+
+
+def by_url(path):
+    data = base64.b64encode(path.read_bytes()).decode()
+    return {"type": "audio_url", "audio_url": {"url": f"data:audio/wav;base64,{data}"}}
+
+
+def user(*parts):
+    return {"role": "user", "content": [{"type": "text", "text": p} if isinstance(p, str) else p for p in parts]}
+
+
+def test_text_audio_and_several_turns_are_answered_as_by_a_session(client, gated, clips):
+    session = ChatSession(gated)
+    messages = []
+    for part in (None, spoken(clips[0].path), None, by_url(clips[1].path)):
+        messages.append(user("What is said?", *([part] if part else [])))
+        reply = client.chat.completions.create(model="tiny", messages=messages, max_tokens=5)
+        expected = session.say(messages[-1]["content"], max_new_tokens=5)
+        assert reply.choices[0].message.content == expected
+        assert reply.choices[0].finish_reason == session.answer.finish
+        assert reply.usage.completion_tokens == len(session.answer.tokens)
+        assert reply.usage.prompt_tokens == len(session.answer.prompt.keys)
+        messages.append({"role": "assistant", "content": expected})
+    assert reply.usage.prompt_tokens_details.cached_tokens > 20 and reply.usage.prompt_tokens_details.audio_tokens > 5
+
+
+def test_pieces_joined_are_the_answer(client, clips):
+    ask = {"model": "tiny", "messages": [user("And now?", spoken(clips[0].path))], "max_tokens": 12, "temperature": 1}
+    whole = client.chat.completions.create(**ask, seed=5).choices[0].message.content
+    chunks = list(client.chat.completions.create(**ask, seed=5, stream=True, stream_options={"include_usage": True}))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == whole
+    assert chunks[-1].usage.completion_tokens == 12 and chunks[-2].choices[0].finish_reason == "length"
+    stopped = client.chat.completions.create(**ask, seed=5, stop=whole[4:7]).choices[0]
+    assert whole[4:7] not in stopped.message.content and stopped.finish_reason == "stop"
+
+
+def test_transcriptions_are_answers_to_the_instruction(client, gated, clips):
+    expected = ChatSession(gated).say(f"Transcribe the audio. @{clips[0].path}", max_new_tokens=6)
+    with clips[0].path.open("rb") as file:
+        assert client.audio.transcriptions.create(model="tiny", file=file).text == expected
+    with clips[0].path.open("rb") as file:
+        text = client.audio.transcriptions.create(model="tiny", file=file, response_format="text")
+    assert text.strip() == expected
+
+
+def test_models_and_health(client, served):
+    assert [model.id for model in client.models.list()] == ["tiny"]
+    health = httpx.get(f"{served.url}/health").json()
+    assert health["status"] == "ok" and health["kept_megabytes"] <= 8
+
+
+def test_without_the_key_nobody_is_answered(served):
+    stranger = openai.OpenAI(base_url=f"{served.url}/v1", api_key="wrong", max_retries=0)
+    with pytest.raises(openai.AuthenticationError):
+        stranger.models.list()
+    with pytest.raises(openai.AuthenticationError):
+        stranger.chat.completions.create(model="tiny", messages=[user("Hi.")])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"messages": []}, "at least one"),
+        ({"n": 2}, "n is 2"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"logprobs": True}, "logprobs"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"temperature": -1}, "temperature is -1"),
+        ({"max_tokens": 9999}, "at most 200"),
+        ({"max_tokens": 0}, "max_new_tokens is 0"),
+        ({"stop": 5}, "stop is a text"),
+        ({"colour": "red"}, "'colour' is no parameter"),
+        ({"stream": "yes"}, "stream is true or false"),
+        ({"chat_template_kwargs": {"x": 1}}, "enable_thinking alone"),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, "no switch"),
+        ({"messages": [user({"type": "audio", "audio": "/etc/hostname"})]}, "'audio' is no part"),
+        ({"messages": [user({"type": "audio_url", "audio_url": {"url": "file:///etc/hostname"}})]}, "not fetched"),
+        ({"messages": [user({"type": "input_audio", "input_audio": {"data": "AAAA"}})]}, "cannot be read as audio"),
+        ({"messages": [user("x " * 3000)]}, "positions and the LLM has 2048"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_is_400_and_says_what(http, wrong, words, stream):
+    body = {"model": "tiny", "messages": [user("Hi.")], "stream": stream, **wrong}
+    reply = http.post("/v1/chat/completions", json=body)
+    assert reply.status_code == 400 and words in reply.json()["error"]["message"], reply.text
+
+
+def test_other_refusals_have_their_status(http, served):
+    chat = "/v1/chat/completions"
+    assert http.post(chat, json={"model": "gpt", "messages": [user("Hi.")]}).status_code == 404
+    assert http.post(chat, content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
+    for body in (b"{", b"[" * 100_000, b"\xff", b"3"):
+        assert http.post(chat, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+    assert http.get("/docs").status_code == 404 == http.get("/v1/../etc/hostname").status_code
+    large = b" " * (7 << 20)
+    assert http.post(chat, content=large, headers={"Content-Type": "application/json"}).status_code == 413
+    chunked = http.post(chat, content=(large[:65536] for _ in range(200)), headers={"Content-Type": "application/json"})
+    assert chunked.status_code == 413
+    long = io.BytesIO()
+    soundfile.write(long, np.zeros(61 * 8000, np.int16), 8000, format="WAV")
+    reply = http.post(
+        "/v1/audio/transcriptions", files={"file": ("../../x.wav", long.getvalue())}, data={"model": "tiny"}
+    )
+    assert reply.status_code == 400 and "longer than 60 s" in reply.text
+    assert http.post("/v1/audio/transcriptions", data={"model": "tiny"}).status_code == 400
+    assert http.post("/v1/audio/transcriptions", content=b"x").status_code == 400
+
+
+def test_a_clip_of_31_seconds_and_one_of_a_minute_are_answered(client, http, tmp_path):
+    rng = np.random.default_rng(0)
+    for seconds in (31, 60):
+        path = tmp_path / "long.flac"
+        soundfile.write(path, rng.normal(0, 0.1, seconds * 8000), 8000)
+        assert client.chat.completions.create(model="tiny", messages=[user(spoken(path))], max_tokens=2).choices
+    assert http.get("/health").json()["status"] == "ok"
+
+
+def test_when_the_client_leaves_its_answer_ends(served, http, client):
+    ask = {"model": "tiny", "messages": [user("Tell me.")], "max_tokens": 200, "temperature": 1.5, "seed": 1}
+    stream = client.chat.completions.create(**ask, stream=True)
+    next(iter(stream))
+    stream.close()
+    with pytest.raises(httpx.ReadTimeout):
+        http.post("/v1/chat/completions", json=ask | {"seed": 2}, timeout=0.05)
+    until(lambda: not served.worker.answering and not served.worker.waiting)
+    assert client.chat.completions.create(model="tiny", messages=[user("Hi.")], max_tokens=2).usage.completion_tokens
+
+
+def test_more_than_may_wait_are_told_when_to_come_again(gated):
+    from nemo_vtb.inference.serving.worker import Busy, Worker
+    from nemo_vtb.inference.session.answer import Answer, AnswerOptions
+    from nemo_vtb.inference.session.decoder import Decoder
+    from nemo_vtb.inference.session.messages import Turn
+
+    worker = Worker(Decoder(gated, most_rows=2), most_waiting=3, window=0.0)
+    ended = threading.Semaphore(0)
+    answers, busy = [], []
+    for number in range(12):
+        answer = Answer([Turn("user", (f"Count {number}.",))], AnswerOptions(30, temperature=1.0, seed=number))
+        try:
+            worker.submit(answer, lambda piece: ended.release() if piece is None else None)
+            answers.append(answer)
+        except Busy as error:
+            busy.append(error.seconds)
+    assert busy and all(1 <= seconds <= 60 for seconds in busy)
+    for _ in answers:
+        assert ended.acquire(timeout=60)
+    assert all(answer.finish in ("stop", "length") for answer in answers)
+    worker.close()
+
+
+def test_a_full_line_is_429_with_retry_after(served, http, monkeypatch):
+    monkeypatch.setattr(served.worker, "_most_waiting", 0)
+    reply = http.post("/v1/chat/completions", json={"messages": [user("Hi.")]})
+    assert reply.status_code == 429 and int(reply.headers["Retry-After"]) >= 1
+    assert reply.json()["error"]["type"] == "rate_limit_error"
+
+
+def test_twenty_clients_get_each_its_own(served, gated, clips):
+    """Each a conversation of its own words and recordings, answered as it is alone."""
+    expected = {}
+    for number in range(6):
+        session = ChatSession(gated)
+        lines = [f"I am number {number}.", f"@{clips[number % 3].path} And this?", f"So {number}?"]
+        expected[number] = [session.say(line, max_new_tokens=4) for line in lines]
+
+    def talk(client_number):
+        number = client_number % 6
+        client = openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.key, max_retries=20)
+        messages, said = [], []
+        for content in (
+            f"I am number {number}.",
+            [spoken(clips[number % 3].path), {"type": "text", "text": "And this?"}],
+            f"So {number}?",
+        ):
+            messages.append({"role": "user", "content": content})
+            stream = client.chat.completions.create(model="tiny", messages=messages, max_tokens=4, stream=True)
+            said.append("".join(chunk.choices[0].delta.content or "" for chunk in stream))
+            messages.append({"role": "assistant", "content": said[-1]})
+        return number, said
+
+    with ThreadPoolExecutor(20) as pool:
+        for number, said in pool.map(talk, range(20)):
+            assert said == expected[number]
+    assert served.worker.decoder.kept_megabytes <= 8
+
+
+def test_the_command_serves_until_it_is_stopped(trained):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    line = ["vtb", "serve", str(trained[1]), f"--port={port}", "--threads=1", "--max-tokens=4"]
+    with subprocess.Popen(line, env={**os.environ, "VTB_API_KEY": "k"}, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: reachable(port) or process.poll() is not None, 500)
+            client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="k")
+            reply = client.chat.completions.create(model="last", messages=[user("Hi.")])
+            assert reply.usage.completion_tokens
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(60) in (0, 130)
+
+
+def test_other_machines_need_a_key(trained, monkeypatch, capsys):
+    monkeypatch.delenv("VTB_API_KEY", raising=False)
+    assert main(["serve", str(trained[1]), "--host=0.0.0.0"]) == 2
+    assert capsys.readouterr().err == "vtb: --host 0.0.0.0 lets other machines in: set --api-key, or VTB_API_KEY\n"
+
+
+def reachable(port):
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=1).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def until(true, seconds=30.0):
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
