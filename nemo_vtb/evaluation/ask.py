@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +15,8 @@ from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict
 from nemo_vtb.evaluation.retention.divergence import text_likelihoods
 from nemo_vtb.evaluation.sets.multiturn import run_scripts
 from nemo_vtb.evaluation.sets.plan import Plan
+from nemo_vtb.models.heard import HeardClips
+from nemo_vtb.modules.lora.untouched import not_linear
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -55,14 +57,23 @@ def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: 
     questions: dict[str, list[list[str]]] = {}
     scripts: dict[str, list[list[list[str]]]] = {}
     choices: dict[str, dict[str, Sequence[Sequence[float]]]] = {}
+    heard = HeardClips(model)
+    # Without audio a gate leaves the LLM untouched: what one side said, the other would say again.
+    gated = model.gated and not_linear(model.llm) is None
+    untouched: dict[tuple[Any, ...], str] = {}
     total = len(SIDES) * (plan.answers + sum(map(len, plan.choices.values()))) + sum(map(len, plan.chats.values()))
     with tqdm(total=total, unit="answer", smoothing=0.05) as bar:
 
         def answered(tasks: Sequence[Task], limit: int) -> list[str]:
             # A batch is padded to its longest prompt; those without audio are sorted by nothing else.
             order = sorted(range(len(tasks)), key=lambda i: sum(len(t.value) for t in _written(tasks[i])))
-            said = answer_tasks(model, dataset, [tasks[i] for i in order], limit, batch_size, bar=bar)
-            placed = dict(zip(order, said, strict=True))
+            keys = {i: _prompt(tasks[i], limit) for i in order if gated and not tasks[i].seconds}
+            placed = {i: untouched[key] for i, key in keys.items() if key in untouched}
+            left = [i for i in order if i not in placed]
+            bar.update(len(placed))
+            said = answer_tasks(model, dataset, [tasks[i] for i in left], limit, batch_size, bar=bar, heard=heard)
+            placed |= zip(left, said, strict=True)
+            untouched.update((key, placed[i]) for i, key in keys.items())
             return [placed[i] for i in range(len(tasks))]
 
         for side in SIDES:
@@ -84,6 +95,11 @@ def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: 
             bar.set_description(name)
             chats[name] = text_likelihoods(model, dataset, conversations, bar=bar)
     return Answers(questions, scripts, chats, choices=choices)
+
+
+def _prompt(task: Task, limit: int) -> tuple[Any, ...]:
+    """What a prompt without audio says, and how long its answer may be."""
+    return (limit, *((turn.role, turn.value) for turn in task.conversation.turns[:-1]))
 
 
 def _written(task: Task) -> list:

@@ -1,6 +1,7 @@
 """Answers to text, speech and mixed prompts, batched, with padding masked by length and never by token value."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,8 +10,11 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.models.heard import HeardClips
 from nemo_vtb.models.named_audio import audios_of_turns
 from nemo_vtb.models.proof import try_out_on_device
+from nemo_vtb.modules.lora.merged import merged_lora
+from nemo_vtb.modules.lora.untouched import adapters_off, not_linear
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, stop_ids
 
 if TYPE_CHECKING:
@@ -79,14 +83,44 @@ def row_gate(model: "SALM", rows: Sequence[np.ndarray]) -> Tensor | None:
     return torch.tensor(speech, device=model.device)[:, None, None]
 
 
-def prompt_embeddings(model: "SALM", rows: Sequence[np.ndarray], batch: dict[str, Any]) -> Prompts:
+@contextmanager
+def lora_for_prompts(model: Any, speech: bool) -> Iterator[None]:
+    """Has LoRA as prompts of one sort need it, at the least cost, for the time of the block.
+
+    Where all of them have it, it is added to the weights; where the gate keeps it out of all of them, it is off.
+
+    Args:
+        model: In evaluation mode.
+        speech: Whether every prompt has audio; else none has, or the model does not ask.
+    """
+    try_out_on_device(model)  # looks at LoRA where it is now
+    llm = model.backbone.causal_lm
+    if not model.gated or speech:
+        with merged_lora(llm):
+            yield
+    elif not_linear(model.llm) is None:
+        with adapters_off(llm):
+            yield
+    else:
+        yield
+
+
+def prompt_embeddings(
+    model: "SALM", rows: Sequence[np.ndarray], batch: dict[str, Any], heard: HeardClips | None = None
+) -> Prompts:
     """Left-padded embeddings of prompts with clips spliced in.
+
+    Args:
+        model: In evaluation mode.
+        rows: Token ids of each prompt.
+        batch: Its clips.
+        heard: Knows clips that were asked about before.
 
     Raises:
         VTBError: If placeholders and clips do not match.
     """
     try_out_on_device(model)
-    frames, counts = model.encode_clips(batch)
+    frames, counts = model.encode_clips(batch) if heard is None else heard(batch)
     placeholders = sum(int((row == model.audio_locator_tag_id).sum()) for row in rows)
     if placeholders != len(counts):
         raise VTBError(f"the prompts hold {placeholders} audio placeholders for {len(counts)} clips")
