@@ -12,7 +12,7 @@ from warm_vtb import fresh_environment, warm_vtb
 from nemo_vtb.paths import config_dir, corpora_dir
 
 # Of jobs that train nothing by themselves.
-OTHER_JOBS = {"eval", "study", "synth"}
+OTHER_JOBS = {"eval", "recipes", "study", "synth"}
 # What is named inside an input_cfg entry.
 POOLS = "prompts"
 SMALL_ADAPTER = [f"++model.perception.modality_adapter.{size}" for size in ("d_model=32", "n_heads=4", "n_layers=1")]

@@ -1,6 +1,7 @@
 """IFEval and IFBench: instructions whose fulfilment code can see, by the verifiers of the packages that carry them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -64,9 +65,23 @@ def score(sums: np.ndarray) -> np.ndarray:
 def _registry(suite: str) -> Mapping[str, Any]:
     module, package = _REGISTRIES[suite]
     try:
-        return import_module(module).INSTRUCTION_DICT
+        with _no_download():
+            return import_module(module).INSTRUCTION_DICT
     except ImportError as error:
         raise VTBError(f"the verifiers of {suite} need {error.name}: pip install '{package}'") from error
+
+
+@contextmanager
+def _no_download() -> Iterator[None]:
+    """Both packages fetch data of NLTK when they are imported; the few verifiers that want it say so when asked."""
+    import nltk
+
+    kept = nltk.download
+    nltk.download = lambda *_, **__: False
+    try:
+        yield
+    finally:
+        nltk.download = kept
 
 
 def _follows(suite: str, reply: str, name: str, arguments: Mapping[str, Any] | None, prompt: str) -> bool:

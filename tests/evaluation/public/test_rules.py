@@ -111,5 +111,5 @@ def test_an_instruction_that_no_package_has_is_named():
 
 def test_ifbench_is_verified_by_its_package():
     pytest.importorskip("if_verifiable")
-    row = {"prompt": "", "instruction_id_list": ["count:numbers"], "kwargs": [{"N": 2}]}
-    assert score("ifbench", [row] * 2, ["1 and 2", "none"]) == (0.5, 0)
+    row = {"prompt": "", "instruction_id_list": ["format:no_whitespace"], "kwargs": [{}]}
+    assert score("ifbench", [row] * 2, ["ab", "a b"]) == (0.5, 0)

@@ -1,10 +1,11 @@
-"""``vtb synth reply`` with a real LLM in this process, and the rows in training."""
+"""``vtb synth reply`` with a real LLM behind a server, and its rows in training."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_server import MODEL, LlamaServer
 
 from nemo_vtb.cli import main
 from nemo_vtb.config import compose
@@ -36,10 +37,12 @@ def command(out: Path, manifest: Path, llm: Path, *more: str) -> list[str]:
     return ["synth", "reply", f"out={out}", *source, *own, *more]
 
 
-def test_the_reply_to_the_words_becomes_the_answer_to_the_recording(tmp_path, manifest, smollm2, clips):
+def test_the_reply_to_the_words_becomes_the_answer_to_the_recording(
+    tmp_path: Path, manifest: Path, llama: LlamaServer, clips: Any
+):
     out = tmp_path / "out"
-    arguments = command(out, manifest, smollm2, "reply.tokens=200", "seed=1", "llm.dtype=bfloat16")
-    assert main(arguments) == 0
+    served = ["llm.backend=openai", f"llm.base_url={llama.url}", "llm.concurrency=1", "reply.tokens=200", "seed=1"]
+    assert main(command(out, manifest, Path(MODEL), *served)) == 0
     rows, drops = read_rows(out / "conversations.jsonl"), read_rows(out / "drops.jsonl")
     assert len(rows) + len(drops) == len(clips) and rows
     for row in rows:
@@ -85,8 +88,8 @@ def test_the_llm_reads_what_training_reads(tmp_path, manifest):
         def drop(self, *args: Any, **more: Any) -> None:
             raise AssertionError(args)
 
-    maker = ReplyMaker(Parrot(), OwnReplyOptions.read(cfg), 3, str(tmp_path))
-    maker(job.items, Kept())
+    for seed in range(4):
+        ReplyMaker(Parrot(), OwnReplyOptions.read(cfg), seed, str(tmp_path))(job.items, Kept())
     orders = set()
     for row in made:
         system, *user, answer = row["conversations"]
