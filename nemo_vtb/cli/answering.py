@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the checkpoint, and what it is loaded with."""
     parser.add_argument("checkpoint", nargs="?", default=SHIPPED, help=f"{CHECKPOINT_HELP} (the default)")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"])
+    parser.add_argument("--device", default="cpu", help="of the model: cpu or cuda")
+    parser.add_argument(
+        "--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"], help="auto: the device's fastest"
+    )
     parser.add_argument("--threads", default="auto", help="of the processor: a number, or auto")
     parser.add_argument("--lora-scale", type=factor, default=1.0, help="how much of LoRA acts; 0: the untouched LLM")
 
