@@ -35,7 +35,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
     from nemo_vtb.study.claims import judge
     from nemo_vtb.study.evidence import Facts
     from nemo_vtb.study.scores import UNTOUCHED, chance_of, same_replies, scores_of
-    from nemo_vtb.study.table import NOTE, cells, markdown
+    from nemo_vtb.study.table import cells, markdown, note
     from nemo_vtb.synthesis.jobs.shard import write_text
 
     answers, untouched = answers_of(study)
@@ -61,7 +61,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
         "environment": environment(command, study.measure.get("seed", 0)),
     }
     write_picture(report, study.out / "study.png")
-    write_both(report, study.out, lambda text: render_study_page(report, cells(report), NOTE, text), "study")
+    write_both(report, study.out, lambda text: render_study_page(report, cells(report), note(report), text), "study")
     write_text(study.out / "study.md", markdown(report))
     return report
 

@@ -66,7 +66,8 @@ def scores_of(
 
     ``speech`` is the mean of words that are right (1 minus the word error rate), questions about speech and half spoken
     prompts. ``multiturn_later`` leaves out the first answer of a conversation, which depends on no turn before it.
-    ``forgot_text`` and ``forgot_speech`` are shares of what the untouched LLM can do in writing, where it was asked.
+    ``forgot_text`` and ``forgot_speech`` of a set that is apart, whose answers no training teaches, are the shares that
+    are lost of what the untouched LLM can do in writing.
 
     Args:
         answers: Of each arm one list of rows for each seed.
@@ -96,21 +97,24 @@ def scores_of(
             scores["speech"] = mean([complement(scores["wer"]), scores["sqa"], scores["mixed_half"]])
     for arm in found:
         if arm != UNTOUCHED:
-            found[arm] |= _forgotten(found[arm], found.get(UNTOUCHED, {}), asked)
+            found[arm] |= _forgotten(found[arm], found.get(UNTOUCHED, {}), asked, apart)
     return found
 
 
 def _forgotten(
-    scores: Mapping[str, Sampled], untouched: Mapping[str, Sampled], asked: Mapping[str, Sequence[_Key]]
+    scores: Mapping[str, Sampled],
+    untouched: Mapping[str, Sampled],
+    asked: Mapping[str, Sequence[_Key]],
+    apart: Sequence[str],
 ) -> dict[str, Sampled]:
-    """Forgetting rates by set, as Speech-IFEval has them: what is lost of the untouched LLM's score in writing."""
+    """Forgetting rates, as Speech-IFEval has them: what is lost of the untouched LLM's score in writing."""
     found = {}
-    for name, base in untouched.items():
-        measure, _, of_set = name.partition("/")
+    for of_set in apart:
+        base = f"mixed_text/{of_set}"
         for form in ("text", "speech"):
-            heard = f"mixed_{form}/{of_set}" if of_set else f"mixed_{form}"
-            if measure == "mixed_text" and heard in scores and asked[heard] == asked[name]:
-                found[f"forgot_{form}/{of_set}" if of_set else f"forgot_{form}"] = lost_share(scores[heard], base)
+            name = f"mixed_{form}/{of_set}"
+            if base in untouched and name in scores and asked[name] == asked[base]:
+                found[f"forgot_{form}/{of_set}"] = lost_share(scores[name], untouched[base])
     return found
 
 

@@ -22,9 +22,16 @@ COLUMNS = {
     "kl": "KL",
 }
 NOTE = (
-    "Percent, but KL, which is in nats per token, and bits per byte. Brackets are 95 % intervals over items and seeds. "
-    "Word errors, what is forgotten, KL and bits are better when lower."
+    "Percent, but KL, which is in nats per token. Brackets are 95 % intervals over items and seeds. Word errors and "
+    "KL are better when lower."
 )
+_NOTE_OF_TEXT = " Bits per byte, and what is forgotten of written instructions, are better when lower too."
+
+
+def note(report: Mapping[str, Any]) -> str:
+    """What stands under the table."""
+    names = {name.partition("/")[0] for arm in report["arms"].values() for name in arm["scores"]}
+    return NOTE + (_NOTE_OF_TEXT if names & {"bpb", "forgot_text"} else "")
 
 
 def cells(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -84,7 +91,7 @@ def markdown(report: Mapping[str, Any]) -> str:
             [*([claim["why"]] if claim["why"] else []), *(part["said"] for part in claim["evidence"])]
         )
         claims.append(_line([claim["title"], f"**{claim['verdict']}**", numbers]))
-    return "\n".join([*table, "", NOTE, "", *_on_the_way(report), *claims, ""])
+    return "\n".join([*table, "", note(report), "", *_on_the_way(report), *claims, ""])
 
 
 def _on_the_way(report: Mapping[str, Any]) -> list[str]:
