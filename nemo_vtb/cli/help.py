@@ -38,6 +38,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "Simulates a blend and writes what its batches hold: shares, hours, languages, lengths, what is left out.",
         "vtb data report --config-name=quickstart --steps=1000 --out=runs/data_report",
     ),
+    "vtb data prepare": (
+        "Reads a public corpus from its local copy and writes manifests, and a blend that names them.",
+        "vtb data prepare librispeech --from /data/LibriSpeech --out corpora/librispeech",
+    ),
     "vtb synth text": (
         "Has an LLM write conversations with itself, which hold its text in place in training.",
         "vtb synth text out=runs/replay llm.backend=hf llm.model=smollm2-135m-instruct count=20",
@@ -45,6 +49,11 @@ HELP: dict[str, tuple[str, ...]] = {
     "vtb synth qa": (
         "Has an LLM ask and answer questions about recordings from their transcripts.",
         "vtb synth qa out=runs/qa source.manifest_filepath=manifest.jsonl llm.backend=hf \\\n"
+        "      llm.model=qwen2.5-coder-0.5b-instruct",
+    ),
+    "vtb synth reply": (
+        "Has the LLM reply to what recordings say; its own words become the answers to the recordings.",
+        "vtb synth reply out=runs/reply source.manifest_filepath=manifest.jsonl llm.backend=hf \\\n"
         "      llm.model=qwen2.5-coder-0.5b-instruct",
     ),
     "vtb synth speech": (

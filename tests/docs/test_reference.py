@@ -54,6 +54,20 @@ def test_every_key_has_a_line_and_a_version(pages: Mapping[Path, str], sections:
     assert {version for text in pages.values() for version in versions_of(text).values()} <= set(released)
 
 
+def test_every_section_that_is_read_has_a_table():
+    named = (_MAKER / "sections.py").read_text(encoding="utf-8")
+    lost = []
+    for path in (ROOT / "nemo_vtb").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for found in re.finditer(r"\bread_options\((?P<kind>[A-Z]\w+|cls),", text):
+            own = re.findall(r"^class (\w+)", text[: found.start()], re.MULTILINE)
+            kind = own[-1] if found["kind"] == "cls" else found["kind"]
+            # Or it is the hint of a field, and stands in that table.
+            hint = re.search(rf"^    \w+: .*\b{kind}\b", text, re.MULTILINE)
+            lost += [] if hint or re.search(rf"\b{kind}\b", named) else [f"{path.relative_to(ROOT)}: {kind}"]
+    assert not lost, "tutorials/reference/sections.py has a Section for each"
+
+
 def test_a_new_key_has_the_version_of_the_package_and_an_old_one_keeps_its_own():
     from page import Section, page, versions_of
     from rows import Row
@@ -119,6 +133,7 @@ def _readers() -> dict[str, Callable[[], Any]]:
     from nemo_vtb.synthesis.qa.prompts import CheckPrompt, QAPrompt
     from nemo_vtb.synthesis.replay.options import ReplayOptions
     from nemo_vtb.synthesis.replay.prompts import ReplayPrompts
+    from nemo_vtb.synthesis.reply.options import OwnReplyOptions
     from nemo_vtb.synthesis.spoken_turns.options import SpeechOptions
 
     odd: dict[str, Any] = {_ODD: 1}
@@ -169,6 +184,7 @@ def _readers() -> dict[str, Callable[[], Any]]:
         "A rule of a claim": lambda: check_claims([{"title": "A", "evidence": [odd]}], []),
         "`vtb synth text`": of_config("synth/text", ReplayOptions.read),
         "`vtb synth qa`": of_config("synth/qa", QAOptions.read),
+        "`vtb synth reply`": of_config("synth/reply", OwnReplyOptions.read),
         "`vtb synth speech`": of_config("synth/speech", SpeechOptions.read),
         "The LLM": lambda: LLMOptions.read(odd),
         "`trainer`": _check_training("trainer"),
@@ -194,6 +210,7 @@ _ELSEWHERE = {
     "`model.alignment`": ["hidden_size"],
     "`vtb synth text`": [*JOB_KEYS, "llm"],
     "`vtb synth qa`": [*JOB_KEYS, "llm"],
+    "`vtb synth reply`": [*JOB_KEYS, "llm"],
     "`vtb synth speech`": [*JOB_KEYS],
 }
 # No reader lists them.

@@ -161,6 +161,7 @@ def making_data() -> list[Section]:
     from nemo_vtb.synthesis.qa.prompts import CheckPrompt, QAPrompt
     from nemo_vtb.synthesis.replay.options import ReplayOptions
     from nemo_vtb.synthesis.replay.prompts import ReplayPrompts
+    from nemo_vtb.synthesis.reply.options import OwnReplyOptions
     from nemo_vtb.synthesis.spoken_turns.options import SpeechOptions
 
     def made(name: str, kind: Any) -> list[Row]:
@@ -170,6 +171,7 @@ def making_data() -> list[Section]:
         Section("Every `vtb synth`", "", with_defaults(of_keys(JOB_KEYS), "synth/qa")),
         Section("`vtb synth text`", "", made("text", ReplayOptions)),
         Section("`vtb synth qa`", "", made("qa", QAOptions)),
+        Section("`vtb synth reply`", "", made("reply", OwnReplyOptions)),
         Section("`vtb synth speech`", "", made("speech", SpeechOptions)),
         Section("The LLM", "llm", of_dataclass(LLMOptions), "Of `vtb synth text` and `qa`, and of a judge."),
         Section("A file of `conf/synth/prompts/text`", "prompts", of_dataclass(ReplayPrompts, without=_OF_FILE)),
