@@ -34,6 +34,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "vtb data lint train.jsonl --kind asr",
         "vtb data lint --config-name=quickstart",
     ),
+    "vtb data prepare": (
+        "Makes manifests and a blend of a public corpus, from a local copy as it is published.",
+        "vtb data prepare librispeech --from /data/librispeech --out runs/data/librispeech",
+    ),
     "vtb data report": (
         "Simulates a blend and writes what its batches hold: shares, hours, languages, lengths, what is left out.",
         "vtb data report --config-name=quickstart --steps=1000 --out=runs/data_report",
@@ -46,6 +50,11 @@ HELP: dict[str, tuple[str, ...]] = {
         "Has an LLM ask and answer questions about recordings from their transcripts.",
         "vtb synth qa out=runs/qa source.manifest_filepath=manifest.jsonl llm.backend=hf \\\n"
         "      llm.model=qwen2.5-coder-0.5b-instruct",
+    ),
+    "vtb synth reply": (
+        "Has the LLM answer what recordings say; its reply becomes the answer to the recording itself.",
+        "vtb synth reply out=runs/reply source.manifest_filepath=manifest.jsonl llm.backend=hf \\\n"
+        "      llm.model=smollm2-135m-instruct",
     ),
     "vtb synth speech": (
         "Speaks sentences of chats, and keeps those that a recogniser reads back.",
