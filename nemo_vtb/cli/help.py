@@ -34,6 +34,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "vtb data lint train.jsonl --kind asr",
         "vtb data lint --config-name=quickstart",
     ),
+    "vtb data prepare": (
+        "Makes manifests and a blend of a public corpus, from a local copy as it is published.",
+        "vtb data prepare librispeech --from /data/librispeech --out runs/data/librispeech",
+    ),
     "vtb data report": (
         "Simulates a blend and writes what its batches hold: shares, hours, languages, lengths, what is left out.",
         "vtb data report --config-name=quickstart --steps=1000 --out=runs/data_report",
@@ -86,6 +90,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "Takes lines of text and @file.wav, mixed, over several turns; /reset starts over, /quit leaves.",
         "vtb chat runs/quickstart/last.ckpt",
         "vtb chat shipped --lora-scale=0.5",
+    ),
+    "vtb serve": (
+        "Answers OpenAI's clients: chats with text and sound, transcription, over one model that batches what waits.",
+        "vtb serve runs/quickstart/last.ckpt --port=8000",
     ),
     "vtb export": (
         "Writes a checkpoint as others read it: hf for NeMo and vLLM, adapter for PEFT, merged for Transformers, slim "

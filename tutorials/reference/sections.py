@@ -125,6 +125,7 @@ def measuring() -> list[Section]:
     from nemo_vtb.cli.judge import JudgeOptions as JudgeConfig
     from nemo_vtb.evaluation.judged import JudgeOptions
     from nemo_vtb.evaluation.judging.prompts import JudgePrompt
+    from nemo_vtb.evaluation.public.catalog import KEYS as PUBLIC
     from nemo_vtb.evaluation.run import EvalOptions
     from nemo_vtb.evaluation.sets.held_out import OWN_KEYS
     from nemo_vtb.evaluation.sets.plan import OPTIONS
@@ -142,6 +143,12 @@ def measuring() -> list[Section]:
         Section("An entry of `held_out.asked`", "held_out.asked[]", of_keys(OWN_KEYS), source),
         Section("`vtb eval`", "", of_dataclass(EvalOptions)),
         Section("A set of `vtb eval`", "eval.sets.NAME", of_keys(asked | OPTIONS), source),
+        Section(
+            "A set of a public benchmark",
+            "eval.sets.NAME",
+            of_keys(PUBLIC),
+            "In the place of a source. See [Public benchmarks](benchmarks.md).",
+        ),
         Section("A text suite", "eval.text.NAME", of_keys(SUITE), "The same under `model.retention.text`."),
         Section("The judge of `vtb eval`", "eval.judge", of_dataclass(JudgeOptions)),
         Section("`vtb judge`", "", with_defaults(of_dataclass(JudgeConfig), "eval/judge")),

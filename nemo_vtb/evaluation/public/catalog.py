@@ -10,6 +10,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.public import layouts
 from nemo_vtb.evaluation.public.layouts import Question
 from nemo_vtb.evaluation.public.rules import RULES
+from nemo_vtb.options import Key
 
 Layout = Callable[[Path, str, Path], Iterator[Question]]
 BENCHMARKS: Mapping[str, Layout] = {
@@ -19,7 +20,12 @@ BENCHMARKS: Mapping[str, Layout] = {
         *("air_bench", "mmau", "open_audio_bench", "uro_bench"),
     )
 }
-KEYS = ("benchmark", "folder", "subset", "rule")
+KEYS = {
+    "benchmark": Key(", ".join(BENCHMARKS), "Which layout the copy has."),
+    "folder": Key("a path", "The local copy."),
+    "subset": Key("str", "Of the benchmark, as its makers call it.", ""),
+    "rule": Key(f"{', '.join(RULES)} or null", "How answers are scored; null: as the benchmark has it.", None),
+}
 
 
 def with_public_sets(section: Mapping[str, Any], kept: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
@@ -14,7 +14,7 @@ from nemo_vtb.evaluation.sets.mixed_forms import FORMS, prompt_forms
 from nemo_vtb.evaluation.sets.multiturn import Script, script
 from nemo_vtb.evaluation.sets.suites import read_suite
 from nemo_vtb.evaluation.sets.usable_checks import check_usable
-from nemo_vtb.options import Key, typed
+from nemo_vtb.options import Key, Range, typed
 
 KINDS = ("asr", "ast", "sqa", "mixed", "multiturn", "public")
 # What decides how a transcript or translation is normalised.
@@ -101,7 +101,9 @@ def read_plan(section: Mapping[str, Any], reading: Reading) -> Plan:
             raise VTBError(f"{where}.kind is '{entry['kind']}'; it may be {', '.join(KINDS)}")
         if entry.get("kind") == "multiturn" and {"probe", "against"} & entry.keys():
             raise VTBError(f"{where}: a set of several turns cannot be a probe")
-        longest = typed(f"{where}.max_duration", entry.get("max_duration", reading.max_seconds), float)
+        longest = reading.max_seconds
+        if entry.get("max_duration") is not None:
+            longest = typed(f"{where}.max_duration", entry["max_duration"], Annotated[float, Range(0, above=True)])
         found = held_out_set({**entry, "group": name}, where, replace(reading, max_seconds=longest), tuple(OPTIONS))
         if found.kind == "multiturn":
             scripts.append(Scripts(name, [_at(where, script, task) for task in found.tasks], limit))

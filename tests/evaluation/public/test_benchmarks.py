@@ -7,6 +7,7 @@ from miniatures import ALL
 from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
+from nemo_vtb.config import compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.public.catalog import BENCHMARKS, with_public_sets
 
@@ -59,6 +60,16 @@ def test_every_benchmark_is_read_asked_and_scored(tmp_path, sets, trained, capsy
     rows = [row for row in answers if row["set"] == "voicebench_openbookqa" and row["form"] == "speech"]
     right = sum(bool(row["tuned_right"]) for row in rows) / len(rows)
     assert report["voicebench_openbookqa"]["speech"]["value"] == right
+
+
+def test_shipped_configs_name_subsets_that_a_copy_has(tmp_path, sets):
+    for name, (_, subsets) in ALL.items():
+        cfg = compose(f"eval/public/{name}", [f"local={tmp_path / name}"])
+        section = OmegaConf.to_container(cfg.eval, resolve=True)
+        there = {key: entry for key, entry in section["sets"].items() if entry["subset"] in subsets}
+        assert there and {entry["benchmark"] for entry in section["sets"].values()} == {name}
+        written, about = with_public_sets({**section, "sets": there}, tmp_path / "kept" / name)
+        assert written["sets"].keys() == about.keys() == there.keys()
 
 
 @pytest.mark.parametrize(
