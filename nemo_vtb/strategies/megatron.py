@@ -25,6 +25,9 @@ class MegatronStrategy(DDPStrategy):
         **options: Of DDPStrategy: ``process_group_backend``, ``timeout``.
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+
     def begin(self) -> None:
         """Starts the other processes where that is Lightning's part, and the process group.
 

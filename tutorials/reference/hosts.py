@@ -9,7 +9,7 @@ _LOGGER = "Of that logger."
 
 TRAINER = {
     "accelerator": "cpu, gpu, or auto: a GPU where there is one.",
-    "strategy": "How ranks share the work: ddp, vtb_fsdp2, vtb_hsdp, or a section with a ``_target_``.",
+    "strategy": "How ranks share the work: ddp, vtb_fsdp2, vtb_hsdp, vtb_megatron, or a section with a ``_target_``.",
     "devices": "Of this node: a number, their numbers, or auto.",
     "num_nodes": "Machines of the run.",
     "precision": "Of the arithmetic: auto, 32-true, bf16-mixed, bf16-true, 16-mixed or fp16-true.",
