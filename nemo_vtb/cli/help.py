@@ -42,10 +42,6 @@ HELP: dict[str, tuple[str, ...]] = {
         "Simulates a blend and writes what its batches hold: shares, hours, languages, lengths, what is left out.",
         "vtb data report --config-name=quickstart --steps=1000 --out=runs/data_report",
     ),
-    "vtb data prepare": (
-        "Reads a public corpus from its local copy and writes manifests, and a blend that names them.",
-        "vtb data prepare librispeech --from /data/LibriSpeech --out corpora/librispeech",
-    ),
     "vtb synth text": (
         "Has an LLM write conversations with itself, which hold its text in place in training.",
         "vtb synth text out=runs/replay llm.backend=hf llm.model=smollm2-135m-instruct count=20",
