@@ -119,6 +119,7 @@ def _readers() -> dict[str, Callable[[], Any]]:
     from nemo_vtb.synthesis.qa.prompts import CheckPrompt, QAPrompt
     from nemo_vtb.synthesis.replay.options import ReplayOptions
     from nemo_vtb.synthesis.replay.prompts import ReplayPrompts
+    from nemo_vtb.synthesis.reply.options import OwnReplyOptions
     from nemo_vtb.synthesis.spoken_turns.options import SpeechOptions
 
     odd: dict[str, Any] = {_ODD: 1}
@@ -169,6 +170,7 @@ def _readers() -> dict[str, Callable[[], Any]]:
         "A rule of a claim": lambda: check_claims([{"title": "A", "evidence": [odd]}], []),
         "`vtb synth text`": of_config("synth/text", ReplayOptions.read),
         "`vtb synth qa`": of_config("synth/qa", QAOptions.read),
+        "`vtb synth reply`": of_config("synth/reply", OwnReplyOptions.read),
         "`vtb synth speech`": of_config("synth/speech", SpeechOptions.read),
         "The LLM": lambda: LLMOptions.read(odd),
         "`trainer`": _check_training("trainer"),
@@ -194,10 +196,12 @@ _ELSEWHERE = {
     "`model.alignment`": ["hidden_size"],
     "`vtb synth text`": [*JOB_KEYS, "llm"],
     "`vtb synth qa`": [*JOB_KEYS, "llm"],
+    "`vtb synth reply`": [*JOB_KEYS, "llm"],
     "`vtb synth speech`": [*JOB_KEYS],
 }
 # No reader lists them.
 _UNLISTED = {
+    "A set of a public benchmark": "taken out of a set's keys, whose reader refuses the rest",
     "`model`: how the step runs": "with those of model",
     "`model.lora`, `model.encoder_lora`": "tests/parts/test_lora_fields.py holds them against PEFT's",
     "`model.optimizer`": "arguments of whatever class it names",
