@@ -215,6 +215,7 @@ _ELSEWHERE = {
 }
 # No reader lists them.
 _UNLISTED = {
+    "A set of a public benchmark": "taken out of a set's keys, whose reader refuses the rest",
     "`model`: how the step runs": "with those of model",
     "`model.lora`, `model.encoder_lora`": "tests/parts/test_lora_fields.py holds them against PEFT's",
     "`model.optimizer`": "arguments of whatever class it names",
