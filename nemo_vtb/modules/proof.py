@@ -3,7 +3,7 @@
 Families differ in ways that no config states: whether position ids keep packed conversations apart, what happens
 between table and layers and behind the head. A few conversations of random tokens say it, through the same calls that
 training makes. What counts as equal is measured too: rounding is how far a conversation's states move when words follow
-it, which a causal LLM cannot hear.
+it, which a causal LLM cannot hear; other words there, in sums of the same shape, do not move them at all.
 """
 
 import inspect
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 _LENGTH = 9
 # Of the size of hidden states: what is no difference at all.
 _EXACT = 1e-5
-# Rounding of another order of sums; a wrong mask, position or factor is far above.
-_ROUNDING = 20.0
+# Times the rounding that was measured: another order of sums; a wrong mask, position or factor is far above. In half
+# precision what was measured is itself a good part of what a wrong one makes.
+_ROUNDING = {torch.float32: 20.0}
+_HALF_ROUNDING = 4.0
 _FLOOR = 2e-4
 # Likewise in steps of the precision, where the rounding that was measured happens to be none (bfloat16).
 _STEPS = 8
-# Above that it is no rounding in any precision.
+# Sums of the same shape agree to the bit, but for kernels that add up in no fixed order, which stay below this.
 _HEARS = 0.05
 # What tells in a family's source that it takes segment boundaries.
 _SEGMENTS = ("seq_idx", "cu_seq_lens_q")
@@ -115,10 +117,12 @@ class _Trial:
                 failed or "embeddings in place of token ids give other hidden states than the ids themselves", failed
             )
         followed, failed = self._tried([[ids, self._other] for ids in self._ids])
-        if failed:
-            self._refuse(failed, failed)
+        otherwise, failed_too = self._tried([[ids, ids] for ids in self._ids])
+        if error := failed or failed_too:
+            self._refuse(error, error)
         self._noise = max(self._far(longer, alone) for longer, alone in zip(followed[::2], found, strict=True))
-        if self._noise > _HEARS:
+        heard = max(self._far(one, other) for one, other in zip(followed[::2], otherwise[::2], strict=True))
+        if heard > self._unheard:
             self._refuse("what a conversation's words mean to it depends on words that follow: it is no causal LLM")
 
     def choose_packing(self) -> str:
@@ -144,7 +148,7 @@ class _Trial:
         else:
             both, failed = self._tried([[first, second], [third], [self._other, second]])
             found, changed = both[:3], both[3:]
-        if failed or not changed or self._far(found[1], changed[1]) > max(_EXACT, min(self._noise, _HEARS)):
+        if failed or not changed or self._far(found[1], changed[1]) > self._unheard:
             return False
         return self._same(found)
 
@@ -157,7 +161,7 @@ class _Trial:
                 logits = self._backbone.project(self._own.flatten(0, 1))
             except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
                 continue
-            if _distance(logits, self._logits.flatten(0, 1), None) <= self._most:
+            if _distance(logits, self._logits.flatten(0, 1), None) <= self._least:
                 return "llm" if by_llm else "config"
         return self._refuse("the logits of its head are not those of its own forward pass")
 
@@ -191,7 +195,15 @@ class _Trial:
 
     @property
     def _most(self) -> float:
-        return max(_FLOOR, _STEPS * torch.finfo(self._own.dtype).eps, _ROUNDING * self._noise)
+        return max(self._least, _ROUNDING.get(self._own.dtype, _HALF_ROUNDING) * self._noise)
+
+    @property
+    def _least(self) -> float:
+        return max(_FLOOR, _STEPS * torch.finfo(self._own.dtype).eps)
+
+    @property
+    def _unheard(self) -> float:
+        return max(_EXACT, min(self._noise, _HEARS))
 
     def _same(self, found: Sequence[Tensor]) -> bool:
         return all(self._far(states, own) <= self._most for states, own in zip(found, self._own, strict=True))
@@ -327,8 +339,11 @@ def _untouched_randomness() -> Iterator[None]:
 
 
 def _distance(ours: Tensor, theirs: Tensor, size: float | None) -> float:
-    """Largest difference, as a share of the size of ``theirs``; infinite where something is not finite."""
+    """Size of the difference, as a share of the size of ``theirs``; infinite where something is not finite.
+
+    Sizes are roots of mean squares of single states; the state that is farthest off counts.
+    """
     ours, theirs = ours.float(), theirs.float()
     size = theirs.pow(2).mean().sqrt().item() if size is None else size
-    found = (ours - theirs).abs().max().item() / max(size, 1e-12)
+    found = (ours - theirs).pow(2).mean(-1).max().sqrt().item() / max(size, 1e-12)
     return found if np.isfinite(found) else float("inf")

@@ -1,6 +1,7 @@
 """What is proved of an LLM when a model is built, and what is done where the proof fails."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,6 +98,19 @@ def test_what_is_no_causal_llm_is_refused_by_name(build_family: Any):
         build_family("bart")
 
 
+def test_rounding_of_half_precision_is_no_leak_and_a_leak_is_no_rounding(smollm2: Path, build_family: Any):
+    from transformers import AutoModelForCausalLM
+
+    from nemo_vtb.modules.backbone import HFBackbone
+    from nemo_vtb.modules.proof import prove
+
+    _, leaks = build_family("lfm2")
+    for folder, packing in ((smollm2, "rows"), (leaks, "apart")):
+        llm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
+        owner = SimpleNamespace(llm=llm, embed_tokens=llm.get_input_embeddings(), device=llm.device)
+        assert prove(HFBackbone(owner)).packing == packing
+
+
 def test_the_proof_can_be_left_out(build_family: Any):
     model, _ = build_family("lfm2", prove=False)
     assert model.proof is None and model.backbone.packing == "rows"
@@ -134,8 +148,8 @@ def test_lora_off_that_is_another_llm_is_refused_where_something_needs_the_untou
 
     own = build.adapt_llm
 
-    def spoilt(llm: Any, settings: Any) -> Any:
-        wrapped = own(llm, settings)
+    def spoilt(llm: Any, *settings: Any) -> Any:
+        wrapped = own(llm, *settings)
         with torch.no_grad():
             wrapped.base_model.model.model.layers[0].mlp.up_proj.base_layer.weight.mul_(1.5)
         return wrapped
