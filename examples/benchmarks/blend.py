@@ -5,7 +5,7 @@
 
 The same conversations, tokenizer, prompt format, seed and budget for everybody, a process and a core each, no workers.
 What is drawn is counted over ``--steps`` steps of ``--ranks`` ranks, and no audio is read. Speed, in processor time,
-and memory are those of one rank that loads it.
+and memory are those of one rank that loads it: all take turns for ``--rounds``, and the median of each counts.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from apart import apart
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--batch-tokens", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--conversations", type=int, default=2000, help="loaded with audio to measure speed")
     args = parser.parse_args()
     if args.table is None:
@@ -57,9 +59,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         results = {"ours": _apart(_our_draws, corpus, args)}
         for fusion in FUSIONS:
             results[fusion] = _apart(_stock_draws, corpus, args, fusion)
-        for name, found in results.items():
-            make = (our_batches, corpus) if name == "ours" else (stock_batches, corpus, name)
-            found |= _apart(_speed, args.conversations, *make, args.batch_tokens)
+        rounds: dict[str, list[dict[str, float]]] = {name: [] for name in results}
+        for _ in range(args.rounds):
+            for name, measured in rounds.items():
+                make = (our_batches, corpus) if name == "ours" else (stock_batches, corpus, name)
+                measured.append(_apart(_speed, args.conversations, *make, args.batch_tokens))
+        for name, measured in rounds.items():
+            results[name] |= {key: median(found[key] for found in measured) for key in measured[0]}
+            results[name]["conversations_per_s_rounds"] = [found["conversations_per_s"] for found in measured]
     return {
         "ours": results.pop("ours"),
         "stock": results,
@@ -67,6 +74,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "unit": "supervised_tokens",
         "steps": args.steps,
         "ranks": args.ranks,
+        "rounds": args.rounds,
         "batch_tokens": args.batch_tokens,
         "corpus": {kind: corpus.rows(kind) for kind in SHARES},
         "environment": environment(f"python {' '.join(sys.argv)}", seed=0),

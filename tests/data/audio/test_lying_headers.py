@@ -136,6 +136,13 @@ def test_files_one_after_the_other_are_refused_where_no_decoder_joins_them(tmp_p
         AudioFolder(tmp_path).recording("a.bin")
 
 
+@pytest.mark.parametrize("rate", [1_000_001, 2**31 - 1])
+def test_a_rate_that_no_recording_has_is_refused_before_it_is_resampled_from(tmp_path, rate):
+    (tmp_path / "a.wav").write_bytes(patched(encoded("WAV"), 24, struct.pack("<I", rate)))
+    with pytest.raises(BadRow, match=f"says {rate} Hz"):
+        AudioFolder(tmp_path).recording("a.wav")
+
+
 def test_whole_flac_files_are_not_decoded_to_be_measured(tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.1, (10 * RATE, 2))
     for samples in (noise, noise[:999], noise[:, :1]):
