@@ -91,6 +91,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "Answers OpenAI's clients: chats with text and sound, transcription, over one model that batches what waits.",
         "vtb serve runs/quickstart/last.ckpt --port=8000",
     ),
+    "vtb demo": (
+        "Shows a page to type, record and upload on, with the answers of the untouched LLM beside the checkpoint's.",
+        "vtb demo runs/quickstart/last.ckpt --port=7860",
+    ),
     "vtb export": (
         "Writes a checkpoint as others read it: hf for NeMo and vLLM, adapter for PEFT, merged for Transformers, slim "
         "for what was trained alone. A model card stands beside it.",
