@@ -41,8 +41,8 @@ _SUFFIX = re.compile(r"\.(py|md|ipynb|ya?ml|jsonl?|sbatch|toml|png|css)$")
 _WRONG = ("trainer.max_step",)
 # Made by runs, or by whoever reads.
 _MADE = re.compile(
-    r"^(runs/|mine\.yaml|eval\.json|report\.json|card\.html|judgement\.jsonl|held_out\.jsonl|conversations\.jsonl|bank\.jsonl"
-    r"|salm_\w+\.py|to_hf\.py|[a-z]\.jsonl|/)"
+    r"^(runs/|mine\.yaml|eval\.json|report\.json|card\.html|judgement\.jsonl|length\.json|held_out\.jsonl"
+    r"|conversations\.jsonl|bank\.jsonl|salm_\w+\.py|to_hf\.py|[a-z]\.jsonl|/)"
 )
 
 
