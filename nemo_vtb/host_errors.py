@@ -18,6 +18,7 @@ _EXTRAS = {
         ("babel", "httpx", "jsonschema", "llguidance", "num2words", "onnxruntime", "hibari", "py3langid"), "synth"
     ),
     **dict.fromkeys(("fastapi", "uvicorn", "python_multipart", "starlette"), "serve"),
+    "gradio": "demo",
     "sacrebleu": "eval",
     "lm_eval": "lm-eval",
     **dict.fromkeys(("nemo_run", "leptonai"), "slurm"),

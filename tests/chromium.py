@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ def installed() -> str | None:
 
 
 class Chromium:
-    """One browser with one tab, and a profile of its own in ``folder``."""
+    """One browser with one tab, and a profile of its own in ``folder``; ``flags`` go with ours."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
-        command = [str(installed()), *FLAGS, f"--user-data-dir={folder}", "--remote-debugging-pipe"]
+        command = [str(installed()), *FLAGS, *flags, f"--user-data-dir={folder}", "--remote-debugging-pipe"]
         # The browser reads descriptor 3 and writes descriptor 4. No pipe made after another's ends is that low.
         shell = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
         with (folder / "log").open("wb") as log:
@@ -49,13 +50,13 @@ class Chromium:
         os.close(self._in)
         os.close(self._out)
 
-    def open(self, page: Path, width: int = 1200, scheme: str = "light") -> None:
-        """Shows a file at a width in CSS pixels, in light or dark."""
+    def open(self, page: Path | str, width: int = 1200, scheme: str = "light") -> None:
+        """Shows a file or an address at a width in CSS pixels, in light or dark."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.call("Page.navigate", url=page.absolute().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.absolute().as_uri())
         while self._message().get("method") != "Page.loadEventFired":
             pass
 
@@ -64,6 +65,29 @@ class Chromium:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def until(self, expression: str, seconds: float = 60.0) -> None:
+        """Asks until the value is true."""
+        ends = time.monotonic() + seconds
+        while not self.ask(f"Boolean({expression})"):
+            assert time.monotonic() < ends, (expression, self.ask("document.body.innerText"))
+            time.sleep(0.1)
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Gives an input for files the one at ``path``."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+    def type(self, selector: str, text: str) -> None:
+        """Types into a field."""
+        self.ask(f"document.querySelector({json.dumps(selector)}).focus()")
+        self.call("Input.insertText", text=text)
+
+    def press_enter(self) -> None:
+        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **key)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **key)
 
     def picture(self, path: Path) -> None:
         """Saves the whole page as PNG."""

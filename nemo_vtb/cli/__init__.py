@@ -15,8 +15,6 @@ from nemo_vtb.cli.arguments import (
 )
 from nemo_vtb.cli.assets import add_arguments as add_assets_arguments
 from nemo_vtb.cli.assets import run as run_assets
-from nemo_vtb.cli.chat import add_arguments as add_chat_arguments
-from nemo_vtb.cli.chat import run as run_chat
 from nemo_vtb.cli.data import add_arguments as add_data_arguments
 from nemo_vtb.cli.data import run as run_data
 from nemo_vtb.cli.doctor import add_arguments as add_doctor_arguments
@@ -31,12 +29,16 @@ from nemo_vtb.cli.judge import add_arguments as add_judge_arguments
 from nemo_vtb.cli.judge import run as run_judge
 from nemo_vtb.cli.own_config.command import add_arguments as add_own_config_arguments
 from nemo_vtb.cli.own_config.command import run as run_config
-from nemo_vtb.cli.serve import add_arguments as add_serve_arguments
-from nemo_vtb.cli.serve import run as run_serve
 from nemo_vtb.cli.study import add_arguments as add_study_arguments
 from nemo_vtb.cli.study import run as run_study
 from nemo_vtb.cli.synth import add_arguments as add_synth_arguments
 from nemo_vtb.cli.synth import run as run_synth
+from nemo_vtb.cli.talk.chat import add_arguments as add_chat_arguments
+from nemo_vtb.cli.talk.chat import run as run_chat
+from nemo_vtb.cli.talk.demo import add_arguments as add_demo_arguments
+from nemo_vtb.cli.talk.demo import run as run_demo
+from nemo_vtb.cli.talk.serve import add_arguments as add_serve_arguments
+from nemo_vtb.cli.talk.serve import run as run_serve
 from nemo_vtb.errors import VTBError
 from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
 from nemo_vtb.launch.slurm import run as run_slurm
@@ -123,6 +125,10 @@ def parser() -> Parser:
     command = commands.add_parser("serve", help="answer OpenAI's clients: chat completions with audio, transcriptions")
     add_serve_arguments(command)
     command.set_defaults(run=run_serve)
+
+    command = commands.add_parser("demo", help="show a page to talk to a checkpoint: type, record, upload")
+    add_demo_arguments(command)
+    command.set_defaults(run=run_demo)
 
     command = commands.add_parser("export", help="write a checkpoint as safetensors: whole, merged, PEFT or slim")
     add_export_arguments(command)

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.audio_input import USUAL, Limits, read_sound
 from nemo_vtb.inference.session.answer import Answer
@@ -14,6 +12,7 @@ from nemo_vtb.inference.session.decoder import Decoder
 from nemo_vtb.inference.session.messages import Turn, read_messages
 from nemo_vtb.inference.session.sampling import AnswerOptions
 from nemo_vtb.inference.session.saved import content_of, content_to_save
+from nemo_vtb.inference.session.shown import shown
 from nemo_vtb.inference.session.typed import typed_parts
 
 if TYPE_CHECKING:
@@ -176,24 +175,9 @@ class ChatSession:
         Raises:
             VTBError: If there is no answer yet.
         """
-        prompt = self.answer.prompt if self.answer is not None else None
-        if self.answer is None or prompt is None:
+        if self.answer is None or self.answer.prompt is None:
             raise VTBError("nothing was asked yet")
-        sounds = (sound for turn in self.answer.turns for sound in turn.sounds)
-        heard = (
-            f"[{sound.name}: {sound.seconds:.1f} s, {len(frames)} frames]"
-            for sound, (_, frames) in zip(sounds, prompt.clips, strict=True)
-        )
-        tag = self.model.audio_locator_tag_id
-        pieces = np.split(prompt.ids, np.flatnonzero(prompt.ids == tag))
-        text = "".join(
-            (next(heard) if number else "")
-            + self.model.tokenizer.ids_to_text(piece[bool(number) :].tolist(), remove_special_tokens=False)
-            for number, piece in enumerate(pieces)
-        )
-        acts = f"LoRA acts at {self.answer.voice:g}" if self.answer.voice else "the untouched LLM answers"
-        known = f"{self.answer.kept} of {len(prompt.keys)} positions were known"
-        return [*text.splitlines(), f"({known}; {acts})"]
+        return shown(self.model, self.answer)
 
     def save(self, path: str | Path) -> None:
         """Writes the conversation as OpenAI messages in JSON, its recordings in it.

@@ -93,7 +93,7 @@ def limits(
     """What a model does not do, as far as its config and its report tell."""
     encoder = section.get("perception", {}).get("encoder", {}).get("_target_")
     if encoder == _WHISPER and not section.get("encoder_chunk_size_seconds"):
-        yield "- A recording of more than 30 s is refused: that is what the encoder hears at once."
+        yield "- The encoder hears 30 s at once; `vtb` has it hear longer recordings in pieces."
     if spoken:
         yield f"- Languages in the training data: {', '.join(spoken)}. Others were not taught."
     if form == "merged":

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 
 from nemo_vtb.cli import main
-from nemo_vtb.cli.console import Console
+from nemo_vtb.cli.talk.console import Console
 from nemo_vtb.inference.chat import ChatSession
 
 

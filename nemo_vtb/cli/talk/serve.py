@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nemo_vtb.cli.answering import add_answer_arguments, add_model_arguments, answer_options, load_model
 from nemo_vtb.cli.arguments import factor, whole
+from nemo_vtb.cli.talk.answering import add_answer_arguments, add_model_arguments, answer_options, load_model
 from nemo_vtb.errors import VTBError
 
 if TYPE_CHECKING:

@@ -134,7 +134,7 @@ class Console:
         self._line(f"{done}: {len([t for t in self._session.turns if t.role == 'user'])} messages, {name}")
 
     def _record(self, seconds: str) -> None:
-        from nemo_vtb.cli.microphone import record
+        from nemo_vtb.cli.talk.microphone import record
 
         try:
             most = min(float(seconds), _MOST_RECORDED_SECONDS) if seconds else _MOST_RECORDED_SECONDS

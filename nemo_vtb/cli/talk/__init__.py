@@ -1,0 +1,1 @@
+"""The commands that answer with a checkpoint: on the console, as a server, on a page."""
