@@ -87,13 +87,13 @@ HELP: dict[str, tuple[str, ...]] = {
         "vtb chat runs/quickstart/last.ckpt",
         "vtb chat shipped --lora-scale=0.5",
     ),
+    "vtb demo": (
+        "Shows a page to talk on: type, record, upload, beside the untouched LLM, with what the model was fed.",
+        "vtb demo shipped --port=7860",
+    ),
     "vtb serve": (
         "Answers OpenAI's clients: chats with text and sound, transcription, over one model that batches what waits.",
         "vtb serve runs/quickstart/last.ckpt --port=8000",
-    ),
-    "vtb demo": (
-        "Shows a page to type, record and upload on, with the answers of the untouched LLM beside the checkpoint's.",
-        "vtb demo runs/quickstart/last.ckpt --port=7860",
     ),
     "vtb export": (
         "Writes a checkpoint as others read it: hf for NeMo and vLLM, adapter for PEFT, merged for Transformers, slim "

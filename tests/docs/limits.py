@@ -142,6 +142,13 @@ NOT_RUN = (
     NotRun(
         r"^vtb doctor --slurm", "compose", "it finds fault with the tests' cluster; tests/launch/test_cluster_check.py"
     ),
+    NotRun(r"^vtb (serve|demo) ", "compose", "it serves until it is stopped; tests/inference/serving has both"),
+    NotRun(r"from openai import", "nothing", "it needs that server; tests/inference/serving asks one with this client"),
+    NotRun(
+        r"benchmarks/chat\.py --json",
+        "parse",
+        "minutes, of the real LLM; tests/benchmarks/test_chat_benchmark.py runs it on a tiny one",
+    ),
     NotRun(r"^srun ", "nothing", "it needs a job of a cluster; tests/launch/test_cluster_check.py has one"),
     NotRun(r"^torchrun .*nemo_vtb\.cli", "nothing", "tests/modules/megatron/test_answers.py asks over three ranks"),
     NotRun(r"^nemo ", "nothing", "it submits to a cluster; tests/launch/test_recipes.py makes its script"),

@@ -31,7 +31,7 @@ def add_server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
     """Adds where a server listens, and what it takes."""
     group = parser.add_argument_group("server")
     group.add_argument("--host", default="127.0.0.1", help="127.0.0.1, the default, is this machine alone")
-    group.add_argument("--port", type=whole(0, 65535), default=port, help="where it listens; 0 takes a free one")
+    group.add_argument("--port", type=whole(1, 65535), default=port, help=f"(default: {port})")
     group.add_argument("--most-rows", type=whole(1, 1024), default=16, help="answers side by side")
     group.add_argument("--most-waiting", type=whole(1), default=64, help="questions in line; more are told to wait")
     group.add_argument("--keep-megabytes", type=factor, default=1024.0, help="of keys and values, for the next turns")

@@ -62,7 +62,9 @@ class Page:
             gr.Markdown(f"# {html.escape(self._title)}")
             with gr.Row():
                 with gr.Column(scale=3):
-                    chat = gr.Chatbot(height=480, elem_id="chat", label="Conversation", allow_tags=False)
+                    chat = gr.Chatbot(
+                        height=480, elem_id="chat", label="Conversation", allow_tags=False, buttons=["copy"]
+                    )
                     box = gr.MultimodalTextbox(
                         sources=["upload", "microphone"],
                         file_types=sorted(SUFFIXES),
@@ -73,8 +75,11 @@ class Page:
                     )
                     figures = gr.Markdown(elem_id="figures")
                     with gr.Row():
-                        stop, retry = gr.Button("Stop"), gr.Button("Retry")
-                        undo, clear = gr.Button("Undo"), gr.Button("Clear")
+                        stop, retry, undo, clear = (
+                            gr.Button(name, size="sm", min_width=60) for name in ("Stop", "Retry", "Undo", "Clear")
+                        )
+                    with gr.Row():
+                        tries = [gr.Button(one.label, size="sm", min_width=120) for one in self._examples]
                 with gr.Column(scale=2):
                     gr.Markdown(self._limits, elem_id="limits")
                     beside = gr.Checkbox(label="Beside the untouched LLM", elem_id="beside")
@@ -102,9 +107,9 @@ class Page:
                 cancels=events,
             )
             show.click(self._picture, talk, picture)
-            for example in self._examples:
+            for button, example in zip(tries, self._examples, strict=True):
                 message = {"text": example.text, "files": list(example.files)}
-                gr.Button(example.label, size="sm").click(lambda message=message: message, None, box)
+                button.click(lambda message=message: message, None, box)
         return page
 
     def launch(self, host: str, port: int, most_megabytes: float, most_waiting: int, wait: bool = True) -> gr.Blocks:

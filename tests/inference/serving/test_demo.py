@@ -17,7 +17,7 @@ from nemo_vtb.inference.serving.page_talk import Talk, Talker, spectrogram
 from nemo_vtb.inference.serving.worker import Worker
 from nemo_vtb.inference.session.decoder import Decoder
 from nemo_vtb.inference.session.sampling import AnswerOptions
-from nemo_vtb.paths import SHIPPED, checkpoint_path
+from nemo_vtb.paths import SHIPPED, checkpoint_path, corpora_dir
 
 # With it the page has the shipped checkpoint, and its picture goes where the variable says.
 PICTURE = os.environ.get("VTB_DEMO_PICTURE")
@@ -96,13 +96,14 @@ def test_the_limits_are_those_of_the_card(tmp_path):
 @pytest.mark.skipif(not installed(), reason="no Chromium here")
 def test_in_a_browser_one_types_uploads_and_records(talker, clips, tmp_path):
     seconds = 3
-    voice, rate = soundfile.read(clips[0].path)
+    commands = corpora_dir() / "spoken_commands" / "audio"
+    voice, rate = soundfile.read(commands / "0018_bm_george.ogg" if PICTURE else clips[0].path)
     soundfile.write(tmp_path / "voice.wav", np.resize(voice, seconds * rate), rate)
     spoken = tmp_path / "my clip.flac"
     soundfile.write(spoken, voice, rate)
     examples = [Example("Written question", "What is the capital of France?")]
     path = checkpoint_path(SHIPPED)
-    page = Page(talker, "A page", limits_of_card(path), examples, {"max_new_tokens": 24 if PICTURE else 6})
+    page = Page(talker, "shipped", limits_of_card(path), examples, {"max_new_tokens": 24 if PICTURE else 6})
     blocks = page.launch("127.0.0.1", 0, 4, 8, wait=False)
     browser = Chromium(
         tmp_path,

@@ -110,7 +110,7 @@ def test_without_the_key_nobody_is_answered(served):
         ({"messages": [user({"type": "audio", "audio": "/etc/hostname"})]}, "'audio' is no part"),
         ({"messages": [user({"type": "audio_url", "audio_url": {"url": "file:///etc/hostname"}})]}, "not fetched"),
         ({"messages": [user({"type": "input_audio", "input_audio": {"data": "AAAA"}})]}, "cannot be read as audio"),
-        ({"messages": [user("x " * 3000)]}, "positions and the LLM has 2048"),
+        ({"messages": [user("x " * 3000)]}, "positions and the LLM has 512"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -141,9 +141,9 @@ def test_other_refusals_have_their_status(http, served):
     assert http.post("/v1/audio/transcriptions", content=b"x").status_code == 400
 
 
-def test_a_clip_of_31_seconds_and_one_of_a_minute_are_answered(client, http, tmp_path):
+def test_clips_that_are_longer_than_the_encoder_takes_are_answered(client, http, tmp_path):
     rng = np.random.default_rng(0)
-    for seconds in (31, 60):
+    for seconds in (31, 36):
         path = tmp_path / "long.flac"
         soundfile.write(path, rng.normal(0, 0.1, seconds * 8000), 8000)
         assert client.chat.completions.create(model="tiny", messages=[user(spoken(path))], max_tokens=2).choices

@@ -276,7 +276,7 @@ def test_what_does_not_fit_is_said_and_leaves_the_conversation_as_it_was(session
     session.say("Hello.", max_new_tokens=2)
     before = list(session.turns)
     minutes = (np.sin(np.arange(180 * 16_000) / 20).astype(np.float32) / 4, 16_000)
-    with pytest.raises(VTBError, match=r"takes 22\d\d positions and the LLM has 2048"):
+    with pytest.raises(VTBError, match=r"takes 22\d\d positions and the LLM has 512"):
         session.say([{"type": "audio", "audio": minutes}])
     with pytest.raises(VTBError, match=r"no recording at gone\.wav"):
         session.say("Listen: @gone.wav")
