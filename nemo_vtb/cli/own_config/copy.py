@@ -10,7 +10,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import sentence
 
 # Folders of configs that are run by --config-name; the other folders are groups, or hold prompts.
-_RUN = ("eval", "study", "synth")
+_RUN = ("eval", "recipes", "study", "synth")
 _PROMPTS = "prompts"
 
 

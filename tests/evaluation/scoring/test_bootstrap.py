@@ -1,5 +1,7 @@
 """Intervals: they hold the truth as often as they say, and are the same every time."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -85,5 +87,8 @@ def test_no_items_and_unequal_items():
 def test_a_divergence_of_nothing_is_no_share():
     rows = np.asarray([[12.0, 30.0, 30.0, 0.0]] * 5)
     answers = Answers({side: [] for side in SIDES}, {side: [] for side in SIDES}, {"chat": rows})
-    found = sections(Plan([], [], {"chat": []}), answers, Drawing(20))["text"]["chat"]["kl"]
+    answer = SimpleNamespace(role="assistant", value="Hello.")
+    found = sections(Plan([], [], {"chat": [SimpleNamespace(turns=[answer])] * 5}), answers, Drawing(20))["text"][
+        "chat"
+    ]["kl"]
     assert (found["value"], found["low"], found["high"]) == (0.0, 0.0, 0.0)
