@@ -48,6 +48,7 @@ def hydra_session(
     """
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -58,6 +59,7 @@ def hydra_session(
     own, rest = _searchpaths(overrides)
     searched = [*(f"file://{folder}" for folder in folders[1:]), *own]
     complete = [f"{_SEARCHPATH}[{','.join(searched)}]", *rest] if searched else list(rest)
+    before = HydraConfig.instance().cfg
     try:
         with initialize_config_dir(str(folders[0]), version_base=None):
             yield GlobalHydra.instance().hydra, complete
@@ -70,6 +72,9 @@ def hydra_session(
         raise VTBError(
             f"config '{config_name}' is no config: a file of keys and values; {error}".rstrip("; ")
         ) from error
+    finally:
+        # What a sweep leaves here, NeMo's experiment manager takes for a run of Hydra's in another folder.
+        HydraConfig.instance().cfg = before
 
 
 def resolved(cfg: "DictConfig") -> "DictConfig":

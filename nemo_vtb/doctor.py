@@ -158,9 +158,11 @@ def memory_lines(cfg: "DictConfig") -> Iterator[str]:
     Raises:
         VTBError: If the configs of its LLM or speech encoder cannot be read.
     """
+    from nemo_vtb import registry
     from nemo_vtb.config import resolved
     from nemo_vtb.models.memory import memory_of
 
+    registry.register()
     cfg = resolved(cfg)
     found = memory_of(cfg.model, float(cfg.data.train_ds.get("max_duration", 30.0)))
     yield f"weights: {found.trained / 1e6:.1f} million learn, {found.frozen / 1e6:.1f} million do not"

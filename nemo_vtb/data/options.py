@@ -217,7 +217,7 @@ def check_entry(entry: Mapping[str, Any], where: str) -> None:
     Raises:
         VTBError: Names the key.
     """
-    for key, hint in get_type_hints(Entry).items():
+    for key, hint in get_type_hints(Entry, include_extras=True).items():
         if entry.get(key) == "":
             raise VTBError(f"{where}.{key} is empty; name what it stands for, or leave the key out")
         if entry.get(key) is not None:

@@ -128,11 +128,10 @@ LIMITS = (
 # Words that stand for something of the reader's, by page.
 PLACEHOLDERS = {"examples/checkpoint/README.md": {"FOLDER": "runs/quickstart/last.ckpt", "WHOLE": "runs/whole"}}
 NOT_RUN = (
-    NotRun(r"^vtb data prepare ", "parse", "it reads a copy of a corpus; tests/data/corpora makes one of each"),
     NotRun(r"eval/public/", "compose", "it reads a copy of a benchmark; tests/evaluation/public makes one of each"),
     NotRun(r"--tasks ifeval,mmlu", "compose", "lm-eval fetches its data; tests/evaluation runs a task of one question"),
     NotRun(
-        r"model=(canary|parakeet|whisper)_",
+        r"model=(canary|parakeet|whisper)_|^vtb train --config-name=canary_gemma ",
         "compose",
         "its weights come from a hub; tests/models/test_presets.py builds its shapes, tests/cli trains it as a toy",
     ),

@@ -7,21 +7,27 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from corpus_miniatures import ALL
 from documents import ROOT
 from omegaconf import OmegaConf
 
 _TESTS = ROOT / "tests"
 _ROWS = 4
 KINDS = ("text", "asr", "ast", "sqa", "mixed")
+# Folders below /data, in which readers are said to have public corpora.
+_CORPORA = {"common_voice": "covost2", "ultrachat_200k": "ultrachat"} | {
+    name: name for name in ("librispeech", "mls", "covost2", "fleurs")
+}
 
 
-def make_scratch(folder: Path, model: dict[str, Any], checkpoint: Path) -> None:
+def make_scratch(folder: Path, model: dict[str, Any], checkpoint: Path, clips: Any) -> None:
     """Fills the folder.
 
     Args:
         folder: Empty.
         model: A tiny ``model`` section.
         checkpoint: Of such a model.
+        clips: Recordings for what stands in for public corpora.
     """
     shutil.copytree(ROOT / "conf", folder / "conf")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=_left_out)
@@ -35,6 +41,8 @@ def make_scratch(folder: Path, model: dict[str, Any], checkpoint: Path) -> None:
     begin_page(folder, checkpoint)
     _write_rows(folder, folder / "examples" / "corpora" / "smollm2_chat" / "train.jsonl")
     _write_stores(folder)
+    for name, corpus in _CORPORA.items():
+        ALL[corpus](folder / "data" / name, clips)
     shutil.copy(_TESTS / "hydra_plugin" / "launcher.py", folder / "salm_train.py")
     config = _launcher_config(folder, model)
     OmegaConf.save(OmegaConf.create(config), folder / "launcher.yaml")

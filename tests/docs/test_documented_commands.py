@@ -44,7 +44,7 @@ def scratch(
 ) -> Iterator[SimpleNamespace]:
     """The folder, the paths that limits name, and the environment of the shell."""
     folder = tmp_path_factory.mktemp("checkout")
-    make_scratch(folder, tiny_cfg("vtb", prompt_format="chatml"), trained[1])
+    make_scratch(folder, tiny_cfg("vtb", prompt_format="chatml"), trained[1], clips)
     server = LlamaServer(context=1024)
     paths = {
         "llm": str(tiny_llm),
@@ -115,6 +115,7 @@ def _sets_variables(command: Command) -> bool:
 def _with_limits(command: Command, scratch: SimpleNamespace) -> str:
     """The command as written, with the limits behind its words, and with what stands for the reader's own."""
     text = command.text.replace("/shared/", f"{scratch.folder}/shared/")
+    text = re.sub(r"(?<=[ =])/data/", f"{scratch.folder}/data/", text)
     for word, value in PLACEHOLDERS.get(command.path, {}).items():
         text = re.sub(rf"\b{word}\b", value, text)
     more = shlex.join(limits([*command.words, ""], scratch.paths))

@@ -76,7 +76,7 @@ def test_the_shipped_recipe_is_made_of_commands_that_there_are():
         name, _, command = line.partition(" ")
         words = command.removeprefix("ranks ").split()
         assert words[0] == "vtb"
-        args, rest = cli._parser().parse_known_args(words[1:])
+        args, rest = cli.parser().parse_known_args(words[1:])
         named.add(name)
         if getattr(args, "config_name", None) and "+cluster=slurm" not in rest:
             compose(args.config_name, rest)

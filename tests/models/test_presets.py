@@ -45,7 +45,8 @@ def section(name: str):
 
 def test_every_preset_is_looked_at():
     shipped = {path.stem for path in (config_dir() / "model").glob("*.yaml")}
-    assert shipped - {"smollm2_whisper"} == set(SIZES)
+    # The quickstart's, and the way another LLM is cut over ranks.
+    assert shipped - {"smollm2_whisper", "megatron"} == set(SIZES)
 
 
 @pytest.mark.parametrize("name", SIZES)

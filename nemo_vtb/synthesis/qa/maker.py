@@ -9,12 +9,12 @@ from typing import Any
 from nemo_vtb import __version__
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.inference.llms.interface import LLM, Reply, Sampling
-from nemo_vtb.synthesis.jobs.shard import Item, Shard, clip_name, place_in
+from nemo_vtb.synthesis.jobs.shard import Item, Shard
 from nemo_vtb.synthesis.qa.asking import Asked, ask
 from nemo_vtb.synthesis.qa.filters import pair_fault, words
 from nemo_vtb.synthesis.qa.options import QAOptions
 from nemo_vtb.synthesis.qa.prompts import Pair, language_names, load_prompt
-from nemo_vtb.synthesis.qa.recordings import NOT_BAD, Recorded, row_files, samples_of
+from nemo_vtb.synthesis.qa.recordings import NOT_BAD, Recorded, clip_in, row_files
 from nemo_vtb.synthesis.qa.second_pass import SecondPass
 
 # Mostly one hears first and is asked then.
@@ -125,7 +125,7 @@ class QAMaker:
 
     def _add(self, one: Asked, groups: Sequence[Sequence[Pair]], shard: Shard) -> None:
         try:
-            path, seconds = self._audio(one, shard)
+            path, seconds = clip_in(one.recorded, self._files, shard, self._out, one.id, self._options.copy_audio)
         except BadRow as error:
             shard.drop(one.id, error.reason, str(error), bad=True)
             return
@@ -144,14 +144,6 @@ class QAMaker:
                 row["split"] = one.recorded.split
             shard.add(row)
             shard.count("pairs", len(pairs))
-
-    def _audio(self, one: Asked, shard: Shard) -> tuple[str, float]:
-        """Where the recording stands, as rows name it; one that is no file of its own becomes a clip."""
-        recorded = one.recorded
-        if recorded.path and not recorded.offset and not self._options.copy_audio:
-            return place_in(self._out, Path(recorded.path)), recorded.seconds
-        samples, rate = samples_of(recorded, self._files)
-        return shard.clip(clip_name(one.id), samples, rate)
 
     def _about(self, one: Asked) -> dict[str, Any]:
         return {

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nemo_vtb.synthesis.jobs.shard import Item
+from nemo_vtb.synthesis.jobs.shard import Item, Shard, clip_name, place_in
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -116,6 +117,31 @@ def row_files(source: Mapping[str, Any], seconds: Sequence[float]) -> "list[RowF
     entry = {key: value for key, value in source.items() if value is not None}
     reading = Reading("<|audio|>", 0.08, max_seconds=seconds[1], min_seconds=seconds[0])
     return named_files(entry, ALIGN, reading)[1]
+
+
+def clip_in(
+    recorded: Recorded, files: "Sequence[RowFile]", shard: Shard, out: Path, name: str, copied: bool
+) -> tuple[str, float]:
+    """Where a recording stands, as rows name it; one that is no file of its own becomes a clip.
+
+    Args:
+        recorded: What is named.
+        files: Of the source it stands in.
+        shard: Takes the clip.
+        out: Folder of the job.
+        name: Id of the item, which a clip is named after.
+        copied: Whether whole files become clips too.
+
+    Returns:
+        Path and seconds.
+
+    Raises:
+        BadRow: If the row or its audio has become unusable since.
+    """
+    if recorded.path and not recorded.offset and not copied:
+        return place_in(out, Path(recorded.path)), recorded.seconds
+    samples, rate = samples_of(recorded, files)
+    return shard.clip(clip_name(name), samples, rate)
 
 
 def samples_of(recorded: Recorded, files: "Sequence[RowFile]") -> tuple[np.ndarray, int]:

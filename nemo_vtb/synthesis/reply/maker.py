@@ -9,10 +9,10 @@ from typing import Any
 from nemo_vtb import __version__
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.inference.llms.interface import LLM, Sampling
-from nemo_vtb.synthesis.jobs.shard import Item, Shard, clip_name, place_in
+from nemo_vtb.synthesis.jobs.shard import Item, Shard
 from nemo_vtb.synthesis.qa.asking import ask
 from nemo_vtb.synthesis.qa.filters import words
-from nemo_vtb.synthesis.qa.recordings import NOT_BAD, Recorded, row_files, samples_of
+from nemo_vtb.synthesis.qa.recordings import NOT_BAD, Recorded, clip_in, row_files
 from nemo_vtb.synthesis.reply.options import OwnReplyOptions
 
 
@@ -82,7 +82,7 @@ class ReplyMaker:
 
     def _add(self, one: _Said, answer: str, shard: Shard) -> None:
         try:
-            path, seconds = self._audio(one, shard)
+            path, seconds = clip_in(one.recorded, self._files, shard, self._out, one.id, self._options.copy_audio)
         except BadRow as error:
             shard.drop(one.id, error.reason, str(error), bad=True)
             return
@@ -99,13 +99,6 @@ class ReplyMaker:
             row["split"] = one.recorded.split
         shard.observe("reply_words", len(words(answer)))
         shard.add(row)
-
-    def _audio(self, one: _Said, shard: Shard) -> tuple[str, float]:
-        recorded = one.recorded
-        if recorded.path and not recorded.offset and not self._options.copy_audio:
-            return place_in(self._out, Path(recorded.path)), recorded.seconds
-        samples, rate = samples_of(recorded, self._files)
-        return shard.clip(clip_name(one.id), samples, rate)
 
     def _about(self, one: _Said) -> dict[str, Any]:
         return {
