@@ -55,6 +55,13 @@ RUN_CALLBACKS = (
     "nemo_vtb.evaluation.retention.callback.RetentionGate",
 )
 
+# Config, processor and model of folders that ``vtb export --to hf`` writes.
+TRANSFORMERS_CLASSES = (
+    "nemo_vtb.inference.hf.config.VoiceTextBlenderConfig",
+    "nemo_vtb.inference.hf.processor.VoiceTextBlenderProcessor",
+    "nemo_vtb.inference.hf.model.VoiceTextBlenderForConditionalGeneration",
+)
+
 # Launcher name -> what it becomes. The launchers of NeMo 3.0 build exactly these three by name.
 LAUNCHER_NAMES = {
     "SALM": "nemo_vtb.models.voice_text_blender.VoiceTextBlender",
@@ -87,6 +94,19 @@ def run_callbacks(model: Any) -> list[Any]:
     has = {type(callback) for callback in model.trainer.callbacks}
     wanted = [kind.wanted(model) for kind in map(_load, RUN_CALLBACKS) if kind not in has]
     return [callback for callback in wanted if callback is not None]
+
+
+def register_with_transformers() -> None:
+    """Makes config, processor and model known to the Auto classes and pipelines of Transformers. Idempotent."""
+    from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+
+    config, processor, model = map(_load, TRANSFORMERS_CLASSES)
+    AutoConfig.register(config.model_type, config, exist_ok=True)
+    AutoProcessor.register(config, processor, exist_ok=True)
+    AutoModelForMultimodalLM.register(config, model, exist_ok=True)
+    # The pipeline any-to-any looks for a class's name here alone.
+    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[config.model_type] = model.__name__
 
 
 def rebind_launcher(task_function: Callable[..., Any], wanted: Iterable[str] = tuple(LAUNCHER_NAMES)) -> None:

@@ -1,4 +1,4 @@
-"""``vtb export``: a checkpoint as safetensors, in the forms that NeMo, vLLM's NeMo plugin, PEFT and ``vtb`` read."""
+"""``vtb export``: a checkpoint as safetensors, in the forms that NeMo, Transformers, vLLM, PEFT and ``vtb`` read."""
 
 import json
 from collections.abc import Mapping
@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 from torch import nn
 
-from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.card.data import sources_without_licence, trained_on
 from nemo_vtb.inference.card.text import loses_gate, without_text
 from nemo_vtb.inference.card.write import Facts, part_of, read_report, trained_sizes, write_model_card
+from nemo_vtb.inference.hf.folder import named_section, write_whole
 from nemo_vtb.models.checkpoints.contents import kept_state
 from nemo_vtb.models.checkpoints.slim import read_trained, steps_of, write_slim
 from nemo_vtb.modules.lora.install import merge_into
 from nemo_vtb.modules.lora.plain import join_initial, not_plain, single_scale
 from nemo_vtb.modules.lora.shifted import INITIAL
-from nemo_vtb.parts.prompts.turn_mask import stop_ids
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -50,8 +49,8 @@ def export(
 
     Args:
         checkpoint: A ``.ckpt`` file, or a folder written with ``slim``.
-        form: ``hf``: all weights with LoRA beside, for ``VoiceTextBlender.from_pretrained`` and NeMo's vLLM plugin,
-            which merges it. ``merged``: the same with LoRA in the LLM's weights. ``adapter``: what was trained, LoRA as
+        form: ``hf``: all weights with LoRA beside, for ``VoiceTextBlender.from_pretrained`` and Transformers.
+            ``merged``: with LoRA in the LLM's weights, for NeMo's vLLM plugin. ``adapter``: what was trained, LoRA as
             PEFT has it. ``slim``: what was trained, for ``vtb``; see ``nemo_vtb.models.checkpoints.slim``.
         out: The folder.
         dtype: Of the stored weights.
@@ -78,7 +77,7 @@ def export(
         for name in sources_without_licence(facts.data)
     ]
     if form == "hf" and (setting := not_plain(model.cfg.get("lora"))):
-        notes.append(f"NeMo's vLLM plugin does not know model.lora.{setting}; for it, export with --to merged")
+        notes.append(f"readers of plain LoRA do not know model.lora.{setting}; for them, export with --to merged")
     if read["hyper_parameters"]["cfg"].get("quantization") is not None and form in ("hf", "merged"):
         notes.append("LoRA was trained on a quantised LLM; the folder holds the LLM in full")
     if facts.data is None:
@@ -93,7 +92,8 @@ def export(
             if model.gated:
                 notes.append("LoRA is in the weights now and acts on text too, where model.text_lora kept it out")
             merge_lora(model)
-        _save_whole(model, folder, dtype)
+        names = {"pretrained_llm": inputs.llm, "pretrained_asr": inputs.encoder}
+        notes += write_whole(model, folder, dtype, form == "merged", names)
     write_model_card(facts, folder)
     return notes
 
@@ -167,37 +167,10 @@ def _facts(model: "VoiceTextBlender", read: Mapping[str, Any], form: str, dtype:
     )
 
 
-def _save_whole(model: "VoiceTextBlender", folder: Path, dtype: str) -> None:
-    config = _named_section(model)
-    config |= {"dtype": dtype, "torch_dtype": dtype}
-    if "pretrained_weights" in config["perception"]["encoder"]:
-        # NeMo's vLLM plugin builds this section as it stands, where the encoder's own folder may not be.
-        config["perception"]["encoder"]["pretrained_weights"] = False
-    model.to(getattr(torch, dtype))
-    model.save_pretrained(folder, config=config)
-    from nemo.collections.speechlm2.parts.hf_hub import LLM_BACKBONE_DIR
-
-    # The names NeMo's own export has, which `from_pretrained` looks for beside the weights.
-    model.backbone.causal_lm.config.save_pretrained(folder / LLM_BACKBONE_DIR)
-    model.tokenizer.tokenizer.save_pretrained(folder)
-    stops = stop_ids(model.formatter)
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stops}) + "\n")
-
-
-def _named_section(model: "VoiceTextBlender") -> dict[str, Any]:
-    """The section ``model`` in full, with packaged assets by name instead of where they lie on this machine."""
-    config: dict[str, Any] = OmegaConf.to_container(model.cfg, resolve=True)
-    encoder = config["perception"]["encoder"]
-    for holder, key in ((config, "pretrained_llm"), (config, "pretrained_asr"), (encoder, "pretrained")):
-        if holder.get(key):
-            holder[key] = portable_name(holder[key]) or holder[key]
-    return config
-
-
 def _save_adapter(model: "VoiceTextBlender", folder: Path, dtype: torch.dtype, facts: Facts) -> None:
     from safetensors.torch import save_file
 
-    config = _named_section(model)
+    config = named_section(model, {"pretrained_llm": facts.llm.hub_id, "pretrained_asr": facts.encoder.hub_id})
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     trained = set(model.trainable_names)
     if hasattr(model.llm, "peft_config"):

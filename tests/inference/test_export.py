@@ -103,7 +103,7 @@ def test_nemos_own_export_and_evaluation(trained: Any, clip: Any, tmp_path: Path
 
 
 def test_nemos_vllm_plugin_finds_every_weight(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """vLLM itself is not here; the plugin's config class and its merging and renaming of weights are NeMo's own."""
+    """vLLM itself is not here; the plugin's config class and its renaming of weights are NeMo's own."""
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
@@ -118,8 +118,10 @@ def test_nemos_vllm_plugin_finds_every_weight(trained: Any, tmp_path: Path, monk
     from nemo.collections.speechlm2.vllm.salm.config import NeMoSpeechLMConfig
 
     model, path = trained
-    folder = exported(path, "hf", tmp_path)
+    folder = exported(path, "merged", tmp_path)
     config = NeMoSpeechLMConfig(**json.loads((folder / "config.json").read_text()))
+    # Its encoder would refuse a longer clip, and the server end with it.
+    assert config.encoder_chunk_size_seconds == model.clip_encoder.most_samples / 16000
     backend = TransformerBackend(config)
     weights = load_file(folder / "model.safetensors")
     of_llm = [(name, tensor) for name, tensor in weights.items() if name.startswith(("llm.", "embed_tokens."))]

@@ -11,8 +11,22 @@ _COMMANDS = {
         "vtb export FOLDER --to hf --out WHOLE  # with the frozen weights, for NeMo and vLLM",
     ),
     "adapter": (),
+    "merged": ("vllm serve FOLDER --chat-template-content-format openai  # vLLM 0.28, through NeMo's own plugin",),
 }
 _PYTHON = {
+    "hf": (
+        "import nemo_vtb.hf  # Transformers' Auto classes know the folder now",
+        "from transformers import pipeline",
+        "",
+        'heard = [{"type": "text", "text": "What is said here?"}, {"type": "audio", "path": "question.wav"}]',
+        'answer = pipeline("any-to-any", model="FOLDER")',
+        'print(answer(text=[{"role": "user", "content": heard}], return_full_text=False)[0]["generated_text"])',
+        "",
+        "from nemo_vtb import ChatSession, VoiceTextBlender  # the same as a class of NeMo's speechlm2 collection",
+        "",
+        'model = VoiceTextBlender.from_pretrained("FOLDER").eval()',
+        'print(ChatSession(model).say("What is said here? @question.wav"))',
+    ),
     "slim": (
         "from nemo_vtb import ChatSession",
         "",

@@ -1,6 +1,6 @@
 """LoRA in its plain form, for readers that know ``W + lora_alpha / r * B A`` and nothing else.
 
-NeMo's vLLM plugin is one: it has a single scale and no second adapter. What is brought here computes the same.
+A server's LLM is one: it has a single scale and no second adapter. What is brought here computes the same.
 """
 
 from collections.abc import Mapping

@@ -72,6 +72,16 @@ class ChatTemplate:
         return self._hf.get_chat_template()
 
     @property
+    def in_parts(self) -> bool:
+        """Whether it takes a message's content as a list of parts alone."""
+        return self._parts
+
+    @property
+    def folds(self) -> bool:
+        """Whether it has no system role, so that such a turn goes into the first user turn."""
+        return self._folds
+
+    @property
     def end_of_turn_id(self) -> int:
         """The id that ends an answer: what generation stops at."""
         return self._last.ids[-1]

@@ -1,0 +1,160 @@
+"""Folders of ``vtb export --to hf`` in Transformers' own calls: the answers are those of ``vtb``."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.chat import ChatSession
+from nemo_vtb.inference.export import export
+from nemo_vtb.inference.hf.folder import named_section
+
+_NEW = 8
+# What a stranger's program would be: nothing but Transformers and the one import.
+_SCRIPT = """
+import json, sys
+import nemo_vtb.hf
+from transformers import AutoModelForMultimodalLM, AutoProcessor, pipeline
+folder, talks = sys.argv[1], json.loads(sys.argv[2])
+processor = AutoProcessor.from_pretrained(folder)
+model = AutoModelForMultimodalLM.from_pretrained(folder, dtype="float32")
+inputs = processor.apply_chat_template(talks, tokenize=True)
+made = model.generate(**inputs, max_new_tokens=8)[:, inputs["input_ids"].shape[1] :]
+answers = processor.batch_decode(made, skip_special_tokens=True)
+pipe = pipeline("any-to-any", model=model, processor=processor)
+piped = [found["generated_text"] for found in pipe(text=talks[0], max_new_tokens=8, return_full_text=False)]
+print("ANSWERS " + json.dumps([answers, piped]))
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(gated: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    saved = {"state_dict": gated.state_dict(), "hyper_parameters": {"cfg": dict(gated.hparams.cfg)}, "global_step": 5}
+    gated.on_save_checkpoint(saved)
+    # The LLM's weights of this fixture are in no file.
+    saved["state_dict"] = gated.state_dict()
+    saved["hyper_parameters"]["cfg"]["pretrained_weights"] = False
+    path = tmp_path_factory.mktemp("gated") / "last.ckpt"
+    torch.save(saved, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "hf"
+    export(str(checkpoint), "hf", str(out), "float32")
+    return out
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoModelForMultimodalLM, AutoProcessor
+
+    import nemo_vtb.hf  # noqa: F401
+
+    model = AutoModelForMultimodalLM.from_pretrained(folder, dtype="float32")
+    return AutoProcessor.from_pretrained(folder), model
+
+
+def talks_of(clips: list[Any]) -> list[list[dict[str, Any]]]:
+    heard = [{"type": "audio", "path": str(clip.path)} for clip in clips]
+    return [
+        [{"role": "user", "content": [{"type": "text", "text": "What is said here?"}, heard[0]]}],
+        [{"role": "user", "content": "What is said <|im_end|> in <|audio|>?"}],
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [heard[1], {"type": "text", "text": "And here?"}, heard[2]]},
+            {"role": "assistant", "content": "Nothing."},
+            {"role": "user", "content": "Are you sure?"},
+        ],
+    ]
+
+
+def said_by_vtb(model: Any, talk: list[dict[str, Any]]) -> tuple[list[int], str]:
+    session = ChatSession(model)
+    messages = copy.deepcopy(talk)
+    for message in messages:
+        for part in message["content"] if isinstance(message["content"], list) else ():
+            if "path" in part:
+                part["audio"] = part.pop("path")
+    from nemo_vtb.inference.session.answer import Answer
+    from nemo_vtb.inference.session.messages import read_messages
+    from nemo_vtb.inference.session.sampling import AnswerOptions
+
+    answer = Answer(read_messages(messages, model.sampling_rate), AnswerOptions(max_new_tokens=_NEW))
+    for _ in session.decoder.write([answer]):
+        pass
+    answer.check()
+    assert answer.prompt is not None
+    return answer.prompt.keys.tolist(), model.tokenizer.tokenizer.decode(answer.tokens, skip_special_tokens=True)
+
+
+def test_a_program_of_its_own_answers_as_vtb(folder: Path, gated: Any, clips: list[Any], tmp_path: Path):
+    talks = talks_of(clips)
+    ran = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, str(folder), json.dumps(talks)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("ANSWERS ")]
+    answers, piped = json.loads(line.removeprefix("ANSWERS "))
+    wanted = [said_by_vtb(gated, talk)[1] for talk in talks]
+    assert answers == wanted and len(set(answers)) > 1
+    assert piped == wanted[:1]
+
+
+def test_the_prompt_is_the_one_of_vtb(loaded: tuple[Any, Any], gated: Any, clips: list[Any]):
+    processor, _ = loaded
+    for talk in talks_of(clips):
+        ids = processor.apply_chat_template(talk, tokenize=True)["input_ids"][0].tolist()
+        keys = said_by_vtb(gated, talk)[0]
+        assert [-1 if token == processor.audio_token_id else token for token in ids] == [max(key, -1) for key in keys]
+
+
+def test_a_written_prompt_meets_the_untouched_llm(loaded: tuple[Any, Any], clips: list[Any]):
+    processor, model = loaded
+    spoken, written, _ = (processor.apply_chat_template(talk, tokenize=True) for talk in talks_of(clips))
+    together = processor.apply_chat_template(talks_of(clips)[:2], tokenize=True)
+    length = written["input_ids"].shape[1]
+    with model.blender.backbone.without_lora():
+        untouched, unheard = model(**written).logits, model(**spoken).logits
+    assert torch.equal(model(**written).logits, untouched)
+    assert (model(**together).logits[1, -length:] - untouched[0]).abs().max() < 1e-4
+    assert (model(**spoken).logits - unheard).abs().max() > 0.01
+
+
+def test_long_clips_are_heard_and_what_does_not_fit_is_said(loaded: tuple[Any, Any], tmp_path: Path):
+    processor, model = loaded
+    long = np.random.default_rng(0).normal(0, 0.1, 31 * 16000 + 17).astype(np.float32)
+    soundfile.write(tmp_path / "long clip.wav", long, 16000)
+    parts = [{"type": "audio", "url": str(tmp_path / "long clip.wav")}]
+    inputs = processor.apply_chat_template([{"role": "user", "content": parts}], tokenize=True)
+    assert model.generate(**inputs, max_new_tokens=1).shape[1] == inputs["input_ids"].shape[1] + 1
+    same = processor(text="<|audio|>", audio=long)
+    assert int((same["input_ids"] == processor.audio_token_id).sum()) == processor.frames(len(long))
+    with pytest.raises(VTBError, match="2 audio placeholders for 1 clips"):
+        processor(text="<|audio|><|audio|>", audio=[long])
+    with pytest.raises(VTBError, match="placeholders for 0 frames"):
+        model.generate(input_ids=same["input_ids"])
+    with pytest.raises(VTBError, match=r"vtb export .* --to hf"):
+        model.save_pretrained(tmp_path)
+    with pytest.raises(VTBError, match="dtype is float16; it is float32, bfloat16 or auto"):
+        type(model).from_pretrained("nowhere", config=model.config, dtype=torch.float16)
+
+
+def test_the_folder_names_nothing_that_only_we_know(gated: Any, folder: Path, smollm2: Path):
+    config = json.loads((folder / "config.json").read_text())
+    assert config["model_type"] == "voice_text_blender" and config["llm_config"]["model_type"] == "llama"
+    assert Path(config["pretrained_llm"]) == folder / "llm_backbone"
+    changed = copy.copy(gated)
+    changed.cfg = copy.deepcopy(gated.cfg)
+    changed.cfg.pretrained_llm = str(smollm2)
+    assert named_section(changed)["pretrained_llm"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert named_section(changed, {"pretrained_llm": "org/llm"})["pretrained_llm"] == "org/llm"
