@@ -17,6 +17,7 @@ from nemo_vtb.evaluation.sets.multiturn import run_scripts
 from nemo_vtb.evaluation.sets.plan import Plan
 from nemo_vtb.models.heard import HeardClips
 from nemo_vtb.modules.lora.untouched import not_linear
+from nemo_vtb.parts.ranks import is_first
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -62,7 +63,7 @@ def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: 
     gated = model.gated and not_linear(model.llm) is None
     untouched: dict[tuple[Any, ...], str] = {}
     total = len(SIDES) * (plan.answers + sum(map(len, plan.choices.values()))) + sum(map(len, plan.chats.values()))
-    with tqdm(total=total, unit="answer", smoothing=0.05) as bar:
+    with tqdm(total=total, unit="answer", smoothing=0.05, disable=not is_first()) as bar:
 
         def answered(tasks: Sequence[Task], limit: int) -> list[str]:
             # A batch is padded to its longest prompt; those without audio are sorted by nothing else.
