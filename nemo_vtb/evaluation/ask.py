@@ -18,6 +18,7 @@ from nemo_vtb.evaluation.sets.multiturn import run_scripts
 from nemo_vtb.evaluation.sets.plan import Plan
 from nemo_vtb.models.heard import HeardClips
 from nemo_vtb.modules.lora.untouched import not_linear
+from nemo_vtb.parts.ranks import is_first
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -63,7 +64,7 @@ def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: 
     gated = model.gated and not_linear(model.llm) is None
     known: dict[tuple[Any, ...], str] = {}
     total = len(SIDES) * (plan.answers + sum(map(len, plan.choices.values()))) + sum(map(len, plan.chats.values()))
-    with tqdm(total=total, unit="answer", smoothing=0.05) as bar:
+    with tqdm(total=total, unit="answer", smoothing=0.05, disable=not is_first()) as bar:
 
         def answered(tasks: Sequence[Task], limits: Sequence[int], side: str) -> list[str]:
             """Asks what was not asked before: two sets may ask the same of one clip."""
