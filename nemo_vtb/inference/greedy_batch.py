@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nemo_vtb.inference.session.caches import can_be_cut, new_cache, side_by_side, without_rows
+from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, new_cache, side_by_side, without_rows
 from nemo_vtb.models.generate import Prompt
 from nemo_vtb.modules.llm.parts import text_config
 from nemo_vtb.parts.encode import sub_batches
@@ -140,7 +140,7 @@ def _read(
 ) -> tuple[list[int], Any, Tensor, Tensor]:
     starts: list[int] = [0] * len(prompts)
     blocks: list[_Fed] = []
-    if _tells_by_position(backbone):
+    if bears_gaps(backbone):
         groups = [group for group in shared_starts([prompt.keys for prompt in prompts]) if group[1]]
         pieces = [(prompts[rows[0]].embeds[:length], prompts[rows[0]].ids[:length]) for rows, length in groups]
         for found in _fed(backbone, pieces, [], gate):
@@ -190,12 +190,3 @@ def _fed(
 def _padded(piece: Tensor, longest: int, value: int = 0) -> Tensor:
     room = (longest - len(piece), 0)
     return nn.functional.pad(piece, room if piece.dim() == 1 else (0, 0, *room), value=value)
-
-
-def _tells_by_position(backbone: "HFBackbone") -> bool:
-    """Whether padding between what was read and what follows is not heard: a window counts it in."""
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
-
-    layers = DynamicCache(config=backbone.causal_lm.config).layers
-    return backbone.packing == "rows" and all(type(layer) is DynamicLayer for layer in layers)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.session.answer import Answer
-from nemo_vtb.inference.session.caches import can_be_cut, side_by_side, without_rows
+from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, side_by_side, without_rows
 from nemo_vtb.inference.session.frames import KeptFrames
 from nemo_vtb.inference.session.kept import KeptPasts, Past
 from nemo_vtb.inference.session.prompt import PromptWriter
@@ -109,8 +109,7 @@ class Decoder:
         try:
             with self._set(answers[0].lora_scale if answers else None):
                 ready = self._prompts([answer for answer in answers if not self.unwanted(answer)])
-                lengths = [len(answer.prompt.keys) - len(past.keys) for answer, past in ready]  # type: ignore[union-attr]
-                for group in sub_batches([length / _UNIT for length in lengths], self.most_rows * _BLOCK / _UNIT):
+                for group in self._read_together(ready):
                     self._read([ready[number] for number in group])
         except Exception as error:
             self.drop(error)
@@ -185,6 +184,14 @@ class Decoder:
             answer.kept = len(past.keys)
             ready.append((answer, past))
         return ready
+
+    def _read_together(self, ready: Sequence[tuple[Answer, Past]]) -> list[list[int]]:
+        """Numbers of those whose new positions are fed at a time."""
+        if not bears_gaps(self.model.backbone):
+            # Where one has more to be fed than another, padding would stand behind the other's past.
+            return [[number] for number in range(len(ready))]
+        lengths = [len(answer.prompt.keys) - len(past.keys) for answer, past in ready]  # type: ignore[union-attr]
+        return sub_batches([length / _UNIT for length in lengths], self.most_rows * _BLOCK / _UNIT)
 
     def _read(self, group: Sequence[tuple[Answer, Past]]) -> None:
         """Feeds what is new of each prompt, and lets its answer join."""
