@@ -149,6 +149,11 @@ NOT_RUN = (
         "parse",
         "minutes, of the real LLM; tests/benchmarks/test_chat_benchmark.py runs it on a tiny one",
     ),
+    NotRun(
+        r"benchmarks/visitors\.py --json",
+        "parse",
+        "minutes, of the real LLM; tests/benchmarks/test_visitors.py runs it on a tiny one",
+    ),
     NotRun(r"^srun ", "nothing", "it needs a job of a cluster; tests/launch/test_cluster_check.py has one"),
     NotRun(r"^torchrun .*nemo_vtb\.cli", "nothing", "tests/modules/megatron/test_answers.py asks over three ranks"),
     NotRun(r"^nemo ", "nothing", "it submits to a cluster; tests/launch/test_recipes.py makes its script"),
