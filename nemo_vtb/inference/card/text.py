@@ -11,7 +11,6 @@ _COMMANDS = {
         "vtb export FOLDER --to hf --out WHOLE  # with the frozen weights, for Transformers and NeMo",
     ),
     "adapter": (),
-    "merged": ("vllm serve FOLDER --chat-template-content-format openai  # vLLM 0.28, through NeMo's own plugin",),
 }
 _PYTHON = {
     "hf": (
