@@ -14,7 +14,14 @@ from typing import Any
 # Python 3.11's server of forks ignores the path it is given and an import that fails, and each rank imported NeMo anew.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tiny_training"])
+_PRELOADED = ["tiny_training"]
+_CONTEXT.set_forkserver_preload(_PRELOADED)
+
+
+def preload(*modules: str) -> None:
+    """Has more imported in the process that ranks are forked from; from a conftest, before a test starts one."""
+    _PRELOADED.extend(modules)
+    _CONTEXT.set_forkserver_preload(_PRELOADED)
 
 
 def run_ranks(

@@ -16,6 +16,8 @@ def run_script(folder: Path, script: str, arguments: list[str], variables: dict[
     os.chdir(folder)
     os.environ.update(variables)
     sys.argv = [script, *arguments]
+    # As Python does for a script.
+    sys.path.insert(0, str(Path(script).resolve().parent))
     runpy.run_path(script, run_name="__main__")
 
 

@@ -6,7 +6,7 @@ The shipped checkpoint transcribes clips, answers questions about the same clips
 one thread; then its untouched LLM is asked the same. Arms take turns:
 
 * ``plain``: every prompt of both sides, LoRA beside the weights, clips encoded for each batch.
-* ``ours``: ``nemo_vtb.evaluation.ask``.
+* ``ours``: ``nemo_vtb.evaluation.ask``, in batches as memory allows.
 * ``salm``: NeMo's own ``SALM.generate`` with the same weights and prompts, in batches as large; it has neither the gate
   nor the untouched LLM, so the tuned side alone is asked, and answers in writing are others.
 """
@@ -22,6 +22,7 @@ from typing import Any
 
 _ROOT = Path(__file__).parents[2]
 _BATCH, _TOKENS = 32, 24
+_OURS = 128
 _WRITTEN = (
     "What is the capital of France?",
     "Name three colours.",
@@ -138,7 +139,7 @@ def _ours(model: Any, dataset: Any, tasks: list[Any]) -> dict[str, list[str]]:
     from nemo_vtb.evaluation.ask import ask
     from nemo_vtb.evaluation.sets.plan import Plan, Questions
 
-    answers = ask(model, dataset, Plan([Questions("prompts", "sqa", tasks, _TOKENS)], [], {}), _BATCH)
+    answers = ask(model, dataset, Plan([Questions("prompts", "sqa", tasks, _TOKENS)], [], {}), _OURS)
     return {side: list(answers.questions[side][0]) for side in ("tuned", "base")}
 
 

@@ -6,18 +6,23 @@ python examples/benchmarks/megatron_gpu.py --tiny                               
 Weights are random: nothing is downloaded. Both run forward and backward over packed rows, LoRA on the same matrices.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from megatron_llms import RANK, adapted, arguments, report, write_llm
 from torch import Tensor, nn
 
 # Gemma 2B: one head of keys and values, a vocabulary of 256,000.
-GEMMA_2B = {"hidden_size": 2048, "intermediate_size": 16384, "num_hidden_layers": 18, "num_attention_heads": 8}
+GEMMA_2B: dict[str, Any] = {
+    "model_type": "gemma",
+    "hidden_size": 2048,
+    "intermediate_size": 16384,
+    "num_hidden_layers": 18,
+    "num_attention_heads": 8,
+}
 GEMMA_2B |= {"num_key_value_heads": 1, "head_dim": 256, "vocab_size": 256000}
 TINY = GEMMA_2B | {
     "hidden_size": 64,
@@ -26,40 +31,11 @@ TINY = GEMMA_2B | {
     "head_dim": 16,
     "vocab_size": 512,
 }
-RANK = 16
 
 
-def write_llm(folder: Path, shape: dict[str, int], dtype: torch.dtype) -> None:
-    """A random Gemma in safetensors."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    made = AutoModelForCausalLM.from_config(AutoConfig.for_model("gemma", **shape), dtype=dtype)
-    made.save_pretrained(folder)
-
-
-def megatron(folder: Path, dtype: torch.dtype) -> nn.Module:
-    """The LLM on one rank."""
+def on_one_rank(folder: Path, dtype: torch.dtype) -> nn.Module:
+    """The LLM on megatron-core, whole."""
     return adapted(folder, dtype, 1)
-
-
-def adapted(folder: Path, dtype: torch.dtype, size: int) -> nn.Module:
-    """The LLM on so many ranks, LoRA on its four matrices."""
-    from omegaconf import OmegaConf
-    from transformers import AutoConfig
-
-    from nemo_vtb.modules.llm.parts import lent_table, take_table
-    from nemo_vtb.modules.lora.install import adapt_llm
-    from nemo_vtb.modules.megatron.build import build_megatron
-    from nemo_vtb.modules.megatron.lora import custom_modules, megatron_settings
-
-    cfg = OmegaConf.create({"pretrained_llm": str(folder), "tensor_model_parallel_size": size})
-    llm: Any = build_megatron(cfg, AutoConfig.from_pretrained(folder), dtype)
-    table = take_table(llm)
-    with lent_table(llm, table):
-        wrapped = adapt_llm(llm, megatron_settings({"r": RANK, "lora_alpha": RANK}), custom_modules())
-    wrapped.table = table
-    return wrapped
 
 
 def hugging_face(folder: Path, dtype: torch.dtype) -> nn.Module:
@@ -97,14 +73,12 @@ def measure(llm: nn.Module, ids: Tensor, positions: Tensor, steps: int) -> tuple
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--length", type=int, default=1024, help="positions of a row, two conversations")
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--json")
     args = parser.parse_args()
     shape = TINY if args.tiny else GEMMA_2B
     rows, length = (2, 24) if args.tiny else (args.rows, args.length)
@@ -117,7 +91,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_llm(Path(folder), shape, dtype)
         kept = {}
-        for name, build in (("hugging_face", hugging_face), ("megatron", megatron)):
+        for name, build in (("hugging_face", hugging_face), ("megatron", on_one_rank)):
             llm = build(Path(folder), dtype)
             kept[name], found[name] = measure(llm, ids, positions, args.steps)
             del llm
@@ -127,10 +101,7 @@ def main() -> None:
     found["logits_far"] = (kept["hugging_face"] - kept["megatron"]).abs().max().item() / largest
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name()
-    text = json.dumps(found, indent=2)
-    print(text)
-    if args.json:
-        Path(args.json).write_text(text + "\n", encoding="utf-8")
+    report(found, args.json)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python examples/benchmarks/megatron_memory.py --json examples/benchmarks/results
 Every rank is a process of its own, forked before anything was built; resident memory is the kernel's count of it.
 """
 
-import argparse
 import json
 import os
 import socket
@@ -14,24 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from megatron_llms import adapted, arguments, report, write_llm
 
-SHAPE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 8, "num_attention_heads": 16}
+SHAPE: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 1024,
+    "intermediate_size": 2816,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 16,
+}
 SHAPE |= {"num_key_value_heads": 4, "vocab_size": 32000, "tie_word_embeddings": True}
 TINY = SHAPE | {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "vocab_size": 512}
 
 
-def write_llm(folder: Path, shape: dict[str, Any]) -> None:
-    """A random Llama in safetensors."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **shape)).save_pretrained(folder)
-
-
 def rank(folder: Path, number: int, size: int, positions: int) -> dict[str, float]:
     """Megabytes of a rank: its weights, and what it is larger by when it holds them and in a step."""
-    from megatron_gpu import adapted
-
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", rank=number, world_size=size)
     before = resident()
@@ -72,11 +68,9 @@ def measure(folder: Path, size: int, positions: int) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--positions", type=int, default=512)
-    parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--json")
     args = parser.parse_args()
     import megatron.core.tensor_parallel
     import megatron.core.transformer.transformer_layer
@@ -94,10 +88,7 @@ def main() -> None:
         for size in args.sizes:
             ranks = measure(Path(folder), size, args.positions)
             found["sizes"][str(size)] = {key: round(max(one[key] for one in ranks), 1) for key in ranks[0]}
-    text = json.dumps(found, indent=2)
-    print(text)
-    if args.json:
-        Path(args.json).write_text(text + "\n", encoding="utf-8")
+    report(found, args.json)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm import tqdm
 
-from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.models.generate import default_generation_config, lora_for_prompts, prompt_embeddings, row_gate
+from nemo_vtb.data.dataset import VTBDataset, clip_name
+from nemo_vtb.inference.greedy_batch import answers_together, bytes_a_position, greedy_answers
+from nemo_vtb.models.generate import (
+    default_generation_config,
+    lora_for_prompts,
+    prompt_embeddings,
+    row_gate,
+    spliced_prompts,
+)
 from nemo_vtb.models.heard import HeardClips
 from nemo_vtb.parts.eval_mode import evaluating
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, merged_turns
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+# Of keys and values of prompts that are answered together.
+_CACHE_BYTES = 1 << 30
+# Of LLMs that Hugging Face's own generate answers for.
+_ASKED_PLAINLY = 32
 
 
 @dataclass(frozen=True)
@@ -49,8 +61,8 @@ def answer_tasks(
     model: "VoiceTextBlender",
     dataset: VTBDataset,
     tasks: Sequence[Task],
-    max_new_tokens: int = 24,
-    batch_size: int = 48,
+    max_new_tokens: int | Sequence[int] = 24,
+    batch_size: int = 128,
     label: str = "answer",
     bar: Any = None,
     heard: HeardClips | None = None,
@@ -61,36 +73,81 @@ def answer_tasks(
         model: Put in evaluation mode and back.
         dataset: Loads clips and encodes.
         tasks: What to answer.
-        max_new_tokens: Longest answer.
-        batch_size: Prompts at a time, alike in length.
+        max_new_tokens: Longest answer, of all or of each.
+        batch_size: Most prompts at a time; fewer where their keys and values would take more than a gibibyte.
         label: Name on the progress bar.
         bar: A progress bar of a longer piece of work, to be moved on instead of one of its own.
         heard: Knows clips that were asked about before.
     """
+    limits = [max_new_tokens] * len(tasks) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     answers = [""] * len(tasks)
-    order = sorted(range(len(tasks)), key=lambda i: tasks[i].seconds)
+    rows = [_prompt_ids(model, task.conversation) for task in tasks]
     heard = heard or HeardClips(model)
-    # Where LoRA answers speech alone, a batch holds prompts of one sort.
-    sorts = [list(of) for _, of in groupby(order, lambda i: model.gated and tasks[i].seconds > 0)]
     own = tqdm(total=len(tasks), desc=label, unit="prompt") if bar is None else nullcontext(bar)
     with evaluating(model), model.arithmetic(), own as shown:
-        for of_sort in sorts:
-            with lora_for_prompts(model, tasks[of_sort[0]].seconds > 0):
-                for part in _batched(of_sort, batch_size):
+        # Where LoRA answers speech alone, a batch holds prompts of one sort.
+        for speech in (False, True):
+            of_sort = [i for i, task in enumerate(tasks) if (model.gated and task.seconds > 0) == speech]
+            if not of_sort:
+                continue
+            with lora_for_prompts(model, speech):
+                for part in _batches(model, tasks, rows, limits, of_sort, batch_size):
                     batch = dataset[[tasks[i].conversation for i in part]]
-                    rows = [_prompt_ids(model, tasks[i].conversation) for i in part]
-                    asked = prompt_embeddings(model, rows, batch, heard)
-                    config = default_generation_config(model, max_new_tokens=max_new_tokens)
-                    ids = model.backbone.generate(asked.embeds, asked.mask, config, row_gate(model, rows), asked.ids)
-                    for i, row in zip(part, ids.tolist(), strict=True):
-                        answers[i] = model.tokenizer.ids_to_text(row).strip()
+                    said = _said(model, [rows[i] for i in part], [limits[i] for i in part], batch, heard)
+                    for i, ids in zip(part, said, strict=True):
+                        answers[i] = model.tokenizer.ids_to_text(ids).strip()
                     shown.update(len(part))
     return answers
 
 
-def _batched(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(numbers), size):
-        yield numbers[start : start + size]
+def _said(
+    model: "VoiceTextBlender", rows: list[Any], limits: list[int], batch: dict[str, Any], heard: HeardClips
+) -> list[list[int]]:
+    """Ids of the answers to a batch of prompts of one sort."""
+    config = default_generation_config(model, max_new_tokens=max(limits))
+    gate = row_gate(model, rows)
+    if answers_together(model.backbone):
+        prompts = spliced_prompts(model, rows, batch, heard)
+        return greedy_answers(model.backbone, prompts, limits, config.eos_token_id, None if gate is None else gate[:1])
+    asked = prompt_embeddings(model, rows, batch, heard)
+    return model.backbone.generate(asked.embeds, asked.mask, config, gate, asked.ids).tolist()
+
+
+def _batches(
+    model: "VoiceTextBlender",
+    tasks: Sequence[Task],
+    rows: Sequence[Any],
+    limits: Sequence[int],
+    of_sort: Sequence[int],
+    most: int,
+) -> Iterator[list[int]]:
+    """Prompts that are answered at a time."""
+    if not answers_together(model.backbone):
+        order = sorted(of_sort, key=lambda i: (limits[i], tasks[i].seconds, len(rows[i])))
+        for _, alike in groupby(order, lambda i: limits[i]):
+            left = list(alike)
+            size = min(most, _ASKED_PLAINLY)
+            for start in range(0, len(left), size):
+                yield left[start : start + size]
+        return
+    part: list[int] = []
+    longest, room = 0, _CACHE_BYTES // bytes_a_position(model.backbone)
+    # Prompts that begin alike stand side by side.
+    for i in sorted(of_sort, key=lambda i: (limits[i], prompt_of(tasks[i]))):
+        positions = len(rows[i]) + limits[i] + int(tasks[i].seconds / model.token_equivalent_duration)
+        if part and (len(part) == most or max(longest, positions) * (len(part) + 1) > room):
+            yield part
+            part, longest = [], 0
+        part.append(i)
+        longest = max(longest, positions)
+    if part:
+        yield part
+
+
+def prompt_of(task: Task) -> tuple[tuple[str, str], ...]:
+    """What a prompt says, turn by turn: role and words, or the clip's name."""
+    turns = task.conversation.turns[:-1]
+    return tuple((turn.role, clip_name(turn.cut) if hasattr(turn, "cut") else turn.value) for turn in turns)
 
 
 def _prompt_ids(model: "VoiceTextBlender", conversation: Any) -> Any:

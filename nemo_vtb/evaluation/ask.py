@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset
-from nemo_vtb.evaluation.answers import Task, answer_tasks
+from nemo_vtb.evaluation.answers import Task, answer_tasks, prompt_of
 from nemo_vtb.evaluation.choose import option_nats
 from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict
 from nemo_vtb.evaluation.retention.divergence import text_likelihoods
@@ -17,6 +18,7 @@ from nemo_vtb.evaluation.sets.multiturn import run_scripts
 from nemo_vtb.evaluation.sets.plan import Plan
 from nemo_vtb.models.heard import HeardClips
 from nemo_vtb.modules.lora.untouched import not_linear
+from nemo_vtb.parts.ranks import is_first
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -60,33 +62,38 @@ def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: 
     heard = HeardClips(model)
     # Without audio a gate leaves the LLM untouched: what one side said, the other would say again.
     gated = model.gated and not_linear(model.llm) is None
-    untouched: dict[tuple[Any, ...], str] = {}
+    known: dict[tuple[Any, ...], str] = {}
     total = len(SIDES) * (plan.answers + sum(map(len, plan.choices.values()))) + sum(map(len, plan.chats.values()))
-    with tqdm(total=total, unit="answer", smoothing=0.05) as bar:
+    with tqdm(total=total, unit="answer", smoothing=0.05, disable=not is_first()) as bar:
 
-        def answered(tasks: Sequence[Task], limit: int) -> list[str]:
-            # A batch is padded to its longest prompt; those without audio are sorted by nothing else.
-            order = sorted(range(len(tasks)), key=lambda i: sum(len(t.value) for t in _written(tasks[i])))
-            keys = {i: _prompt(tasks[i], limit) for i in order if gated and not tasks[i].seconds}
-            placed = {i: untouched[key] for i, key in keys.items() if key in untouched}
-            left = [i for i in order if i not in placed]
-            bar.update(len(placed))
-            said = answer_tasks(model, dataset, [tasks[i] for i in left], limit, batch_size, bar=bar, heard=heard)
-            placed |= zip(left, said, strict=True)
-            untouched.update((key, placed[i]) for i, key in keys.items())
-            return [placed[i] for i in range(len(tasks))]
+        def answered(tasks: Sequence[Task], limits: Sequence[int], side: str) -> list[str]:
+            """Asks what was not asked before: two sets may ask the same of one clip."""
+            keys = [
+                ("" if gated and not task.seconds else side, limit, *prompt_of(task))
+                for task, limit in zip(tasks, limits, strict=True)
+            ]
+            new = {key: place for place, key in enumerate(keys) if key not in known}
+            bar.update(len(tasks) - len(new))
+            left, most = [tasks[place] for place in new.values()], [limits[place] for place in new.values()]
+            said = answer_tasks(model, dataset, left, most, batch_size, bar=bar, heard=heard)
+            known.update(zip(new, said, strict=True))
+            return [known[key] for key in keys]
+
+        def answered_alike(limit: int, side: str, tasks: Sequence[Task]) -> list[str]:
+            return answered(tasks, [limit] * len(tasks), side)
 
         for side in SIDES:
             with model.backbone.without_lora() if side == "base" else nullcontext():
-                questions[side], scripts[side] = [], []
-                for part in plan.questions:
-                    bar.set_description(f"{side}: {part.name} {part.form}".rstrip())
-                    questions[side].append(answered(part.tasks, part.max_new_tokens))
+                bar.set_description(side)
+                # Prompts of all sets together: what begins alike is read once.
+                asked_of = [(task, part.max_new_tokens) for part in plan.questions for task in part.tasks]
+                said = iter(answered([task for task, _ in asked_of], [limit for _, limit in asked_of], side))
+                questions[side] = [[next(said) for _ in part.tasks] for part in plan.questions]
+                scripts[side] = []
                 for talk in plan.scripts:
                     bar.set_description(f"{side}: {talk.name}")
-                    limit = talk.max_new_tokens
-                    said = run_scripts(talk.scripts, lambda tasks, limit=limit: answered(tasks, limit))  # type: ignore[misc]
-                    scripts[side].append(said)
+                    turns = run_scripts(talk.scripts, partial(answered_alike, talk.max_new_tokens, side))
+                    scripts[side].append(turns)
                 for name, asked in plan.choices.items():
                     bar.set_description(f"{side}: {name}")
                     choices.setdefault(side, {})[name] = option_nats(model, asked, bar=bar)
@@ -95,12 +102,3 @@ def ask(model: "VoiceTextBlender", dataset: VTBDataset, plan: Plan, batch_size: 
             bar.set_description(name)
             chats[name] = text_likelihoods(model, dataset, conversations, bar=bar)
     return Answers(questions, scripts, chats, choices=choices)
-
-
-def _prompt(task: Task, limit: int) -> tuple[Any, ...]:
-    """What a prompt without audio says, and how long its answer may be."""
-    return (limit, *((turn.role, turn.value) for turn in task.conversation.turns[:-1]))
-
-
-def _written(task: Task) -> list:
-    return [turn for turn in task.conversation.turns if not hasattr(turn, "cut")]

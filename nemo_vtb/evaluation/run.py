@@ -49,7 +49,7 @@ class EvalOptions:
         threads: Of the processor; ``auto``: all cores that this process may use.
         device: Of the model.
         precision: Of answers: ``32-true``, ``bf16-mixed``, or ``auto`` for what the device computes fastest.
-        batch_size: Prompts at a time.
+        batch_size: Most prompts at a time; fewer where their keys and values would take more than a gibibyte.
         tensor_model_parallel_size: Ranks over which the LLM is cut on megatron-core (torchrun); null: Hugging Face.
         local: The folder of a public benchmark, for its sets to name.
     """
@@ -60,7 +60,7 @@ class EvalOptions:
     threads: Threads | None = None
     device: str = "cpu"
     precision: str = "32-true"
-    batch_size: Count = 32
+    batch_size: Count = 128
     local: str | None = None
     tensor_model_parallel_size: Count | None = None
 

@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from nemo.collections.speechlm2.models.salm import SALM
 
 
+class Prompt(NamedTuple):
+    """One prompt, clips spliced in.
+
+    Attributes:
+        embeds: ``(T, H)``.
+        ids: int64 ``(T,)``, padding where a position is no token.
+        keys: int64 ``(T,)`` on the CPU: equal in two prompts of a batch where they hear or read the same.
+    """
+
+    embeds: Tensor
+    ids: Tensor
+    keys: np.ndarray
+
+
 class Prompts(NamedTuple):
     """Left-padded prompts of a batch.
 
@@ -108,7 +122,24 @@ def lora_for_prompts(model: Any, speech: bool) -> Iterator[None]:
 def prompt_embeddings(
     model: "SALM", rows: Sequence[np.ndarray], batch: dict[str, Any], heard: HeardClips | None = None
 ) -> Prompts:
-    """Left-padded embeddings of prompts with clips spliced in.
+    """Left-padded embeddings of prompts; see ``spliced_prompts``."""
+    prompts = spliced_prompts(model, rows, batch, heard)
+    longest = max(len(prompt.keys) for prompt in prompts)
+    first = prompts[0].embeds
+    padded = first.new_zeros(len(prompts), longest, first.shape[-1])
+    mask = torch.zeros(len(prompts), longest, dtype=torch.long, device=padded.device)
+    all_ids = torch.full_like(mask, model.backbone.per_layer.pad)
+    for index, prompt in enumerate(prompts):
+        padded[index, longest - len(prompt.keys) :] = prompt.embeds
+        all_ids[index, longest - len(prompt.keys) :] = prompt.ids
+        mask[index, longest - len(prompt.keys) :] = 1
+    return Prompts(padded, mask, all_ids)
+
+
+def spliced_prompts(
+    model: "SALM", rows: Sequence[np.ndarray], batch: dict[str, Any], heard: HeardClips | None = None
+) -> list[Prompt]:
+    """Embeddings of prompts with clips spliced in.
 
     Args:
         model: In evaluation mode.
@@ -124,29 +155,28 @@ def prompt_embeddings(
     placeholders = sum(int((row == model.audio_locator_tag_id).sum()) for row in rows)
     if placeholders != len(counts):
         raise VTBError(f"the prompts hold {placeholders} audio placeholders for {len(counts)} clips")
-    clips = iter(frames.split(counts) if frames is not None else [])
-    spliced, spelt = [], []
+    names = batch.get("audio_ids") or list(range(len(counts)))
+    clips = zip(names, frames.split(counts) if frames is not None else [], strict=True)
+    spliced = []
     pad = model.backbone.per_layer.pad
     for row in rows:
-        pieces, start = [], 0
         ids = torch.from_numpy(row).to(model.device)
-        written: list[Tensor] = []
         embeds = model.backbone.embed(
             torch.from_numpy(np.where(row == model.audio_locator_tag_id, 0, row)).to(model.device)
         )
+        heard_here, written, keys, start = [], [], [], 0
         for place in np.flatnonzero(row == model.audio_locator_tag_id):
-            clip = next(clips).to(embeds.dtype)
-            pieces += [embeds[start:place], clip]
+            name, clip = next(clips)
+            heard_here += [embeds[start:place], clip.to(embeds.dtype)]
             written += [ids[start:place], ids.new_full((len(clip),), pad)]
+            # Below the ids of tokens, and another run of numbers for every clip.
+            keys += [row[start:place], -1 - (names.index(name) << 32) - np.arange(len(clip))]
             start = int(place) + 1
-        spliced.append(torch.cat([*pieces, embeds[start:]]))
-        spelt.append(torch.cat([*written, ids[start:]]))
-    longest = max(len(embeds) for embeds in spliced)
-    padded = spliced[0].new_zeros(len(spliced), longest, spliced[0].shape[-1])
-    mask = torch.zeros(len(spliced), longest, dtype=torch.long, device=padded.device)
-    all_ids = torch.full_like(mask, pad)
-    for index, (embeds, ids) in enumerate(zip(spliced, spelt, strict=True)):
-        padded[index, longest - len(embeds) :] = embeds
-        all_ids[index, longest - len(embeds) :] = ids
-        mask[index, longest - len(embeds) :] = 1
-    return Prompts(padded, mask, all_ids)
+        spliced.append(
+            Prompt(
+                torch.cat([*heard_here, embeds[start:]]),
+                torch.cat([*written, ids[start:]]),
+                np.concatenate([*keys, row[start:]]),
+            )
+        )
+    return spliced

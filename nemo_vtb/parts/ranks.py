@@ -1,11 +1,31 @@
 """What ranks tell each other; in a single process everything is as if there were one rank."""
 
+import os
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nemo_vtb.errors import VTBError
+
 _sharing = 1
+
+
+def check_started(tensor_parallel: int | None, option: str) -> None:
+    """Refuses a command that torchrun has started several times over and that nothing divides among them.
+
+    Args:
+        tensor_parallel: Ranks over which the LLM is to be cut.
+        option: How one says that, with the number to be filled in; empty where one cannot.
+
+    Raises:
+        VTBError: Says how to start it.
+    """
+    ranks = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if ranks in (1, tensor_parallel):
+        return
+    divided = f"say {option.format(ranks)} to cut the LLM over them, or " if option else ""
+    raise VTBError(f"torchrun started this command {ranks} times, and each would do all of it: {divided}start it once")
 
 
 def share_batches(ranks: int) -> None:

@@ -22,11 +22,11 @@ class MegatronStrategy(DDPStrategy):
     whole on each of them and kept equal. The mesh has the names that NeMo's data module looks for.
 
     Args:
-        **options: Of DDPStrategy: ``process_group_backend``, ``timeout``.
+        process_group_backend: Of the collectives: nccl or gloo; null: what the device has.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, process_group_backend: str | None = None) -> None:
+        super().__init__(process_group_backend=process_group_backend)
 
     def begin(self) -> None:
         """Starts the other processes where that is Lightning's part, and the process group.

@@ -72,7 +72,7 @@ class Asking:
         self.model = model
         self.plan = read_questions(section, Reading(model.audio_locator_tag, model.token_equivalent_duration))
         self._dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
-        self._batch_size = section.get("batch_size", 32)
+        self._batch_size = section.get("batch_size", 128)
 
     def rows(self) -> list[dict[str, Any]]:
         """All answers of the model as it is."""
@@ -130,13 +130,7 @@ class Asking:
             }
 
     def _answered(self, tasks: Sequence[Task], limit: int, bar: Any) -> list[str]:
-        # A batch is padded to its longest prompt, and those without audio are sorted by nothing else.
-        order = sorted(range(len(tasks)), key=lambda place: _letters(tasks[place]))
-        said = answer_tasks(
-            self.model, self._dataset, [tasks[place] for place in order], limit, self._batch_size, bar=bar
-        )
-        placed = dict(zip(order, said, strict=True))
-        return [placed[place] for place in range(len(tasks))]
+        return answer_tasks(self.model, self._dataset, tasks, limit, self._batch_size, bar=bar)
 
 
 def written_rows(asking: Asking) -> list[dict[str, Any]]:
@@ -171,7 +165,3 @@ def _in_writing(script: Script) -> Script:
     if unknown_clip(conversation):
         raise VTBError(f"{conversation.id}: a clip without its transcript (text) cannot be asked in writing")
     return Script(written_twin(conversation), script.checks, script.group)
-
-
-def _letters(task: Task) -> int:
-    return sum(len(turn.value) for turn in task.conversation.turns if not hasattr(turn, "cut"))

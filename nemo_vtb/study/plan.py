@@ -81,7 +81,7 @@ class MeasureSection:
         seed: Of the bootstrap.
         device: Of the model.
         precision: Of answers.
-        batch_size: Prompts at a time.
+        batch_size: Most prompts at a time; fewer where their keys and values would take more than a gibibyte.
         apart: Sets that are left out of the averages.
         way: What runs are asked before their end.
     """
@@ -90,7 +90,7 @@ class MeasureSection:
     seed: Seed = 0
     device: str = "cpu"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true"
-    batch_size: Count = 32
+    batch_size: Count = 128
     apart: list[str] = field(default_factory=list)
     way: WaySection | None = None
 

@@ -230,7 +230,7 @@ _UNLISTED = {
 
 
 # Readers without keys of their own in a table: they take any option of Lightning's, or none.
-_WITHOUT = {"`ShardedStrategy`", "`MegatronStrategy`", "`KindProgress`"}
+_WITHOUT = {"`ShardedStrategy`", "`KindProgress`"}
 
 
 def test_every_table_is_held_against_its_reader(sections: Mapping[str, Any]):

@@ -139,3 +139,68 @@ def test_the_untouched_llm_is_not_asked_what_it_has_said(model, dataset, tasks, 
         assert base == answer_tasks(model, dataset, tasks, 4, 3)
     assert [tuned[i] for i in (1, 3)] == [base[i] for i in (1, 3)]
     assert np.any([a != b for a, b in zip(tuned, base, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "shares"),
+    [
+        ("llama", {}, True),
+        ("qwen3", {}, True),
+        ("gemma2", {"sliding_window": 8}, False),
+    ],
+)
+def test_prompts_read_together_are_answered_as_each_by_itself(build_family, monkeypatch, name, fields, shares):
+    from nemo_vtb.inference.greedy_batch import answers_together, greedy_answers
+    from nemo_vtb.models.generate import spliced_prompts
+
+    torch.manual_seed(2)
+    model, _ = build_family(name, fields)
+    backbone, limits = model.backbone, [12, 1, 12, 1, 7, 12]
+    begin = list(range(40, 60))
+    rows = [np.array(ids) for ids in (
+        [*begin, 70, 71], [*begin, 70, 72, 73, 74], [5, 6, 7], begin[:12], [*begin, 80, 81], [*begin, 70, 71],
+    )]  # fmt: skip
+    nothing = {"audios": torch.zeros(0), "audio_lens": torch.zeros(0, dtype=torch.long)}
+    config = default_generation_config(model)
+    alone = []
+    with torch.no_grad():
+        for row, limit in zip(rows, limits, strict=True):
+            asked = prompt_embeddings(model, [row], nothing)
+            config.max_new_tokens = limit
+            alone.append(backbone.generate(asked.embeds, asked.mask, config, None, asked.ids)[0].tolist())
+    stops = {*config.eos_token_id, alone[0][len(alone[0]) // 2]}  # some of them end early
+    wanted = [ids[: next((n for n, token in enumerate(ids) if token in stops), len(ids))] for ids in alone]
+    fed = []
+    forward = backbone.cached_hidden_states
+    monkeypatch.setattr(
+        backbone, "cached_hidden_states", lambda embeds, *rest: fed.append(embeds.shape[:2]) or forward(embeds, *rest)
+    )
+    assert answers_together(backbone)
+    prompts = spliced_prompts(model, rows, nothing)
+    assert greedy_answers(backbone, prompts, limits, stops) == wanted
+    read = sum(rows * positions for rows, positions in fed if positions > 1)
+    assert (read < sum(map(len, rows))) == shares
+    assert all(count < len(rows) for count, positions in fed if positions == 1)
+
+
+def test_what_prompts_begin_with_is_shared_where_that_saves_most():
+    from nemo_vtb.inference.greedy_batch import shared_starts
+
+    long = list(range(1000, 1030))
+    keys = [
+        np.array(ids) for ids in ([1, 2, 3, 9], [1, 2, 3, *long, 4], [7], [1, 2, 3, *long, 5], [7], [1, 2, 3, 8, 8])
+    ]
+    groups = {tuple(sorted(rows)): length for rows, length in shared_starts(keys)}
+    assert groups[1, 3] == 33
+    assert sorted(number for rows in groups for number in rows) == list(range(6))
+    assert all(length < min(len(keys[number]) for number in rows) for rows, length in groups.items())
+
+
+def test_an_llm_with_settings_of_its_own_is_asked_by_its_own_generate(model, dataset, tasks, monkeypatch):
+    from nemo_vtb.inference.greedy_batch import answers_together
+
+    assert answers_together(model.backbone)
+    monkeypatch.setattr(model.backbone.causal_lm.generation_config, "repetition_penalty", 5.0)
+    assert not answers_together(model.backbone)
+    said = answer_tasks(model, dataset, tasks, max_new_tokens=[6, 6, 4, 6, 6], batch_size=2)
+    assert said[:2] == [plainly(model, dataset, task) for task in tasks[:2]]

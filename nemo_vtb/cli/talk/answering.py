@@ -46,11 +46,16 @@ def answer_options(args: argparse.Namespace) -> dict[str, Any]:
     return options
 
 
-def load_model(args: argparse.Namespace) -> "VoiceTextBlender":
+def load_model(args: argparse.Namespace, tensor_parallel: int | None = None, option: str = "") -> "VoiceTextBlender":
     """Loads the checkpoint, with the machine's settings printed and the libraries' notes left out.
 
+    Args:
+        args: Of ``add_model_arguments``.
+        tensor_parallel: See ``load_checkpoint``.
+        option: See ``check_started``.
+
     Raises:
-        VTBError: If there is no such checkpoint or device.
+        VTBError: If there is no such checkpoint or device, or too many processes.
     """
     existing_checkpoint(args.checkpoint)
     _hush()
@@ -60,12 +65,14 @@ def load_model(args: argparse.Namespace) -> "VoiceTextBlender":
     from nemo_vtb.models.for_machine import use_for_answers
     from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.options import number_or_word
+    from nemo_vtb.parts.ranks import check_started
 
+    check_started(tensor_parallel, option)
     used = use_for_answers(args.precision, args.device, number_or_word(args.threads))
     # What is registered with NeMo, and what was said of the prompt format when the checkpoint was trained.
     logging.setLevel(logging.ERROR)
     disable_progress_bar()
-    model = load_checkpoint(args.checkpoint, args.device, used["precision"].value)
+    model = load_checkpoint(args.checkpoint, args.device, used["precision"].value, tensor_parallel=tensor_parallel)
     model.backbone.lora_scale = args.lora_scale
     return model
 

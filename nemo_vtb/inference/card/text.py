@@ -8,7 +8,7 @@ _COMMANDS = {
     "slim": (
         "vtb chat FOLDER  # type; @file.wav puts a recording in its place",
         "vtb eval FOLDER",
-        "vtb export FOLDER --to hf --out WHOLE  # with the frozen weights, for NeMo and vLLM",
+        "vtb export FOLDER --to hf --out WHOLE  # with the frozen weights, for Transformers and NeMo",
     ),
     "adapter": (),
     "merged": ("vllm serve FOLDER --chat-template-content-format openai  # vLLM 0.28, through NeMo's own plugin",),

@@ -32,6 +32,15 @@ def can_be_cut(backbone: "HFBackbone") -> bool:
     return backbone.caches and all(type(layer) is DynamicLayer for layer in new_cache(backbone).layers)
 
 
+def bears_gaps(backbone: "HFBackbone") -> bool:
+    """Whether padding between a row's positions is not heard: a window of positions, or a distance, counts it in."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    layers = DynamicCache(config=backbone.causal_lm.config).layers
+    return backbone.packing == "rows" and all(type(layer) is DynamicLayer for layer in layers)
+
+
 def beginning(cache: Any, length: int, backbone: "HFBackbone") -> Any:
     """The first positions of a row as a cache of its own; the row stays as it is, and they share memory."""
     return _filled(backbone, [_each(layer, lambda kept: kept[..., :length, :]) for layer in cache.layers])

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.session.answer import Answer
-from nemo_vtb.inference.session.caches import can_be_cut, side_by_side, without_rows
+from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, side_by_side, without_rows
 from nemo_vtb.inference.session.frames import KeptFrames
 from nemo_vtb.inference.session.kept import KeptPasts, Past
 from nemo_vtb.inference.session.prompt import PromptWriter
 from nemo_vtb.models.proof import try_out_on_device
 from nemo_vtb.modules.llm.parts import text_config
 from nemo_vtb.parts.encode import sub_batches
+from nemo_vtb.parts.ranks import said_by_first
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -71,6 +72,10 @@ class Decoder:
         scale = (self.answers or waiting)[0].lora_scale
         return [answer for answer in waiting if answer.lora_scale == scale][: self.room]
 
+    def unwanted(self, answer: Answer) -> bool:
+        """Whether nobody waits for the rest of an answer."""
+        return answer.cancelled
+
     def write(self, answers: Sequence[Answer]) -> Iterator[tuple[Answer, str]]:
         """Writes answers to their end, and yields each piece of text as it comes.
 
@@ -103,9 +108,8 @@ class Decoder:
         assert len(answers) <= self.room
         try:
             with self._set(answers[0].lora_scale if answers else None):
-                ready = self._prompts([answer for answer in answers if not answer.cancelled])
-                lengths = [len(answer.prompt.keys) - len(past.keys) for answer, past in ready]  # type: ignore[union-attr]
-                for group in sub_batches([length / _UNIT for length in lengths], self.most_rows * _BLOCK / _UNIT):
+                ready = self._prompts([answer for answer in answers if not self.unwanted(answer)])
+                for group in self._read_together(ready):
                     self._read([ready[number] for number in group])
         except Exception as error:
             self.drop(error)
@@ -113,7 +117,7 @@ class Decoder:
                 if answer.finish is None:
                     answer.ends("error", error)
         for answer in answers:
-            if answer.cancelled and answer.finish is None:
+            if self.unwanted(answer) and answer.finish is None:
                 answer.ends("cancelled")
 
     @torch.no_grad()
@@ -130,11 +134,13 @@ class Decoder:
             self.drop(error)
         said: list[tuple[Answer, str]] = []
         for answer, logits in zip(self.answers, self._logits, strict=True):
-            if answer.cancelled:
+            if self.unwanted(answer):
                 said.append((answer, answer.ends("cancelled")))
                 continue
             room = self.positions - len(answer.prompt.keys) - len(answer.tokens)  # type: ignore[union-attr]
             token = answer.drawing.token(logits)
+            if self.model.backbone.tensor_parallel and not answer.drawing.greedy:
+                token = said_by_first(token)
             said.append((answer, answer.takes(token, self.writer.stops, self.model.tokenizer, room)))
         going = [row for row, answer in enumerate(self.answers) if answer.finish is None]
         if len(going) < len(self.answers):
@@ -179,6 +185,14 @@ class Decoder:
             ready.append((answer, past))
         return ready
 
+    def _read_together(self, ready: Sequence[tuple[Answer, Past]]) -> list[list[int]]:
+        """Numbers of those whose new positions are fed at a time."""
+        if not bears_gaps(self.model.backbone):
+            # Where one has more to be fed than another, padding would stand behind the other's past.
+            return [[number] for number in range(len(ready))]
+        lengths = [len(answer.prompt.keys) - len(past.keys) for answer, past in ready]  # type: ignore[union-attr]
+        return sub_batches([length / _UNIT for length in lengths], self.most_rows * _BLOCK / _UNIT)
+
     def _read(self, group: Sequence[tuple[Answer, Past]]) -> None:
         """Feeds what is new of each prompt, and lets its answer join."""
         backbone = self.model.backbone
@@ -196,7 +210,7 @@ class Decoder:
             known = [new.new_ones(1, len(past.keys)) for _, past in group]
             cache, mask = side_by_side([past.cache for _, past in group], known, backbone)
             for start in range(0, longest, _BLOCK):
-                if all(answer.cancelled for answer in answers):
+                if all(self.unwanted(answer) for answer in answers):
                     return
                 end = min(start + _BLOCK, longest)
                 mask = torch.cat([mask, new[:, start:end]], dim=1)

@@ -61,17 +61,20 @@ class Drawing:
 
     Args:
         options: How.
+
+    Attributes:
+        greedy: Whether it is the most likely one each time.
     """
 
     def __init__(self, options: AnswerOptions) -> None:
         from transformers import LogitsProcessorList
         from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-        self._greedy = options.temperature == 0 or options.top_k == 1 or options.top_p == 0
+        self.greedy = options.temperature == 0 or options.top_k == 1 or options.top_p == 0
         self._options = options
         self._generator: torch.Generator | None = None
         self._warpers = LogitsProcessorList()
-        if self._greedy:
+        if self.greedy:
             return
         self._warpers.append(TemperatureLogitsWarper(float(options.temperature)))
         if options.top_k:
@@ -81,7 +84,7 @@ class Drawing:
 
     def token(self, logits: Tensor) -> int:
         """The next token, from logits ``(vocabulary,)``."""
-        if self._greedy:
+        if self.greedy:
             return int(logits.argmax())
         if self._generator is None:
             self._generator = torch.Generator(logits.device)

@@ -1,12 +1,13 @@
 """A causal LM of Transformers whose layers are megatron-core's, cut over the ranks of a tensor-parallel group."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers import Cache, DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from nemo_vtb.modules.megatron.families import family_of
@@ -15,8 +16,7 @@ from nemo_vtb.modules.megatron.spec import Step, layer_kinds, layer_spec, norm_c
 from nemo_vtb.modules.megatron.vocabulary import VocabHead, VocabTable
 from nemo_vtb.modules.megatron.weights import samples_of_llm
 
-if TYPE_CHECKING:
-    from transformers import Cache
+_MASKS = {"full_attention": create_causal_mask, "sliding_attention": create_sliding_window_causal_mask}
 
 
 class _Pretrained(PreTrainedModel):
@@ -57,9 +57,9 @@ class MegatronBody(_Pretrained):
         input_ids: Tensor | None = None,
         attention_mask: Any = None,
         position_ids: Tensor | None = None,
-        cache: "Cache | None" = None,
         inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
+        cache: Cache | None = None,
+        use_cache: bool = False,
         **more: Any,
     ) -> BaseModelOutputWithPast:
         """As the text models of Transformers.
@@ -68,36 +68,32 @@ class MegatronBody(_Pretrained):
             input_ids: ``(B, L)``, or ``inputs_embeds``.
             attention_mask: ``(B, positions so far)``, what Transformers made of it, or None.
             position_ids: ``(B, L)``; restarting ones keep the conversations of a row apart.
-            cache: Of keys and values; each rank keeps those of its heads.
             inputs_embeds: ``(B, L, H)``.
+            cache: Of keys and values; each rank keeps those of its heads.
             use_cache: Whether to begin a cache where none is given.
             **more: For the attention function.
         """
         embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         if use_cache and cache is None:
-            from transformers import DynamicCache
-
             cache = DynamicCache(config=self.config)
         if position_ids is None:
-            seen = cache.get_seq_length() if cache is not None else 0
+            seen = 0 if cache is None else cache.get_seq_length()
             position_ids = torch.arange(embeds.shape[1], device=embeds.device)[None] + seen
+        length = embeds.shape[1]
         # One position a step cannot be cut, and nothing is gained where no gradient waits for what a pass keeps.
         cut = self.sequence_parallel and cache is None and attention_mask is None
-        for part in self._cut_rows:
-            part.sequence_parallel = cut
-        length = embeds.shape[1]
-        if cut and (missing := -length % tensor_size()):
-            embeds = F.pad(embeds, (0, 0, 0, missing))
-            # A conversation of its own behind the others, which none of them hears.
-            behind = torch.arange(missing, device=embeds.device).expand(len(embeds), -1)
-            position_ids = torch.cat([position_ids.expand(len(embeds), -1), behind], 1)
-        step = self._step(embeds, attention_mask, position_ids, cache, more)
-        hidden = self._run(embeds.transpose(0, 1), step, cut).transpose(0, 1)[:, :length]
-        return BaseModelOutputWithPast(last_hidden_state=hidden, cache=cache)
+        if cut:
+            embeds, position_ids = _divisible(embeds, position_ids)
+        angles = {kind: self._angles(embeds, position_ids, kind) for kind in set(self.kinds)}
+        masks = self._masks(embeds, attention_mask, position_ids, cache)
+        hidden = self._run(embeds.transpose(0, 1), Step(angles, masks, cache, more), cut)
+        return BaseModelOutputWithPast(last_hidden_state=hidden.transpose(0, 1)[:, :length], cache=cache)
 
     def _run(self, hidden: Tensor, step: Step, cut: bool) -> Tensor:
         from megatron.core import tensor_parallel
 
+        for part in self._cut_rows:
+            part.sequence_parallel = cut
         hidden = hidden.contiguous()
         if cut:
             hidden = tensor_parallel.scatter_to_sequence_parallel_region(hidden, group=tensor_group())
@@ -109,24 +105,27 @@ class MegatronBody(_Pretrained):
             hidden = tensor_parallel.gather_from_sequence_parallel_region(hidden, False, group=tensor_group())
         return hidden
 
-    def _step(self, embeds: Tensor, attention_mask: Any, position_ids: Tensor, cache: Any, more: dict) -> Step:
-        from transformers import masking_utils
+    def _angles(self, embeds: Tensor, position_ids: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+        return self.rotary_emb(embeds, position_ids, *([kind] if self._per_kind else []))
 
-        makers = {
-            "full_attention": masking_utils.create_causal_mask,
-            "sliding_attention": masking_utils.create_sliding_window_causal_mask,
+    def _masks(self, embeds: Tensor, given: Any, position_ids: Tensor, cache: Any) -> dict[str, Any]:
+        if isinstance(given, dict):
+            return given
+        return {
+            kind: _MASKS[kind](
+                config=self.config, inputs_embeds=embeds, attention_mask=given, cache=cache, position_ids=position_ids
+            )
+            for kind in sorted(set(self.kinds))
         }
-        given = {
-            "config": self.config,
-            "inputs_embeds": embeds,
-            "attention_mask": attention_mask,
-            "cache": cache,
-            "position_ids": position_ids,
-        }
-        kinds = sorted(set(self.kinds))
-        masks = attention_mask if isinstance(attention_mask, dict) else {kind: makers[kind](**given) for kind in kinds}
-        angles = {kind: self.rotary_emb(embeds, position_ids, *((kind,) if self._per_kind else ())) for kind in kinds}
-        return Step(angles, masks, cache, more)
+
+
+def _divisible(embeds: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Makes rows as long as the ranks can share, by a conversation behind the others that none of them hears."""
+    missing = -embeds.shape[1] % tensor_size()
+    if not missing:
+        return embeds, position_ids
+    behind = torch.arange(missing, device=embeds.device).expand(len(embeds), -1)
+    return F.pad(embeds, (0, 0, 0, missing)), torch.cat([position_ids.expand(len(embeds), -1), behind], 1)
 
 
 class MegatronCausalLM(_Pretrained, GenerationMixin):
@@ -165,22 +164,12 @@ class MegatronCausalLM(_Pretrained, GenerationMixin):
         input_ids: Tensor | None = None,
         attention_mask: Any = None,
         position_ids: Tensor | None = None,
-        cache: "Cache | None" = None,
         inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
-        **more: Any,
+        **given: Any,
     ) -> CausalLMOutputWithPast:
         """As the causal LMs of Transformers; see ``MegatronBody.forward``."""
-        out = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            cache=cache,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            **more,
-        )
+        out = self.model(input_ids, attention_mask, position_ids, inputs_embeds, **given)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, kept])
         cap = getattr(self.config, "final_logit_softcapping", None)

@@ -86,7 +86,10 @@ def test_every_upload_is_answered_or_refused(served, tmp_path, seed, monkeypatch
         keep(worker, answer, deliver)
 
     monkeypatch.setattr(type(served.worker), "submit", submit)
-    before = set(os.listdir(tempfile.gettempdir()))
+    # Others write into the common folder meanwhile.
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     statuses = {}
     with httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {served.key}"}, timeout=60) as http:
         for number in range(COUNT):
@@ -123,5 +126,6 @@ def test_every_upload_is_answered_or_refused(served, tmp_path, seed, monkeypatch
         assert http.get("/health").json()["status"] == "ok"
     assert statuses[200] > COUNT / 20 and statuses[400] > COUNT / 20, statuses
     assert not any(np.isclose(np.median(np.abs(samples)), SECRET, atol=0.01) for samples in heard)
-    assert set(os.listdir(tempfile.gettempdir())) <= before | {path.name for path in tmp_path.parents}
+    assert not list(temporary.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"secret.wav", "temporary"}
     print(statuses)

@@ -106,6 +106,23 @@ def test_conversations_side_by_side_say_what_each_says_alone(gated, lines):
         say_together([sessions[0], alone[0]], ["a", "b"])
 
 
+def test_a_window_of_positions_is_no_shorter_beside_others(build_family):
+    """Between what was kept of one and what it says next no padding may stand: the window would count it in."""
+    torch.manual_seed(3)
+    model, _ = build_family("gemma2", {"sliding_window": 8})
+    for name, parameter in model.llm.named_parameters():
+        if ".layers." in name and parameter.ndim > 1:
+            parameter.data *= 10
+    sessions = [ChatSession(model, decoder=decoder) for decoder in [Decoder(model)] * 4]
+    alone = [ChatSession(model) for _ in sessions]
+    words = "one two three four five six seven eight nine ten eleven twelve".split()
+    for turn in range(3):
+        asked = [" ".join(words[turn : turn + 1 + 3 * ((number + turn) % 4)]) for number in range(4)]
+        expected = [one.say(line, max_new_tokens=LONG) for one, line in zip(alone, asked, strict=True)]
+        assert say_together(sessions, asked, max_new_tokens=LONG) == expected
+    assert len({one.answer.text for one in alone}) > 1
+
+
 def test_answers_join_while_others_are_under_way(gated, lines):
     from nemo_vtb.inference.session.answer import Answer, AnswerOptions
 

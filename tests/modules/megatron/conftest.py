@@ -3,6 +3,17 @@
 from pathlib import Path
 
 import pytest
+import ranks
+
+# Imported once, not by each rank: four seconds of each.
+ranks.preload(
+    "megatron.core.tensor_parallel",
+    "megatron.core.transformer.attention",
+    "megatron.core.transformer.transformer_layer",
+    "nemo_vtb.modules.megatron.backbone",
+    "nemo_vtb.modules.megatron.causal_lm",
+    "transformers.models.llama.modeling_llama",
+)
 
 SIZES = {
     "vocab_size": 240,

@@ -1,6 +1,8 @@
 """A tiny joint run on either backbone, as one rank of it: text, speech and mixed rows, gate, alignment and KL."""
 
+import hashlib
 import json
+import shutil
 import warnings
 import zlib
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 import megatron_shim
 import torch
 from lightning.pytorch import Callback, Trainer
-from tiny_training import train
+from tiny_training import CHECKPOINT, train
 
 FAMILY = "qwen3"
 FIELDS = {"vocab_size": 272, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
@@ -74,6 +76,45 @@ class SharedFactors(Callback):
             share_gradients(model.llm)
 
 
+class KeepFirst(Callback):
+    """Keeps the checkpoint of step 3 when the run goes on."""
+
+    def on_train_batch_start(self, trainer: Trainer, model: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == 3 and trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir)
+            shutil.copytree((folder / CHECKPOINT).parent, folder / "first", dirs_exist_ok=True)
+
+
+class Unsteady(Callback):
+    """Has each rank of a group find other gradients of what is whole there, as sums in no fixed order do.
+
+    Args:
+        averaged: Whether the strategy may make them one again.
+        path: Receives, for each rank, a digest of what is whole on it when training ends.
+    """
+
+    def __init__(self, averaged: bool, path: Path) -> None:
+        self.averaged, self.path = averaged, path
+
+    def on_fit_start(self, trainer: Trainer, model: Any) -> None:
+        if not self.averaged:
+            trainer.strategy.post_backward = lambda loss: None
+        factor = 1 + 1e-4 * trainer.global_rank
+        for _, parameter in self._whole(model):
+            parameter.register_hook(lambda gradient: gradient * factor)
+
+    def on_fit_end(self, trainer: Trainer, model: Any) -> None:
+        held = b"".join(parameter.detach().numpy().tobytes() for _, parameter in self._whole(model))
+        parts = sorted({name.partition(".")[0] for name, _ in self._whole(model)})
+        said = {"parts": parts, "digest": hashlib.sha256(held).hexdigest()}
+        Path(f"{self.path}.{trainer.global_rank}").write_text(json.dumps(said))
+
+    def _whole(self, model: Any) -> list[tuple[str, torch.nn.Parameter]]:
+        from nemo_vtb.modules.megatron.cut import Cut, cut_of
+
+        return [(n, p) for n, p in model.named_parameters() if p.requires_grad and cut_of(n) is Cut.WHOLE]
+
+
 def begin_alike(model: Any) -> None:
     """Sets what trains to values drawn by the names it has on megatron-core, in either backbone."""
     from nemo_vtb.modules.megatron.convert import to_hugging_face
@@ -118,7 +159,15 @@ def share_gradients(llm: torch.nn.Module) -> None:
                 copy.grad = total.clone()
 
 
-def run(folder: Path, log: str, ranks: int = 2, fixed: bool = False, **options: Any) -> None:
+def run(
+    folder: Path,
+    log: str,
+    ranks: int = 2,
+    fixed: bool = False,
+    averaged: bool | None = None,
+    keep_first: bool = False,
+    **options: Any,
+) -> None:
     """``tiny_training.train`` on megatron-core, or on Hugging Face where the config says so.
 
     Args:
@@ -126,6 +175,8 @@ def run(folder: Path, log: str, ranks: int = 2, fixed: bool = False, **options: 
         log: Name of the record.
         ranks: Of the run.
         fixed: Whether both backbones are to begin, and step, alike.
+        averaged: Of ``Unsteady``; None leaves it out.
+        keep_first: Whether the checkpoint of step 3 is kept in ``first``.
         **options: Of ``tiny_training.train``.
     """
     warnings.filterwarnings("ignore")
@@ -136,4 +187,8 @@ def run(folder: Path, log: str, ranks: int = 2, fixed: bool = False, **options: 
     strategy = "vtb_megatron" if on_megatron else "auto" if ranks == 1 else "ddp"
     if fixed:
         options |= {"more": (SharedFactors(),), "prepare": begin_alike}
+    if averaged is not None:
+        options["more"] = (Unsteady(averaged, folder / "whole"),)
+    if keep_first:
+        options |= {"more": (KeepFirst(),), "every": 3}
     train(folder, log, strategy, devices=ranks, **options)

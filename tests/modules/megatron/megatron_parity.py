@@ -11,6 +11,7 @@ from typing import Any
 import megatron_shim
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 LENGTH = 24
 # A row of two conversations beside one of a single one; a clip's frames stand in the first.
@@ -83,47 +84,67 @@ def run(folder: Path, cases: list[dict[str, Any]], ranks: int) -> None:
     """Runs every case and writes what was found."""
     begin(ranks)
     for case in cases:
-        found = compare(
-            Path(case["llm"]), ranks, case.get("sequence_parallel", False), getattr(torch, case.get("dtype", "float32"))
-        )
-        if torch.distributed.get_rank() == 0:
+        found = compare(ranks, **{key: value for key, value in case.items() if key != "name"})
+        if is_first():
+            torch.save(found.pop("each", {}), folder / f"{case['name']}.pt")
             (folder / f"{case['name']}.json").write_text(json.dumps(found))
 
 
-def compare(folder: Path, size: int, sequence_parallel: bool, dtype: torch.dtype) -> dict[str, float]:
+def is_first() -> bool:
+    """Whether this is the rank that has Hugging Face's model too."""
+    return torch.distributed.get_rank() == 0
+
+
+def compare(
+    size: int, llm: str, sequence_parallel: bool = False, dtype: str = "float32", only_learns: bool = False
+) -> dict[str, Any]:
     """Distances from Hugging Face's model: logits, losses, LoRA's gradients, answers, and what leaks."""
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM
 
     from nemo_vtb.modules.megatron.backbone import MegatronBackbone
-    from nemo_vtb.modules.proof import prove
 
-    ours = owner(megatron(folder, size, sequence_parallel, dtype), {"r": RANK, "lora_alpha": 8})
+    folder, type_ = Path(llm), getattr(torch, dtype)
+    ours = owner(megatron(folder, size, sequence_parallel, type_), {"r": RANK, "lora_alpha": 8})
     backbone = MegatronBackbone(ours)
     backbone.install_gate()
-    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
-    config, body = theirs.config, theirs.model
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=type_).eval() if is_first() else None
+    config = backbone.causal_lm.config
     drawn = torch.Generator().manual_seed(1)
     ids = token_ids(folder, config, drawn)
+    own = backbone.embed(ids).detach()
     # As large as embeddings are.
-    spread = body.embed_tokens(ids).std().item()
-    frames = (torch.randn(5, config.hidden_size, generator=drawn) * spread).to(dtype)
+    frames = torch.randn(5, config.hidden_size, generator=drawn) * own.float().std()
 
     def mixed(embeds: Tensor) -> Tensor:
         embeds = embeds.detach().clone()
-        embeds[0, 3:8] = frames
+        embeds[0, 3:8] = frames.to(type_)
         return embeds
 
-    found: dict[str, float] = {}
-    with torch.no_grad():
-        embeds = mixed(backbone.embed(ids))
-        found["embeddings"] = far(mixed(body.embed_tokens(ids)), embeds)
-        logits = theirs(inputs_embeds=embeds, position_ids=POSITIONS, use_cache=False).logits
-        with backbone.without_lora():
-            hidden = backbone.hidden_states(embeds, POSITIONS)
-            found["logits"] = far(logits, backbone.project(hidden))
-            alone = backbone.hidden_states(embeds[:1, 11:], POSITIONS[:1, 11:])
-            found["leak"] = far(hidden[:1, 11:], alone)
-            found["proof"] = float(prove(backbone).packing != "rows")
+    found: dict[str, Any] = {}
+    embeds = mixed(own)
+    with torch.no_grad(), backbone.without_lora():
+        hidden = backbone.hidden_states(embeds, POSITIONS)
+        logits = backbone.project(hidden)
+        if theirs is not None:
+            found["embeddings"] = far(mixed(theirs.model.embed_tokens(ids)), embeds)
+            found["logits"] = far(theirs(inputs_embeds=embeds, position_ids=POSITIONS, use_cache=False).logits, logits)
+        alone = backbone.hidden_states(embeds[:1, 11:], POSITIONS[:1, 11:])
+        found["leak"] = far(hidden[:1, 11:], alone)
+    if not only_learns:
+        found |= gated(ours, backbone, embeds, hidden)
+    draw_lora(ours)
+    wrapped = reference(ours, theirs)
+    found |= learnt(ours, backbone, wrapped, embeds, ids, hidden)
+    if not only_learns:
+        found["answers"] = answered(backbone, wrapped, embeds)
+    return found
+
+
+def gated(ours: Any, backbone: Any, embeds: Tensor, hidden: Tensor) -> dict[str, float]:
+    """What the trial at the build finds, and LoRA behind a gate."""
+    from nemo_vtb.modules.proof import prove
+
+    found = {"proof": float(prove(backbone).packing != "rows")}
     draw_lora(ours)
     with torch.no_grad():
         gate = torch.zeros(2, LENGTH, 1)
@@ -134,8 +155,6 @@ def compare(folder: Path, size: int, sequence_parallel: bool, dtype: torch.dtype
         backbone.lora_scale = 0
         found["scale"] = float((backbone.hidden_states(embeds, POSITIONS) != hidden).sum())
         backbone.lora_scale = 1
-    found |= learnt(ours, backbone, theirs, embeds, ids, hidden)
-    found |= answered(backbone, theirs, embeds, GenerationConfig)
     return found
 
 
@@ -151,70 +170,70 @@ def token_ids(folder: Path, config: Any, drawn: torch.Generator) -> Tensor:
     return torch.tensor(AutoTokenizer.from_pretrained(folder)(text).input_ids[: 2 * LENGTH]).view(2, LENGTH)
 
 
-def learnt(ours: Any, backbone: Any, theirs: Any, embeds: Tensor, ids: Tensor, untouched: Tensor) -> dict[str, float]:
-    """Losses, hits, divergences and gradients against PEFT on Hugging Face's model with the exported adapter."""
-    from nemo_vtb.modules.megatron.convert import to_hugging_face
+def learnt(ours: Any, backbone: Any, wrapped: Any, embeds: Tensor, ids: Tensor, untouched: Tensor) -> dict[str, Any]:
+    """Losses, hits, divergences and gradients against PEFT on Hugging Face's model with the exported adapter.
 
-    wrapped = reference(ours, theirs)
+    Gradients are compared one by one: the size of the difference as a share of the size of Hugging Face's. ``each``
+    holds both sides of all of them.
+    """
+    from nemo_vtb.modules.megatron.convert import to_hugging_face
+    from nemo_vtb.modules.megatron.state import whole_state
+
     double = embeds.dtype == torch.float64
     if double:
         # Losses are float32 whatever the model is: in double precision they are taken from whole logits.
-        for module in (ours, wrapped):
+        for module in filter(None, (ours, wrapped)):
             module.double()
     targets = ids.flatten()[AT + 1]
-    results = []
-    for side in ("ours", "theirs"):
-        given = embeds.clone().requires_grad_()
-        if side == "ours":
-            hidden = backbone.hidden_states(given, POSITIONS).flatten(0, 1)[AT]
-            losses, hits = backbone.losses(hidden, targets)
-            kl = backbone.divergences(hidden, untouched.flatten(0, 1)[AT])
-            if double:
-                losses = torch.nn.functional.cross_entropy(backbone.project(hidden), targets, reduction="none")
-                kl = losses * 0
-        else:
-            out = wrapped(inputs_embeds=given, position_ids=POSITIONS, use_cache=False).logits.flatten(0, 1)[AT]
-            losses = torch.nn.functional.cross_entropy(out if double else out.float(), targets, reduction="none")
-            hits = out.argmax(-1) == targets
-            with torch.no_grad(), wrapped.disable_adapter():
-                base = wrapped(inputs_embeds=given, position_ids=POSITIONS, use_cache=False).logits
-            base = base.flatten(0, 1)[AT].log_softmax(-1)
-            kl = losses * 0 if double else (base.exp() * (base - out.log_softmax(-1))).sum(-1)
-        (losses.mean() + 0.3 * kl.mean()).backward()
-        results.append(SimpleNamespace(losses=losses.detach(), hits=hits, kl=kl.detach(), given=given.grad))
-    mine, other = results
-    from nemo_vtb.modules.megatron.state import whole_state
-
+    given = embeds.clone().requires_grad_()
+    hidden = backbone.hidden_states(given, POSITIONS).flatten(0, 1)[AT]
+    if double:
+        logits = backbone.project(hidden)
+        losses, hits = functional.cross_entropy(logits, targets, reduction="none"), logits.argmax(-1) == targets
+        kl = losses * 0
+    else:
+        losses, hits = backbone.losses(hidden, targets)
+        kl = backbone.divergences(hidden, untouched.flatten(0, 1)[AT])
+    (losses.mean() + 0.3 * kl.mean()).backward()
     gradients = whole_state({n: p.grad for n, p in ours.named_parameters() if p.grad is not None})
-    as_theirs = to_hugging_face(gradients, theirs.config)
-    own = {n.replace(".default", ""): p.grad for n, p in wrapped.named_parameters() if p.grad is not None}
-    worst = largest = 0.0
-    for name, gradient in as_theirs.items():
-        key = name.removeprefix("llm.").replace(".default", "")
-        expected = own[key]
-        if ".lora_A." in key:
-            expected = sum(own[key.replace(sibling(key), one)] for one in siblings(key))
-        worst = max(worst, (gradient - expected).abs().max().item())
-        largest = max(largest, expected.abs().max().item())
     ours.zero_grad()
+    if wrapped is None:
+        return {}
+    expected = SimpleNamespace(given=embeds.clone().requires_grad_())
+    out = wrapped(inputs_embeds=expected.given, position_ids=POSITIONS, use_cache=False).logits.flatten(0, 1)[AT]
+    expected.losses = functional.cross_entropy(out if double else out.float(), targets, reduction="none")
+    with torch.no_grad(), wrapped.disable_adapter():
+        base = wrapped(inputs_embeds=embeds, position_ids=POSITIONS, use_cache=False).logits
+    base = base.flatten(0, 1)[AT].log_softmax(-1)
+    expected.kl = expected.losses * 0 if double else (base.exp() * (base - out.log_softmax(-1))).sum(-1)
+    (expected.losses.mean() + 0.3 * expected.kl.mean()).backward()
+    theirs = {n.replace(".default", ""): p.grad for n, p in wrapped.named_parameters() if p.grad is not None}
+    each = {}
+    for name, gradient in to_hugging_face(gradients, wrapped.config).items():
+        key = name.removeprefix("llm.").replace(".default", "")
+        copies = [key.replace(sibling(key), one) for one in siblings(key)] if ".lora_A." in key else [key]
+        each[key] = gradient, sum(theirs[copy] for copy in copies)
     return {
-        "losses": far(other.losses, mine.losses),
-        "hits": float((mine.hits != other.hits).sum()),
-        "kl": (other.kl - mine.kl).abs().max().item(),
-        "gradients": worst / largest,
-        "count": float(len(as_theirs) - len(own)),
-        "given": far(other.given, mine.given),
+        "losses": far(expected.losses, losses),
+        "hits": float((hits != (out.argmax(-1) == targets)).sum()),
+        "kl": (expected.kl - kl).abs().max().item(),
+        "gradients": max(apart(own, other) for own, other in each.values()),
+        "count": float(len(each) - len(theirs)),
+        "given": far(expected.given.grad, given.grad),
+        "each": each,
     }
 
 
 def reference(ours: Any, theirs: Any) -> Any:
-    """Hugging Face's model with PEFT's LoRA of what ours has."""
+    """Hugging Face's model with PEFT's LoRA of what ours has; None on the ranks without it."""
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     from nemo_vtb.modules.megatron.convert import to_hugging_face
     from nemo_vtb.modules.megatron.state import whole_state
 
     whole = whole_state({n: p.detach() for n, p in ours.named_parameters() if ".lora_" in n})
+    if theirs is None:
+        return None
     state = to_hugging_face(whole, theirs.config)
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     wrapped = get_peft_model(theirs, LoraConfig(r=RANK, lora_alpha=8, target_modules=names, task_type="CAUSAL_LM"))
@@ -224,22 +243,24 @@ def reference(ours: Any, theirs: Any) -> Any:
     return wrapped
 
 
-def answered(backbone: Any, theirs: Any, embeds: Tensor, kind: Any) -> dict[str, float]:
-    """Greedy, drawn and beam-searched answers to padded prompts, with a cache."""
-    wrapped = theirs
+def answered(backbone: Any, wrapped: Any, embeds: Tensor) -> float:
+    """How many of greedy, drawn and beam-searched answers to padded prompts differ, with a cache."""
+    from transformers import GenerationConfig
+
     mask = torch.ones(2, 9, dtype=torch.long)
     mask[0, :3] = 0
     prompts = embeds[:, :9] * mask[..., None]
     wrong = 0.0
     for options in ({}, {"do_sample": True}, {"num_beams": 3}):
-        config = kind(max_new_tokens=8, eos_token_id=1, pad_token_id=0, **options)
+        config = GenerationConfig(max_new_tokens=6, eos_token_id=1, pad_token_id=0, **options)
         # Out of step, as ranks are not to be.
         torch.manual_seed(5 + torch.distributed.get_rank())
         mine = backbone.generate(prompts, mask, config)
-        torch.manual_seed(5)
-        own = wrapped.generate(inputs_embeds=prompts, attention_mask=mask, generation_config=config)
-        wrong += float(mine.shape != own.shape or not torch.equal(mine, own))
-    return {"answers": wrong}
+        if wrapped is not None:
+            torch.manual_seed(5)
+            own = wrapped.generate(inputs_embeds=prompts, attention_mask=mask, generation_config=config)
+            wrong += float(mine.shape != own.shape or not torch.equal(mine, own))
+    return wrong
 
 
 def siblings(name: str) -> tuple[str, ...]:
@@ -249,6 +270,11 @@ def siblings(name: str) -> tuple[str, ...]:
 
 def sibling(name: str) -> str:
     return name.split(".lora_")[0].rpartition(".")[2]
+
+
+def apart(one: Tensor, other: Tensor) -> float:
+    """The size of the difference, of the size of ``other``."""
+    return ((one.double() - other.double()).norm() / other.double().norm()).item()
 
 
 def far(one: Tensor, other: Tensor) -> float:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from support import tiny
 
 from nemo_vtb import VoiceTextBlender
+from nemo_vtb.cli import main
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.megatron import groups
 from nemo_vtb.modules.megatron.families import check_sizes
@@ -100,3 +101,27 @@ def test_the_strategy_is_chosen():
     cfg = OmegaConf.create({"trainer": {"devices": 2}})
     use_megatron(cfg)
     assert cfg.trainer.strategy == "vtb_megatron"
+
+
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        (["chat"], "say --tensor-parallel 3 to cut"),
+        (["chat", "shipped", "--tensor-parallel", "2"], "say --tensor-parallel 3 to cut"),
+        (["eval", "shipped"], "say tensor_model_parallel_size=3 to cut"),
+        (["demo"], "each would do all of it: start it once"),
+    ],
+)
+def test_processes_that_would_do_the_same(
+    command: list[str], remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "torchrun started this command 3 times" in said and remedy in said
+
+
+def test_a_conversation_alone_is_not_cut(capsys: pytest.CaptureFixture[str]):
+    assert main(["chat", "shipped", "--tensor-parallel", "3"]) == 2
+    assert "start it with torchrun --nproc_per_node=3" in capsys.readouterr().err
