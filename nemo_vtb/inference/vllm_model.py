@@ -1,39 +1,24 @@
 """VoiceTextBlender in vLLM 0.28, for folders of ``vtb export --to hf``; registered by the entry point of the package.
 
-LoRA stays out of the LLM's weights where the model's is gated: vLLM is told to load ``FOLDER/lora`` for requests with a
-recording (``--default-mm-loras``), and a written request meets the untouched LLM. With ``--max-loras 2``: on a CPU,
-vLLM takes the last slot for rows without LoRA, and that one must be empty. A clip that is too long is refused
-before it comes to the engine, which an error of the encoder would end.
+LoRA stays out of the LLM's weights where the model's is gated: vLLM loads ``FOLDER/lora`` for requests with a recording
+(see ``nemo_vtb.inference.vllm_gate``), and a written request meets the untouched LLM.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
-from transformers import BatchFeature
 from vllm.config import ModelConfig, SpeechToTextConfig, VllmConfig
 from vllm.inputs import TokensPrompt
 from vllm.model_executor.models.interfaces import SupportsLoRA, SupportsMultiModal, SupportsPP, SupportsTranscription
 from vllm.model_executor.models.module_mapping import MultiModelKeys
-from vllm.model_executor.models.utils import (
-    AutoWeightsLoader,
-    WeightsMapper,
-    init_vllm_registered_model,
-    maybe_prefix,
-)
+from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper, init_vllm_registered_model, maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
-from vllm.multimodal.inputs import MultiModalFieldConfig
-from vllm.multimodal.parse import AudioProcessorItems, MultiModalDataParser
-from vllm.multimodal.processing import (
-    BaseDummyInputsBuilder,
-    BaseMultiModalProcessor,
-    BaseProcessingInfo,
-    PromptReplacement,
-)
 from vllm.transformers_utils.processor import cached_processor_from_config
 
+from nemo_vtb.inference.vllm_input import AudioInfo, AudioProcessor, LongestClips
 from nemo_vtb.modules.clip_encoder import ClipEncoder
 
 _AUDIO = "<|audio|>"
@@ -42,67 +27,7 @@ _TRANSCRIBE = "Transcribe the audio."
 _LLM = ("llm.base_model.model.", "llm.")
 
 
-class _Info(BaseProcessingInfo):
-    def get_data_parser(self) -> MultiModalDataParser:
-        return MultiModalDataParser(
-            target_sr=self.get_hf_processor().sampling_rate,
-            target_channels=1,
-            expected_hidden_size=self._get_expected_hidden_size(),
-        )
-
-    def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        return {"audio": None}
-
-    @property
-    def most_samples(self) -> int:
-        """The longest clip that is taken."""
-        return self.get_hf_processor().frame_rule["most_samples"]
-
-
-class _Dummies(BaseDummyInputsBuilder[_Info]):
-    def get_dummy_mm_data(self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, Any]) -> Any:
-        number = mm_counts.get("audio", 0)
-        return {"audio": self._get_dummy_audios(length=self.info.most_samples, num_audios=number)}
-
-    def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        return _AUDIO * mm_counts.get("audio", 0)
-
-
-class _Processor(BaseMultiModalProcessor[_Info]):
-    def _call_hf_processor(
-        self, prompt: str, mm_data: Mapping[str, Any], mm_kwargs: Mapping[str, Any], tok_kwargs: Mapping[str, Any]
-    ) -> BatchFeature:
-        processor = self.info.get_hf_processor(**mm_kwargs)
-        made: dict[str, Any] = {"input_ids": [processor.tokenizer.encode(prompt, add_special_tokens=False)]}
-        clips = [torch.as_tensor(clip, dtype=torch.float32).flatten() for clip in mm_data.get("audios", ())]
-        for clip in clips:
-            if not len(clip):
-                raise ValueError("a recording holds no sound")
-            if len(clip) > self.info.most_samples:
-                seconds, most = (count / processor.sampling_rate for count in (len(clip), self.info.most_samples))
-                raise ValueError(f"a recording of {seconds:.1f} s is longer than the {most:g} s that are taken: cut it")
-        result = BatchFeature(made, tensor_type="pt")
-        if clips:
-            result["audio_values"], result["audio_lengths"] = clips, torch.tensor([len(clip) for clip in clips])
-        return result
-
-    def _hf_processor_applies_updates(self, *args: Any, **kwargs: Any) -> bool:
-        return False
-
-    def _get_mm_fields_config(self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, Any]) -> Any:
-        return {name: MultiModalFieldConfig.batched("audio") for name in ("audio_values", "audio_lengths")}
-
-    def _get_prompt_updates(self, mm_items: Any, hf_processor_mm_kwargs: Mapping[str, Any], out_mm_kwargs: Any) -> Any:
-        processor = self.info.get_hf_processor(**hf_processor_mm_kwargs)
-        clips = mm_items.get_items("audio", AudioProcessorItems)
-
-        def frames(number: int) -> list[int]:
-            return [processor.audio_token_id] * processor.frames(len(clips.get(number)))
-
-        return [PromptReplacement(modality="audio", target=[processor.audio_token_id], replacement=frames)]
-
-
-@MULTIMODAL_REGISTRY.register_processor(_Processor, info=_Info, dummy_inputs=_Dummies)
+@MULTIMODAL_REGISTRY.register_processor(AudioProcessor, info=AudioInfo, dummy_inputs=LongestClips)
 class VoiceTextBlenderForVLLM(nn.Module, SupportsMultiModal, SupportsLoRA, SupportsPP, SupportsTranscription):
     """Speech encoder and adapter as they are in training, in vLLM's dtype, and vLLM's own class of the LLM.
 
@@ -111,12 +36,16 @@ class VoiceTextBlenderForVLLM(nn.Module, SupportsMultiModal, SupportsLoRA, Suppo
         prefix: Of module names.
     """
 
-    packed_modules_mapping = {"qkv_proj": ["q_proj", "k_proj", "v_proj"], "gate_up_proj": ["gate_proj", "up_proj"]}
+    packed_modules_mapping: ClassVar = {
+        "qkv_proj": ["q_proj", "k_proj", "v_proj"],
+        "gate_up_proj": ["gate_proj", "up_proj"],
+    }
     # By it vLLM finds the layers that PEFT's names mean.
     hf_to_vllm_mapper = WeightsMapper(
         orig_to_new_prefix={"model.": "language_model.model.", "lm_head.": "language_model.lm_head."}
     )
-    supported_languages = {"en": "English"}
+    # vLLM asks for one at least; see `validate_language`.
+    supported_languages: ClassVar = {"en": "English"}
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__()
@@ -223,8 +152,21 @@ class VoiceTextBlenderForVLLM(nn.Module, SupportsMultiModal, SupportsLoRA, Suppo
         return SpeechToTextConfig(sample_rate=processor.sampling_rate, max_audio_clip_s=seconds)
 
     @classmethod
+    def validate_language(cls, language: str | None) -> str | None:
+        """Refuses a language: what was said decides it, and words of a prompt."""
+        if language is not None:
+            raise ValueError("language: this model takes none; say in prompt what is asked of it")
+        return None
+
+    @classmethod
     def get_generation_prompt(cls, stt_params: Any) -> TokensPrompt:
-        """The prompt of a transcription: what ``vtb serve`` asks."""
+        """The prompt of a transcription: what ``vtb serve`` asks.
+
+        Raises:
+            ValueError: If the request asks for what the prompt does not.
+        """
+        if stt_params.task_type != "transcribe" or stt_params.hotwords:
+            raise ValueError("translations and hotwords: say in the prompt of a chat completion what is asked")
         processor = cached_processor_from_config(stt_params.model_config)
         asked = stt_params.request_prompt or _TRANSCRIBE
         parts = [{"type": "text", "text": asked}, {"type": "audio"}]

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.hf.vllm_command import LORA_DIR
 from nemo_vtb.parts.frame_rule import FrameRule, measured_rule
 from nemo_vtb.parts.prompts.control_tokens import control_tokens
 from nemo_vtb.parts.prompts.exported_template import exported_template
@@ -20,8 +21,6 @@ from nemo_vtb.parts.prompts.turn_mask import encode_turns, stop_ids
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
-# LoRA as PEFT has it, beside the weights.
-LORA_DIR = "lora"
 # Keys of the section ``model`` that name files of the machine it was trained on.
 _OF_MACHINE = ("encoder_cache", "retention")
 _TALKS: tuple[tuple[tuple[str, str], ...], ...] = (
@@ -84,7 +83,10 @@ def write_whole(
     if not merged:
         if model.gated:
             # What vLLM loads for requests with a recording alone; the weights have it for the others.
+            model.llm.peft_config["default"].base_model_name_or_path = config["pretrained_llm"]
             model.llm.save_pretrained(folder / LORA_DIR, save_embedding_layers=False)
+            # PEFT's, which knows nothing of the model; the folder has one.
+            (folder / LORA_DIR / "README.md").unlink(missing_ok=True)
         about = {
             "processor_class": "VoiceTextBlenderProcessor",
             "audio_token": model.audio_locator_tag,
