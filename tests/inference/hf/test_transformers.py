@@ -3,6 +3,7 @@
 import ast
 import copy
 import importlib.util
+import itertools
 import json
 import shlex
 import subprocess
@@ -180,7 +181,7 @@ def test_vllm_is_given_lora_beside_the_weights(gated: Any, folder: Path):
     (line,) = [line for line in (folder / "README.md").read_text().splitlines() if "vllm serve" in line]
     words = shlex.split(line, comments=True)
     assert words[:4] == ["VLLM_PLUGINS=nemo_vtb", "vllm", "serve", "FOLDER"]
-    given = dict(zip(words, words[1:], strict=False))
+    given = dict(itertools.pairwise(words))
     assert json.loads(given["--default-mm-loras"]) == {"audio": "FOLDER/lora"}
     # The smallest that vLLM knows and that holds it; the second slot stays empty.
     assert about["r"] <= int(given["--max-lora-rank"]) == 8 and given["--max-loras"] == "2"
