@@ -62,6 +62,9 @@ TRANSFORMERS_CLASSES = (
     "nemo_vtb.inference.hf.model.VoiceTextBlenderForConditionalGeneration",
 )
 
+_VLLM_MODEL = "nemo_vtb.inference.vllm_model:VoiceTextBlenderForVLLM"
+_VLLM_GATE = ("nemo_vtb.inference.vllm_gate.GateCheck", "nemo_vtb.inference.vllm_gate.gated")
+
 # Launcher name -> what it becomes. The launchers of NeMo 3.0 build exactly these three by name.
 LAUNCHER_NAMES = {
     "SALM": "nemo_vtb.models.voice_text_blender.VoiceTextBlender",
@@ -107,6 +110,23 @@ def register_with_transformers() -> None:
     AutoModelForMultimodalLM.register(config, model, exist_ok=True)
     # The pipeline any-to-any looks for a class's name here alone.
     MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[config.model_type] = model.__name__
+
+
+def register_with_vllm() -> None:
+    """Makes vLLM know our model and keep its gate, and NeMo's own plugin our encoder and adapter. Idempotent."""
+    from transformers import AutoConfig, AutoProcessor
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+    from vllm.model_executor.models.registry import ModelRegistry
+    from vllm.v1.engine.input_processor import InputProcessor
+
+    register()
+    config, processor, model = map(_load, (*TRANSFORMERS_CLASSES[:2], "nemo_vtb.inference.hf.config.ARCHITECTURE"))
+    AutoConfig.register(config.model_type, config, exist_ok=True)
+    AutoProcessor.register(config, processor, exist_ok=True)
+    ModelRegistry.register_model(model, _VLLM_MODEL)
+    MODELS_CONFIG_MAP[model], gated = map(_load, _VLLM_GATE)
+    if not hasattr(InputProcessor.process_inputs, "__wrapped__"):
+        InputProcessor.process_inputs = gated(InputProcessor.process_inputs)
 
 
 def rebind_launcher(task_function: Callable[..., Any], wanted: Iterable[str] = tuple(LAUNCHER_NAMES)) -> None:

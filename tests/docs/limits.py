@@ -144,6 +144,8 @@ NOT_RUN = (
     ),
     NotRun(r"^vtb (serve|demo) ", "compose", "it serves until it is stopped; tests/inference/serving has both"),
     NotRun(r"from openai import", "nothing", "it needs that server; tests/inference/serving asks one with this client"),
+    NotRun(r"vllm serve ", "nothing", "vLLM is in an environment of its own; examples/vllm_check.py runs the command"),
+    NotRun(r"examples/vllm_check\.py", "parse", "minutes, and it needs vLLM"),
     NotRun(
         r"benchmarks/chat\.py --json",
         "parse",

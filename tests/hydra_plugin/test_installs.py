@@ -78,8 +78,10 @@ def test_a_wheel_trains_with_the_one_line(environment, wheel, launcher_folder, t
         lines = environment.run(tmp_path, "-m", "nemo_vtb.cli", command).splitlines()
         assert "clone the repository of nemo_vtb and run the command in its folder" in lines[-1], lines
     assert "quickstart " in environment.run(tmp_path, "-m", "nemo_vtb.cli", "config", "list")
-    entry = "from importlib.metadata import entry_points as e; print(e(group='nemo_run.cli')['vtb'].value)"
-    assert environment.run(launcher_folder, "-c", entry) == "nemo_vtb.launch.recipes\n"
+    entries = "nemo_run.cli", "vllm.general_plugins"
+    entry = f"from importlib.metadata import entry_points as e; print([p.value for g in {entries} for p in e(group=g)])"
+    found = environment.run(launcher_folder, "-c", entry)
+    assert "'nemo_vtb.launch.recipes'" in found and "'nemo_vtb.registry:register_with_vllm'" in found, found
 
 
 @pytest.mark.parametrize("how", ["from the folder", "editable"])

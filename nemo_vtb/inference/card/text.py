@@ -50,9 +50,10 @@ _WRITTEN = ("text", "gap", "gap_half")
 _WHISPER = "nemo_vtb.modules.whisper.WhisperEncoder"
 
 
-def how_to_load(form: str) -> Iterator[str]:
-    """Commands and code that load a form of ``vtb export``."""
-    yield from ("```bash", _INSTALL, *_COMMANDS.get(form, ()), "```", "")
+def how_to_load(form: str, vllm: str | None = None) -> Iterator[str]:
+    """Commands and code that load a form of ``vtb export``; ``vllm`` is what serves it with vLLM."""
+    served = (f"{vllm}  # vLLM 0.28",) if vllm else ()
+    yield from ("```bash", _INSTALL, *_COMMANDS.get(form, ()), *served, "```", "")
     yield from ("```python", *_PYTHON.get(form, _WHOLE), "```")
     if form == "slim":
         yield from ("", "The frozen LLM and encoder are fetched by name on first use.")

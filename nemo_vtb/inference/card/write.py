@@ -12,6 +12,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.card.data import NOT_STATED, languages, licence_of, licences, lora_rank, lora_scale
 from nemo_vtb.inference.card.leaderboard import leaderboard
 from nemo_vtb.inference.card.text import how_to_load, limits, loses_gate, results_table
+from nemo_vtb.inference.hf.vllm_command import vllm_command_of_card
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
@@ -134,13 +135,14 @@ def write_model_card(facts: Facts, folder: Path) -> Path:
         language=languages(facts.data) or None,
         tags=["voicetextblender", "nemo-vtb", "speech", "automatic-speech-recognition", *(["lora"] if lora else [])],
     )
-    card = ModelCard(f"---\n{header.to_yaml()}\n---\n\n" + "\n".join(_body(facts, licence)))
+    vllm = vllm_command_of_card(folder) if facts.form == "hf" else None
+    card = ModelCard(f"---\n{header.to_yaml()}\n---\n\n" + "\n".join(_body(facts, licence, vllm)))
     path = folder / CARD
     card.save(path)
     return path
 
 
-def _body(facts: Facts, licence: str) -> Iterator[str]:
+def _body(facts: Facts, licence: str, vllm: str | None) -> Iterator[str]:
     yield f"# {facts.llm.name} that hears"
     yield ""
     yield (
@@ -148,7 +150,7 @@ def _body(facts: Facts, licence: str) -> Iterator[str]:
         f"conversations of written and spoken turns, which it hears through {_linked(facts.encoder)} and a trained "
         "adapter. Made with nemo-vtb, a plugin for NVIDIA NeMo."
     )
-    yield from ("", "## How to load it", "", *how_to_load(facts.form))
+    yield from ("", "## How to load it", "", *how_to_load(facts.form, vllm))
     yield from ("", "## Parts", "", "| part | what | licence |", "|---|---|---|")
     yield f"| LLM | {_linked(facts.llm)} | {facts.llm.licence} |"
     yield f"| speech encoder | {_linked(facts.encoder)} | {facts.encoder.licence} |"

@@ -1,4 +1,4 @@
-"""A folder with the whole model that stands alone: NeMo, Transformers and NeMo's vLLM plugin read it anywhere."""
+"""A folder with the whole model that stands alone: NeMo, Transformers and vLLM read it anywhere."""
 
 import json
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.names import portable_name
 from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.hf.vllm_command import LORA_DIR
 from nemo_vtb.parts.frame_rule import FrameRule, measured_rule
 from nemo_vtb.parts.prompts.control_tokens import control_tokens
 from nemo_vtb.parts.prompts.exported_template import exported_template
@@ -38,7 +39,7 @@ def write_whole(
         model: As it is to be written.
         folder: It exists.
         dtype: Of the stored weights.
-        merged: Whether it is for NeMo's vLLM plugin; else for Transformers.
+        merged: Whether it is for NeMo's vLLM plugin; else for Transformers and our own class for vLLM.
         names: By key of the section ``model``, what others get a folder of this machine by.
 
     Returns:
@@ -80,6 +81,12 @@ def write_whole(
     stops = stop_ids(model.formatter)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stops}) + "\n")
     if not merged:
+        if model.gated:
+            # What vLLM loads for requests with a recording alone; the weights have it for the others.
+            model.llm.peft_config["default"].base_model_name_or_path = config["pretrained_llm"]
+            model.llm.save_pretrained(folder / LORA_DIR, save_embedding_layers=False)
+            # PEFT's, which knows nothing of the model; the folder has one.
+            (folder / LORA_DIR / "README.md").unlink(missing_ok=True)
         about = {
             "processor_class": "VoiceTextBlenderProcessor",
             "audio_token": model.audio_locator_tag,
@@ -124,12 +131,14 @@ def _for_transformers(model: "VoiceTextBlender", config: dict[str, Any], rule: F
     config |= {"model_type": MODEL_TYPE, "architectures": [ARCHITECTURE]}
     notes = []
     if config.get("trust_remote_code"):
-        notes.append("the LLM comes with code of its own, which nemo_vtb.hf does not run")
+        notes.append(
+            "the LLM comes with code of its own, which Transformers' and vLLM's classes of nemo_vtb do not run"
+        )
     else:
         config["llm_config"] = llm_fields(model.backbone.causal_lm.config)
     if rule is None:
         notes.append(
-            "frames of this speech encoder do not follow from a clip's length: nemo_vtb.hf cannot place "
+            "frames of this speech encoder do not follow from a clip's length: nemo_vtb.hf and vLLM cannot place "
             "recordings; vtb and VoiceTextBlender.from_pretrained can"
         )
     return notes

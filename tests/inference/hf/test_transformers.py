@@ -1,7 +1,11 @@
 """Folders of ``vtb export --to hf`` in Transformers' own calls: the answers are those of ``vtb``."""
 
+import ast
 import copy
+import importlib.util
+import itertools
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
+from nemo_vtb import registry
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.chat import ChatSession
 from nemo_vtb.inference.export import export
@@ -158,3 +164,34 @@ def test_the_folder_names_nothing_that_only_we_know(gated: Any, folder: Path, sm
     changed.cfg.pretrained_llm = str(smollm2)
     assert named_section(changed)["pretrained_llm"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert named_section(changed, {"pretrained_llm": "org/llm"})["pretrained_llm"] == "org/llm"
+
+
+def test_vllm_is_given_lora_beside_the_weights(gated: Any, folder: Path):
+    """vLLM itself is not here: ``examples/vllm_check.py`` serves such a folder with it."""
+    about = json.loads((folder / "lora/adapter_config.json").read_text())
+    tensors = load_file(folder / "lora/adapter_model.safetensors")
+    state = gated.llm.state_dict()
+    learnt = {name.replace(".default.", "."): state[name] for name in state if ".lora_" in name}
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        name: tuple(tensor.shape) for name, tensor in learnt.items()
+    }
+    assert all(torch.equal(tensors[name], learnt[name]) for name in learnt)
+    assert about["base_model_name_or_path"] == json.loads((folder / "config.json").read_text())["pretrained_llm"]
+    assert {path.name for path in (folder / "lora").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    (line,) = [line for line in (folder / "README.md").read_text().splitlines() if "vllm serve" in line]
+    words = shlex.split(line, comments=True)
+    assert words[:4] == ["VLLM_PLUGINS=nemo_vtb", "vllm", "serve", "FOLDER"]
+    given = dict(itertools.pairwise(words))
+    assert json.loads(given["--default-mm-loras"]) == {"audio": "FOLDER/lora"}
+    # The smallest that vLLM knows and that holds it; the second slot stays empty.
+    assert about["r"] <= int(given["--max-lora-rank"]) == 8 and given["--max-loras"] == "2"
+    assert given["--dtype"] == "float32" and given["--chat-template-content-format"] == "openai"
+
+
+def test_what_vllm_loads_by_name_is_there():
+    named = [registry._VLLM_MODEL.replace(":", "."), *registry._VLLM_GATE]
+    for module, _, name in (target.rpartition(".") for target in named):
+        found = importlib.util.find_spec(module)
+        assert found is not None and found.origin is not None
+        tree = ast.parse(Path(found.origin).read_text())
+        assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
