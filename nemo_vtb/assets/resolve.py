@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nemo_vtb.assets.cache import is_finished, model_folder
 from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.install import fetch
 from nemo_vtb.errors import VTBError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def resolve(name_or_path: str) -> str:
@@ -37,6 +41,20 @@ def resolve(name_or_path: str) -> str:
             f"Unknown model {name_or_path!r}.{hint} Give {_known_names()}, a local folder, or a hub id (org/name)."
         )
     return name_or_path
+
+
+def resolve_section(cfg: "DictConfig") -> None:
+    """Puts what loaders understand in the place of the names in a section ``model``.
+
+    Raises:
+        VTBError: See ``resolve``.
+    """
+    from omegaconf import open_dict
+
+    with open_dict(cfg):
+        cfg.pretrained_llm = resolve(cfg.pretrained_llm)
+        if cfg.get("pretrained_asr") and cfg.perception.encoder.get("config") is None:
+            cfg.pretrained_asr = resolve(cfg.pretrained_asr)
 
 
 def local_folder(name_or_path: str) -> Path | None:

@@ -96,8 +96,8 @@ HELP: dict[str, tuple[str, ...]] = {
         "vtb serve runs/quickstart/last.ckpt --port=8000",
     ),
     "vtb export": (
-        "Writes a checkpoint as others read it: hf for Transformers and NeMo, merged for NeMo's vLLM plugin, adapter "
-        "for PEFT, slim for what was trained alone. A model card stands beside it.",
+        "Writes a checkpoint as others read it: hf for Transformers, vLLM and NeMo, merged for NeMo's vLLM plugin, "
+        "adapter for PEFT, slim for what was trained alone. A model card stands beside it.",
         "vtb export runs/quickstart/last.ckpt --to hf --out exported",
     ),
     "vtb doctor": (

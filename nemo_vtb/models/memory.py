@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, open_dict
 from torch import nn
 
-from nemo_vtb.assets.resolve import resolve
+from nemo_vtb.assets.resolve import resolve_section
 from nemo_vtb.modules.build import build_llm, build_perception, install_lora
 from nemo_vtb.modules.llm.parts import layers_of_body
 from nemo_vtb.parts.recompute import layers_of
@@ -102,10 +102,8 @@ def shapes_of(cfg: DictConfig) -> tuple[Any, nn.Module, Any]:
     """The LLM under LoRA, its embeddings and the perception module, on the meta device."""
     from accelerate import init_empty_weights
 
+    resolve_section(cfg)
     with open_dict(cfg):
-        cfg.pretrained_llm = resolve(cfg.pretrained_llm)
-        if cfg.get("pretrained_asr") and cfg.perception.encoder.get("config") is None:
-            cfg.pretrained_asr = resolve(cfg.pretrained_asr)
         cfg.pretrained_weights = False
         if cfg.get("llm_dtype") in (None, "auto"):
             cfg.llm_dtype = "bfloat16"

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, open_dict
 from torch import Tensor
 
 from nemo_vtb import registry
-from nemo_vtb.assets import resolve
+from nemo_vtb.assets.resolve import resolve_section
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.prompts.formats import AUTO, formatter_of, tokenizer_of
 from nemo_vtb.errors import VTBError
@@ -76,11 +76,9 @@ class VoiceTextBlender(SALM):
         check_backend(self.options.loss_backend)
         self.save_hyperparameters()
         self.cfg = DictConfig(cfg)
+        resolve_section(self.cfg)
         with open_dict(self.cfg):
-            self.cfg.pretrained_llm = resolve(self.cfg.pretrained_llm)
             self.cfg.prompt_format = self.cfg.get("prompt_format") or AUTO
-            if self.cfg.get("pretrained_asr") and self.cfg.perception.encoder.get("config") is None:
-                self.cfg.pretrained_asr = resolve(self.cfg.pretrained_asr)
         self.audio_locator_tag = self.cfg.audio_locator_tag
         self.tokenizer = tokenizer_of(self.cfg)
         self.formatter = formatter_of(self.cfg.prompt_format, self.tokenizer)

@@ -69,6 +69,7 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
             VTBError: If the weights are of another kind, or cannot be computed in ``dtype`` or where ``device_map``
                 says.
         """
+        _refuse(kwargs, _NOT_LOADED_WITH, "models of nemo_vtb are not loaded with")
         hub = {key: kwargs[key] for key in _OF_HUB if kwargs.get(key) is not None}
         device = _device(device_map)
         precision = _precision(dtype or kwargs.get("torch_dtype"), device)
@@ -121,8 +122,9 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
             Logits ``(B, T, vocabulary)``.
 
         Raises:
-            VTBError: If placeholders and frames do not match.
+            VTBError: If placeholders and frames do not match, or something is asked for that it does not do.
         """
+        _refuse(ignored, _NOT_SCORED_WITH, "this class scores and answers prompts; it takes no")
         with self.blender.arithmetic():
             asked = self._asked(input_ids, attention_mask, audio_values, audio_lengths)
             hidden = self.blender.backbone.cached_hidden_states(
@@ -207,6 +209,16 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
 
 
 _OF_HUB = ("revision", "cache_dir", "token", "force_download", "local_files_only")
+
+
+_NOT_LOADED_WITH = ("quantization_config", "load_in_4bit", "load_in_8bit", "attn_implementation", "max_memory")
+_NOT_SCORED_WITH = ("labels", "past_key_values", "inputs_embeds", "output_hidden_states", "output_attentions")
+
+
+def _refuse(given: Mapping[str, Any], names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if given.get(name) is not None and given[name] is not False:
+            raise VTBError(f"{why} {name}")
 
 
 def _untrained(config: VoiceTextBlenderConfig) -> VoiceTextBlender:

@@ -84,6 +84,10 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
         """
         if return_tensors != "pt":
             raise VTBError(f"return_tensors is {return_tensors!r}; it is 'pt'")
+        if ignored.get("truncation") or ignored.get("padding_side") == "right":
+            raise VTBError(
+                "prompts are padded on the left, and nothing is cut off: leave truncation and padding_side out"
+            )
         prompts = [text] if isinstance(text, str) else list(text)
         if audio is not None and (isinstance(audio, str | bytes | tuple | Sound) or np.ndim(audio) == 1):
             audio = audio if isinstance(audio, list) and not _is_numbers(audio) else [audio]

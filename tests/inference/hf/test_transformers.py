@@ -195,3 +195,16 @@ def test_what_vllm_loads_by_name_is_there():
         assert found is not None and found.origin is not None
         tree = ast.parse(Path(found.origin).read_text())
         assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+def test_what_would_change_nothing_is_refused(loaded: tuple[Any, Any], folder: Path):
+    from nemo_vtb.inference.hf.model import VoiceTextBlenderForConditionalGeneration
+
+    processor, model = loaded
+    inputs = processor("Hello.")
+    with pytest.raises(VTBError, match="no labels"):
+        model(**inputs, labels=inputs["input_ids"])
+    with pytest.raises(VTBError, match="nothing is cut off"):
+        processor("Hello.", truncation=True)
+    with pytest.raises(VTBError, match="not loaded with attn_implementation"):
+        VoiceTextBlenderForConditionalGeneration.from_pretrained(folder, attn_implementation="eager")
