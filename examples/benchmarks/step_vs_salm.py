@@ -14,8 +14,8 @@ Arms, each in a process of its own:
 * ``ours``: exactly the batches of ``salm_static``.
 
 All in the precision that ``auto`` chooses. Stock SALM crashes on a batch without audio; its batches, and so ours, hold
-a clip each. Its frozen LLM is float32, for which it has no setting; where that precision is bf16-mixed ours is bfloat16.
-Both hold the same numbers, and autocast computes both in bfloat16.
+a clip each. Its frozen LLM is float32, for which it has no setting; where that precision is bf16-mixed ours is
+bfloat16. Both hold the same numbers, and autocast computes both in bfloat16.
 """
 
 import argparse
