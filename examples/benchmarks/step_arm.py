@@ -130,7 +130,8 @@ def run(arm: str, folder: Path, plan: list[list[int]], device: str, workers: int
     # The first batch twice: once to warm up.
     loader = DataLoader(Batches(dataset, conversations, [plan[0], *plan]), batch_size=None, num_workers=workers)
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    section = {"accelerator": "gpu" if device == "cuda" else "cpu", "devices": 1, "precision": "bf16-mixed", **quiet}
+    accelerator = "gpu" if device == "cuda" else "cpu"
+    section = {"accelerator": accelerator, "devices": 1, "precision": precision_of(device), **quiet}
     meter = Meter(ours)
     trainer = Trainer(**resolve_trainer_cfg(DictConfig({**section, "max_epochs": 1, "callbacks": []})))
     trainer.callbacks.append(meter)
@@ -138,6 +139,14 @@ def run(arm: str, folder: Path, plan: list[list[int]], device: str, workers: int
     trainer.fit(model, loader, [])
     peak = peak_memory(device)
     return {"rows": meter.rows, "peak_memory_mb": peak, "peak_above_model_mb": peak - held}
+
+
+def precision_of(device: str) -> str:
+    """The precision of all arms: what ``auto`` is on this machine."""
+    from nemo_vtb.parts.machine.choice import choose_precision
+    from nemo_vtb.parts.machine.hardware import look
+
+    return choose_precision(look(device)).value
 
 
 def build(arm: str, folder: Path) -> Any:

@@ -9,6 +9,8 @@ import step_mix
 import torch
 from step_flops import FORMULA, peak_flops, useful_flops
 
+from nemo_vtb.parts.machine.choice import is_half
+
 
 def prepare(shape: str, folder: Path, ours: dict[str, Any], count: int, seed: int, scale: float) -> dict[str, Any]:
     """See ``step_arm.prepare``; returns what was drawn and what one pass over it has to compute."""
@@ -86,11 +88,13 @@ def _stepper(arm: str, folder: Path, device: str) -> Callable[[list[int]], None]
     conversations = torch.load(folder / "conversations.pt", weights_only=False)
     dataset = step_arm.dataset_of(arm, model.tokenizer)
 
+    half = is_half(step_arm.precision_of(device))
+
     def take_step(picked: list[int]) -> None:
         batch = step_arm.Batches(dataset, conversations, [picked])[0]
         batch = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
         try:
-            with torch.autocast(device, dtype=torch.bfloat16):
+            with torch.autocast(device, torch.bfloat16, enabled=half):
                 loss = model.training_step(batch, 0)["loss"]
             loss.backward()
         finally:
@@ -100,10 +104,17 @@ def _stepper(arm: str, folder: Path, device: str) -> Callable[[list[int]], None]
 
 
 def about_machine(command: str, seed: int) -> tuple[dict[str, Any], float | None]:
-    """Versions, host, device, command and seed; the peak FLOPs of the GPU, where it is known."""
+    """Versions, host, device, command and seed; the peak FLOP/s.
+
+    Of a GPU it is the data sheet's, where it is known; of a processor what one core does now in matrix products, in
+    the type that is fastest there.
+    """
+    from nemo_vtb.parts.machine.hardware import matrix_rates
     from nemo_vtb.reports.environment import environment
 
-    return environment(command, seed), peak_flops(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
+    if torch.cuda.is_available():
+        return environment(command, seed), peak_flops(torch.cuda.get_device_name(0))
+    return environment(command, seed), 1e9 * max(matrix_rates().values())
 
 
 def _lengths(folder: Path) -> list[step_mix.Length]:

@@ -4,7 +4,7 @@ python examples/benchmarks/step_vs_salm.py --json examples/benchmarks/results/st
 python examples/benchmarks/step_vs_salm.py --device cuda --json examples/benchmarks/results/step_vs_salm_cuda.json
 
 On a CPU: SmolLM2-135M-Instruct, Whisper base (frozen) and LoRA r32 on the shipped corpora. On a GPU: the shape of Gemma
-2B with a FastConformer of 0.6B and LoRA r32, random weights, random ids and noise; nothing is fetched. Both bf16-mixed.
+2B with a FastConformer of 0.6B and LoRA r32, random weights, random ids and noise; nothing is fetched.
 
 Arms, each in a process of its own:
 
@@ -13,8 +13,9 @@ Arms, each in a process of its own:
   finer buckets come to; as many batches, or twice as many, whichever is faster.
 * ``ours``: exactly the batches of ``salm_static``.
 
-Stock SALM crashes on a batch without audio; its batches, and so ours, hold a clip each. Its frozen LLM is float32, for
-which it has no setting; ours is bfloat16. Both hold the same numbers, and autocast computes both in bfloat16.
+All in the precision that ``auto`` chooses. Stock SALM crashes on a batch without audio; its batches, and so ours, hold
+a clip each. Its frozen LLM is float32, for which it has no setting; where that precision is bf16-mixed ours is
+bfloat16. Both hold the same numbers, and autocast computes both in bfloat16.
 """
 
 import argparse
@@ -31,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 ARMS = ("ours", "salm_static", "salm_bucketed")
 _OURS = {
-    # As conf/model/smollm2_whisper.yaml: without AMX the backward pass of PyTorch's fused attention is slow.
-    "smollm2": {"llm_dtype": "bfloat16", "row_tokens": 256, "attn_implementation": "eager"},
-    "gemma2b": {"llm_dtype": "bfloat16", "row_tokens": 4096},
-    "tiny": {"llm_dtype": "bfloat16", "row_tokens": 256},
+    # As conf/model/smollm2_whisper.yaml.
+    "smollm2": {"llm_dtype": "auto", "row_tokens": 256, "attn_implementation": "auto"},
+    "gemma2b": {"llm_dtype": "auto", "row_tokens": 4096},
+    "tiny": {"llm_dtype": "auto", "row_tokens": 256},
 }
 _COUNT = {"smollm2": 48, "gemma2b": 512, "tiny": 24}
 _PER_BATCH = {"smollm2": 8, "gemma2b": 32, "tiny": 6}
@@ -85,8 +86,7 @@ def measure(shape: str, device: str, count: int, seed: int) -> dict[str, Any]:
                 found[arm]["largest_batch"] = apart(step_job.largest_batch, arm, folder, sort, device, most)
         machine, peak = apart(step_job.about_machine, shlex.join(["python", *sys.argv]), seed)
     for arm in ARMS:
-        rate = about["useful_flops"] / found[arm]["seconds"]
-        found[arm] |= {"achieved_tflops": rate / 1e12, "mfu": rate / peak if peak else None}
+        found[arm] |= utilisation(found[arm], about["useful_flops"], peak, device)
     setting = {"shape": shape, "device": device, "per_batch": _PER_BATCH[shape], "ours": _OURS[shape]}
     setting |= {**about, "peak_flops": peak}
     return found | {"ratio": ratios(found), "setting": setting, "environment": machine}
@@ -106,11 +106,18 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
         "data_wait_share": total["wait"] / elapsed,
         "loss": sum(row["loss"] * row["supervised"] for row in result["rows"]) / total["supervised"],
         "seconds": elapsed,
+        "cpu_seconds": total["cpu_seconds"],
         "steps": len(result["rows"]),
         "supervised_tokens": total["supervised"],
         "positions": total["positions"],
         "step_seconds": [round(row["seconds"], 3) for row in result["rows"]],
     }
+
+
+def utilisation(arm: dict[str, Any], useful: float, peak: float | None, device: str) -> dict[str, float | None]:
+    """Useful FLOP/s of an arm, and their share of the peak; a processor's is one core's, and so are its seconds."""
+    busy = arm["cpu_seconds" if device == "cpu" else "seconds"]
+    return {"achieved_tflops": useful / arm["seconds"] / 1e12, "mfu": useful / busy / peak if peak else None}
 
 
 def ratios(found: dict[str, Any]) -> dict[str, float]:

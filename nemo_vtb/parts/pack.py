@@ -8,6 +8,7 @@ Shape letters: N token ids of all conversations, F audio frames of all clips, R 
 S supervised positions.
 """
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from torch import Tensor
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 
+# A row so long that attention takes as long as all else: SmolLM2-135M in float32 on a CPU. What matters is the order.
+_ATTENTION = 2000
+# So many times the fewest rows are tried, in so many steps.
+_MORE_ROWS, _TRIES = 3, 16
 _NOTHING = EncodedConversation(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
 
 
@@ -98,8 +103,9 @@ def plan_packing(
         conversations: Encoded conversations of one batch.
         frame_counts: Frames per clip, in the order of the placeholders.
         placeholder_id: The id each clip replaces.
-        row_tokens: Aim for rows of this many positions, so that attention, whose cost grows with the square of a row,
-            does not dominate; rows are at least as long as the longest conversation. 0 makes one row.
+        row_tokens: Aim for rows of at most about this many positions, so that attention, whose cost grows with the
+            square of a row, does not dominate; shorter ones are taken where that costs less, and none is shorter than
+            the longest conversation. 0 makes one row.
         names: Sample ids for the error message.
         supervised_only: Leave out conversations that hold no target, as long as another one is left.
         apart: One conversation a row, for LLMs that would hear its neighbours; positions run on through the padding
@@ -207,14 +213,24 @@ def _one_a_row(lengths: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 
 def _assign_rows(lengths: np.ndarray, row_tokens: int) -> tuple[np.ndarray, int, int]:
-    """Longest first into the emptiest row: flat offsets, number of rows, row length."""
-    limit = int(lengths.sum()) if row_tokens <= 0 else max(row_tokens, int(lengths.max()))
-    rows = max(1, -(-int(lengths.sum()) // limit))
-    fill = [0] * rows
-    place = [(0, 0)] * len(lengths)
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        row = min(range(rows), key=fill.__getitem__)
-        place[index] = (row, fill[row])
-        fill[row] += int(lengths[index])
-    row_length = max(fill)
+    """Flat offsets, number of rows and row length, where padding and attention together cost least."""
+    total, longest = int(lengths.sum()), int(lengths.max())
+    if row_tokens <= 0:
+        return np.cumsum(lengths) - lengths, 1, total
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    fewest = max(1, -(-total // max(row_tokens, longest)))
+    most = max(fewest, min(total // max(1, longest), _MORE_ROWS * fewest))
+    tried = (_fill(lengths, order, rows) for rows in range(fewest, most + 1, max(1, (most - fewest) // _TRIES)))
+    place, rows, row_length = min(tried, key=lambda one: one[1] * one[2] * (1 + one[2] / _ATTENTION))
     return np.array([row * row_length + start for row, start in place], dtype=np.int64), rows, row_length
+
+
+def _fill(lengths: np.ndarray, order: Sequence[int], rows: int) -> tuple[list[tuple[int, int]], int, int]:
+    """Longest first into the emptiest row: row and start of each, number of rows, row length."""
+    ends = [(0, row) for row in range(rows)]
+    place = [(0, 0)] * len(lengths)
+    for index in order:
+        end, row = heapq.heappop(ends)
+        place[index] = (row, end)
+        heapq.heappush(ends, (end + int(lengths[index]), row))
+    return place, rows, max(end for end, _ in ends)

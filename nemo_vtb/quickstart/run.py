@@ -76,6 +76,7 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
         dataset = datamodule.dataset
         tasks = held_out.held_out_tasks(cfg.held_out, cfg.data.train_ds)
         suite, replay = held_out.text_suite(cfg.held_out), held_out.held_out_text(cfg.held_out, cfg.data.train_ds)
+    expected = _expected(cfg, model, len(tasks) + len(suite), chosen)
     longest = cfg.held_out.get("max_new_tokens", 24)
     precision = trainer.precision_plugin.val_step_context
     with stages("before: held-out questions"), precision():
@@ -92,11 +93,25 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
 
         divergence = kl_to_base(model, dataset, replay)
     report = _report(cfg, chosen, progress, shares, tasks, before, after, divergence, stages)
+    report["forecast"] = expected and {"training": round(expected.training), "asking": round(expected.asking)}
     from nemo_vtb.quickstart.report import write_report
 
     write_report(report, folder, _samples(tasks, before, after))
     _say(report, folder)
     return 0
+
+
+def _expected(cfg: Any, model: Any, questions: int, chosen: Any) -> Any:
+    """Says how long the rest will take."""
+    import torch
+
+    from nemo_vtb.parts.machine.hardware import look
+    from nemo_vtb.quickstart.forecast import forecast
+
+    expected = forecast(model, cfg, questions, look(), torch.get_num_threads(), chosen["precision"].value)
+    if expected is not None:
+        print(expected, flush=True)
+    return expected
 
 
 def _report(

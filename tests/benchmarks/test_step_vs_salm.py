@@ -52,8 +52,10 @@ def test_the_keys_that_are_read_are_there(arms: dict[str, dict[str, Any]]):
     assert arms["ours"]["padding_share"] < arms["salm_bucketed"]["padding_share"] < arms["salm_static"]["padding_share"]
     assert all(arm["peak_memory_mb"] > arm["peak_above_model_mb"] >= 0 for arm in arms.values())
     json.dumps(arms, allow_nan=False)
-    shown = table("step_vs_salm_cpu", step_vs_salm_cpu={**arms, "ratio": step_vs_salm.ratios(arms)})
-    assert shown.count("\n|") == 10 and "SALM, static batches" in shown and "ours to this" in shown
+    used = {name: arm | step_vs_salm.utilisation(arm, 1e9, 1e11, "cpu") for name, arm in arms.items()}
+    assert all(arm["mfu"] == pytest.approx(0.01 / arm["cpu_seconds"]) for arm in used.values())
+    shown = table("step_vs_salm_cpu", step_vs_salm_cpu={**used, "ratio": step_vs_salm.ratios(arms)})
+    assert shown.count("\n|") == 11 and "SALM, static batches" in shown and "ours to this" in shown
 
 
 def test_batches_hold_every_conversation_once_and_a_clip_each(folder: Path):

@@ -237,6 +237,17 @@ def test_a_row_is_as_long_as_its_longest_conversation_needs():
     assert (layout.rows, layout.row_length) == (2, 20)
 
 
+def test_rows_are_as_many_as_waste_least():
+    conversations = [_encoded(*range(1, 48 + number % 5)) for number in range(32)]
+    layout = plan_packing(conversations, [], _PLACEHOLDER, row_tokens=256)
+    assert layout.row_length <= 256 and layout.padding_share < 0.03  # seven rows would leave 8 % of theirs empty
+    taken = sorted(
+        (int(start), int(start + length)) for start, length in zip(layout.starts, layout.lengths, strict=True)
+    )
+    assert all(end <= start for (_, end), (start, _) in pairwise(taken))
+    assert all(start // layout.row_length == (end - 1) // layout.row_length for start, end in taken)
+
+
 def test_too_few_clips_name_the_sample(conversations: list[EncodedConversation]):
     names = ["first", "second", "third", "fourth"]
     with pytest.raises(VTBError, match=r"third has 2 audio placeholders but only 1 clips"):

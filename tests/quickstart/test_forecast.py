@@ -1,0 +1,40 @@
+"""What a quickstart will take is worked out from its arithmetic and the machine's rate, and is what it took."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+from nemo_vtb.parts.machine.hardware import Machine
+from nemo_vtb.quickstart.forecast import forecast
+
+_RESULTS = Path(__file__).parents[2] / "examples" / "benchmarks" / "results"
+_RUN = OmegaConf.create({"trainer": {"max_steps": 90}, "data": {"train_ds": {"batch_tokens": 1536}}})
+
+
+def test_it_is_arithmetic_over_rate(slim_cfg):
+    model = VoiceTextBlender(slim_cfg())
+    machine = Machine("cpu", "a processor", cores=2, rates={"float32": 100.0, "bfloat16": 25.0})
+    two = forecast(model, _RUN, 300, machine, 2, "32-true")
+    one = forecast(model, _RUN, 300, machine, 1, "32-true")
+    assert two.training == pytest.approx(one.training / 2) and two.asking == pytest.approx(one.asking / 2)
+    assert forecast(model, _RUN, 300, machine, 2, "bf16-mixed").training == pytest.approx(4 * two.training)
+    assert forecast(model, _RUN, 600, machine, 2, "32-true").asking == pytest.approx(2 * two.asking)
+    assert str(two).startswith("about 1 minute from here (90 steps are") and "100 GFLOP/s a core, 2 cores" in str(two)
+
+
+def test_nothing_is_said_where_the_rate_is_not_known(slim_cfg):
+    machine = Machine("cuda", "a GPU")
+    assert forecast(VoiceTextBlender(slim_cfg()), _RUN, 300, machine, 2, "bf16-mixed") is None
+    assert forecast(VoiceTextBlender(slim_cfg()), _RUN, 300, replace(machine, device="cpu"), 2, "32-true") is None
+
+
+def test_the_run_on_record_took_what_was_forecast():
+    run = json.loads((_RESULTS / "quickstart.json").read_text(encoding="utf-8"))
+    took = {"training": run["stages"]["train"]}
+    took["asking"] = sum(seconds for stage, seconds in run["stages"].items() if stage.endswith("held-out questions"))
+    for part, seconds in run["forecast"].items():
+        assert seconds == pytest.approx(took[part], rel=0.35), part
