@@ -48,6 +48,7 @@ def build(
         VTBError: On a config, asset or data file that cannot work.
     """
     from lightning.pytorch import seed_everything
+    from lightning.pytorch.strategies import ModelParallelStrategy
 
     from nemo_vtb.switches.build import build_trainer
 
@@ -64,11 +65,13 @@ def build(
     from nemo_vtb.data.dataset import VTBDataset
     from nemo_vtb.data.prompts.formats import formatter_of
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+    from nemo_vtb.modules.llm.waiting import weights_may_wait
     from nemo_vtb.strategies.megatron import MegatronStrategy
 
     if isinstance(trainer.strategy, MegatronStrategy):
         trainer.strategy.begin()
-    model = VoiceTextBlender(OmegaConf.to_container(cfg.model, resolve=True))
+    with weights_may_wait(isinstance(trainer.strategy, ModelParallelStrategy)):
+        model = VoiceTextBlender(OmegaConf.to_container(cfg.model, resolve=True))
     if (name := cfg.data.train_ds.get("prompt_format")) is not None:
         formatter_of(name, model.tokenizer, "data.train_ds.prompt_format")
     dataset = VTBDataset(model.tokenizer, name)

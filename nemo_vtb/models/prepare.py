@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.proof import try_out_before_sharding
+from nemo_vtb.models.proof import try_out_before_sharding, try_out_on_device
 from nemo_vtb.modules.llm.parts import layers_of_body
+from nemo_vtb.modules.llm.waiting import fill_waiting, waiting
 from nemo_vtb.parts.machine.choice import AUTO, choose_attention, is_half
 from nemo_vtb.parts.machine.hardware import look
 from nemo_vtb.parts.machine.precision import narrow_frozen
@@ -43,7 +44,12 @@ def prepare_for_trainer(model: "SALM") -> tuple[torch.dtype | None, bool]:
             layer.forward = torch.compile(layer.forward, dynamic=True)
     for name in model.options.activation_checkpointing:
         recompute_in_backward(layers[name])
-    return half, _shard(model)
+    sources = waiting(model)
+    sharded = _shard(model)
+    if sources:
+        fill_waiting(model, sources, model.backbone.ends, _device(model))
+        try_out_on_device(model)
+    return half, sharded
 
 
 def follow_machine(model: "SALM", device: str, half: bool) -> None:
@@ -91,6 +97,11 @@ def _half_precision(model: "SALM") -> torch.dtype | None:
             "nemo.utils.trainer_utils.resolve_trainer_cfg, as NeMo's launchers and `vtb train` do"
         )
     return plugin._desired_input_dtype
+
+
+def _device(model: "SALM") -> torch.device:
+    """Where weights that are not sharded are until the trainer moves them."""
+    return next(parameter.device for parameter in model.perception.parameters())
 
 
 def _shard(model: "SALM") -> bool:

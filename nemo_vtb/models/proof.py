@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nemo_vtb.modules.llm.parts import family
+from nemo_vtb.modules.llm.waiting import is_waiting
 from nemo_vtb.modules.proof import Proof, check_lora_off, prove
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def try_out(model: "SALM", own_weights: Mapping[str, Tensor]) -> None:
     """
     backbone = model.backbone
     model.untried = bool(model.options.prove)
-    if not model.untried or any(parameter.is_meta for parameter in model.llm.parameters()):
+    if not model.untried or is_waiting(model.llm):
+        return
+    if any(parameter.is_meta for parameter in model.llm.parameters()):
         model.untried = False
         return
     here = _runs_here(model)
@@ -55,11 +58,13 @@ def try_out_on_device(model: "SALM") -> None:
 
 
 def try_out_before_sharding(model: "SALM") -> None:
-    """Tries the LLM out on the host, since its own forward pass cannot run on shards.
+    """Tries the LLM out on the host; one whose weights wait in their files comes to that when it has its shards.
 
     Raises:
         VTBError: Names the family and what fails.
     """
+    if is_waiting(model.llm):
+        return
     attention = model.backbone.attention
     if model.untried and attention.startswith("flash"):
         model.backbone.causal_lm.set_attn_implementation("sdpa")

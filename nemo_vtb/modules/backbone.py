@@ -1,6 +1,6 @@
 """The LLM behind the few calls the model needs, so that packing, loss and metrics do not know whose it is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from nemo_vtb.modules.llm.head import LogitHead
 from nemo_vtb.modules.llm.parts import argument, body_of, layers_of_body, refer_to_table, text_config
 from nemo_vtb.modules.llm.per_layer import PerLayerIds
 from nemo_vtb.modules.llm.router_loss import RouterLoss
+from nemo_vtb.modules.llm.waiting import values_of
 from nemo_vtb.modules.lora.install import adapted_head
 from nemo_vtb.modules.lora.untouched import UntouchedBiases, adapters_off, not_linear
 from nemo_vtb.modules.lora_gate import LoraGate, scale_lora
@@ -221,6 +222,17 @@ class HFBackbone:
         """KL(base || tuned) of the next-token distributions ``(P,)`` from hidden states ``(P, H)`` of both."""
         return self._exit(self._divergences, tuned, base)
 
+    @property
+    def ends(self) -> list[Gathered]:
+        """What gathers table and head: one unit where they share their weights."""
+        return [self._entry] if self._entry is self._exit else [self._entry, self._exit]
+
+    def whole(self, function: Callable[[], Any]) -> Any:
+        """Returns ``function()``, for which table and head are there even where they are sharded."""
+        for end in self.ends:
+            function = partial(end, function)
+        return function()
+
     def shard(self, mesh: "DeviceMesh") -> None:
         """Shards every layer, the final norm, and both ends over a data-parallel mesh with FSDP2."""
         from torch.distributed.fsdp import fully_shard
@@ -232,7 +244,7 @@ class HFBackbone:
             fully_shard(layer, mesh=mesh)
         # The layers are called through this module; sharding a module above it would leave its hooks uncalled.
         fully_shard(body, mesh=mesh)
-        for end in {self._entry, self._exit}:
+        for end in self.ends:
             fully_shard(end, mesh=mesh, reshard_after_forward=True)
 
     def generate(
@@ -283,7 +295,7 @@ class HFBackbone:
         """Standard deviation of all that the layers may be given in place of ids: a float32 scalar."""
         # Gemma's embedding layer multiplies what its table holds.
         scale = getattr(self.table, "scalar_embed_scale", 1.0) * self.embed_factor
-        return (self.table.weight.detach() * scale).float().std()
+        return (values_of(self.table.weight) * scale).float().std()
 
     def whole_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Tensors by parameter name as a checkpoint has them, whole; every rank takes part."""

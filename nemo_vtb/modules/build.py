@@ -1,5 +1,6 @@
 """Building the LLM and the perception module from a config, with pretrained or random weights."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from nemo_vtb.modules.encoders.fill import HUGGING_FACE, fill_adapter, fill_hugg
 from nemo_vtb.modules.encoders.nemo_asr import adopt_nemo_encoder, load_nemo_encoder, shape_nemo_encoder
 from nemo_vtb.modules.llm.all_linear import widen_all_linear
 from nemo_vtb.modules.llm.parts import lent_table, remember_table
+from nemo_vtb.modules.llm.waiting import check_may_wait, have_wait, may_wait, stand_ins
 from nemo_vtb.modules.llm.wrapped import causal_class, text_model_alone
 from nemo_vtb.modules.lora.install import adapt_encoder, adapt_llm, trained_by_lora
 from nemo_vtb.modules.quantized import quantized_options
@@ -59,7 +61,8 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
         made_by = causal_class(config)
         if cfg.get("pretrained_weights", True):
             quantized = quantized_options(_plain(cfg.get("quantization")), options["dtype"])
-            llm = made_by.from_pretrained(cfg.pretrained_llm, **remote, **options, **quantized)
+            llm = _waiting(cfg, made_by, remote | options) if may_wait() else None
+            llm = llm or made_by.from_pretrained(cfg.pretrained_llm, **remote, **options, **quantized)
         else:
             llm = made_by.from_config(config, **remote, **options)
         llm = text_model_alone(llm)
@@ -72,6 +75,23 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
     except Exception as error:
         with blamed_on(where, "give a local folder, a hub id you can reach, or a packaged asset (`vtb assets list`)"):
             raise error
+
+
+def _waiting(cfg: DictConfig, made_by: Any, options: Mapping[str, Any]) -> "PreTrainedModel | None":
+    """The LLM with its weights still in their files, or None where they cannot wait there, which is said."""
+    try:
+        check_may_wait(cfg)
+        llm = made_by.from_pretrained(cfg.pretrained_llm, device_map={"": "meta"}, **options)
+        have_wait(llm, cfg.pretrained_llm)
+        return llm
+    except VTBError as error:
+        from nemo.utils import logging
+
+        logging.warning(
+            f"nemo_vtb: every rank loads the whole LLM {cfg.pretrained_llm} before it is sharded, since its weights "
+            f"cannot be read in shards: {error}"
+        )
+        return None
 
 
 def is_megatron(cfg: DictConfig) -> bool:
@@ -141,7 +161,7 @@ def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfi
     for sentence in told:
         logging.warning(f"nemo_vtb: {sentence}")
     check_arguments(LoraConfig, settings, "model.lora")
-    with lent_table(llm, embed_tokens):
+    with lent_table(llm, embed_tokens), stand_ins(llm):
         wrapped = adapt_llm(llm, settings, custom)
     return wrapped
 

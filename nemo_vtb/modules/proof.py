@@ -216,7 +216,7 @@ class _Trial:
         kept: list[Tensor] = []
         hook = body_of(self._llm).register_forward_hook(lambda _, args, output: kept.append(output[0]))
         try:
-            logits = self._llm(input_ids=ids, use_cache=False).logits
+            logits = self._backbone.whole(lambda: self._llm(input_ids=ids, use_cache=False).logits)
         except Exception as error:
             self._refuse(error, error)
         finally:

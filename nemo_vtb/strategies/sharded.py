@@ -1,6 +1,7 @@
 """FSDP2 over all ranks, or inside groups of them with replicas between (hybrid sharding)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from torch.optim import Optimizer
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.checkpoints.contents import check_checkpoint, check_state_dict
+from nemo_vtb.modules.llm.waiting import weights_may_wait
 
 
 class ShardedStrategy(ModelParallelStrategy):
@@ -54,6 +56,12 @@ class ShardedStrategy(ModelParallelStrategy):
             mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=names)
             mesh["dp_replicate", "dp_shard"]._flatten("dp")
             self._device_mesh = self.lightning_module._device_mesh = mesh
+
+    @contextmanager
+    def tensor_init_context(self, empty_init: bool | None = None) -> Iterator[None]:
+        """Lets the weights of an LLM that NeMo's launcher builds wait in their files until they are sharded."""
+        with weights_may_wait(), super().tensor_init_context(empty_init):
+            yield
 
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.checkpoints.random_state import gather_random_states
+from nemo_vtb.modules.llm.waiting import is_waiting, values_of
 from nemo_vtb.modules.lora.shifted import INITIAL
 from nemo_vtb.modules.quantized import is_quantized
 from nemo_vtb.optim.build import settings_of
@@ -59,11 +60,11 @@ def _frozen(model: nn.Module, besides: Container[str] | None) -> Iterator[tuple[
     in_files = getattr(getattr(model, "llm", None), "samples_of_llm", None)
     for full_name, parameter in model.named_parameters():
         trained = parameter.requires_grad if besides is None else full_name in besides or "lora_" in full_name
-        if trained or parameter.is_meta or is_quantized(parameter):
+        if trained or (parameter.is_meta and not is_waiting(parameter)) or is_quantized(parameter):
             continue
         if in_files is not None and full_name.startswith(("llm.", "embed_tokens.")):
             continue
-        flat = parameter.detach().reshape(-1)
+        flat = values_of(parameter).reshape(-1)
         picked = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
         yield _without_peft(full_name), tuple(parameter.shape), picked
     if in_files is not None:

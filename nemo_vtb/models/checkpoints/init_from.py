@@ -9,6 +9,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.models.checkpoints.backend import backend_of, for_hugging_face, for_megatron
 from nemo_vtb.models.checkpoints.contents import check_shapes, fingerprint_frozen
 from nemo_vtb.models.checkpoints.slim import read_trained, steps_of
+from nemo_vtb.modules.llm.waiting import take_instead, waiting
 from nemo_vtb.parts.lora import check_same_lora
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def init_from(model: "SALM", path: str) -> None:
     state = checkpoint["state_dict"]
     own = set(model.state_dict())
     # The model's own way refuses a state that leaves anything unset.
-    nn.Module.load_state_dict(model, {name: state[name] for name in set(state) & own}, strict=False)
+    take_instead(model, state)
+    here = set(state) & own - set(waiting(model))
+    nn.Module.load_state_dict(model, {name: state[name] for name in here}, strict=False)
     trained = set(checkpoint["vtb"]["trained"])
     taken = sorted(trained & set(model.trainable_names))
     new = sorted(set(model.trainable_names) - set(state))

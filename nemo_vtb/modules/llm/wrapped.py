@@ -1,5 +1,7 @@
 """The LLM within a model that also sees or hears: Gemma 3 and 4, Qwen-VL, Mistral 3, Voxtral and their like."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.llm.head import own_logits
+from nemo_vtb.modules.llm.waiting import is_waiting
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -69,14 +72,31 @@ def text_model_alone(llm: "PreTrainedModel") -> "PreTrainedModel":
 def _same_logits(llm: "PreTrainedModel", alone: "PreTrainedModel", head: nn.Module) -> bool:
     """Whether both make the same of what comes out of the text model; yes where that cannot be tried out."""
     weight: torch.Tensor = head.weight  # type: ignore[assignment]
-    if weight.is_meta:
+    if weight.is_meta and not is_waiting(head):
         return True
-    drawn = torch.randn(4, weight.shape[-1], generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
+    where = torch.device("cpu") if weight.is_meta else weight.device
+    drawn = torch.randn(4, weight.shape[-1], generator=torch.Generator().manual_seed(0)).to(where, weight.dtype)
+    with _drawn_words(head):
+        try:
+            theirs = own_logits(llm, drawn)
+        except Exception:  # what a larger model wants beside embeddings is its own affair
+            return True
+        return torch.allclose(own_logits(alone, drawn), theirs, rtol=1e-2, atol=1e-2 * theirs.abs().max().item())
+
+
+@contextmanager
+def _drawn_words(head: nn.Module) -> Iterator[None]:
+    """Has a few random words in a head whose own wait in a file; a factor or a cap is the same for any."""
+    own = head._parameters["weight"]
+    if own is None or not is_waiting(head):
+        yield
+        return
+    drawn = torch.randn(64, own.shape[1], generator=torch.Generator().manual_seed(1))
+    head._parameters["weight"] = nn.Parameter(drawn.to(own.dtype), requires_grad=False)
     try:
-        theirs = own_logits(llm, drawn)
-    except Exception:  # what a larger model wants beside embeddings is its own affair
-        return True
-    return torch.allclose(own_logits(alone, drawn), theirs, rtol=1e-2, atol=1e-2 * theirs.abs().max().item())
+        yield
+    finally:
+        head._parameters["weight"] = own
 
 
 def _drop_other_parts(module: nn.Module, kept: set[int]) -> None:
