@@ -204,7 +204,16 @@ def test_what_would_change_nothing_is_refused(loaded: tuple[Any, Any], folder: P
     inputs = processor("Hello.")
     with pytest.raises(VTBError, match="no labels"):
         model(**inputs, labels=inputs["input_ids"])
+    talk = [{"role": "user", "content": "Hello."}]
+    done = {"padding": True, "padding_side": "left", "sampling_rate": processor.sampling_rate, "images": None}
+    asked = processor.apply_chat_template(talk, tokenize=True, truncation=False, processor_kwargs=done)
+    assert asked["input_ids"].equal(processor.apply_chat_template(talk, tokenize=True)["input_ids"])
     with pytest.raises(VTBError, match="nothing is cut off"):
         processor("Hello.", truncation=True)
+    for options, words in (({"max_length": 5}, "max_length is 5"), ({"images": [1]}, "images is no option")):
+        with pytest.raises(VTBError, match=words):
+            processor.apply_chat_template(talk, tokenize=True, processor_kwargs=options)
+    with pytest.raises(VTBError, match="sampling_rate is 8000"):
+        processor.apply_chat_template(talk, tokenize=True, sampling_rate=8000)
     with pytest.raises(VTBError, match="not loaded with attn_implementation"):
         VoiceTextBlenderForConditionalGeneration.from_pretrained(folder, attn_implementation="eager")
