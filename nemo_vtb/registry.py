@@ -64,6 +64,7 @@ TRANSFORMERS_CLASSES = (
 
 _VLLM_MODEL = "nemo_vtb.inference.vllm_model:VoiceTextBlenderForVLLM"
 _NEMO_VLLM = "nemo.collections.speechlm2.vllm.salm"
+_NEMO_VLLM_MODEL = "NeMoSpeechLMForConditionalGeneration"
 _VLLM_GATE = ("nemo_vtb.inference.vllm_gate.GateCheck", "nemo_vtb.inference.vllm_gate.gated")
 
 # Launcher name -> what it becomes. The launchers of NeMo 3.0 build exactly these three by name.
@@ -140,8 +141,7 @@ def _register_nemo_with_vllm() -> None:
     config = _load(f"{_NEMO_VLLM}.config.NeMoSpeechLMConfig")
     AutoConfig.register(config.model_type, config, exist_ok=True)
     _CONFIG_REGISTRY[config.model_type] = config
-    name = "NeMoSpeechLMForConditionalGeneration"
-    ModelRegistry.register_model(name, f"{_NEMO_VLLM}.model:{name}")
+    ModelRegistry.register_model(_NEMO_VLLM_MODEL, f"{_NEMO_VLLM}.model:{_NEMO_VLLM_MODEL}")
 
 
 def rebind_launcher(task_function: Callable[..., Any], wanted: Iterable[str] = tuple(LAUNCHER_NAMES)) -> None:
