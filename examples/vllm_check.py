@@ -13,7 +13,8 @@ torch and transformers are those of nemo-vtb; on a GPU it is vllm, and nothing i
 run as processes of their own, with the same number of threads. The export is served by the command of its model card.
 All spoken and written prompts are asked at once, so that a batch mixes them. Clients of the last part ask for one
 recording each, none twice, by turns of vLLM and ``vtb serve``. Prints each part as it is written to the JSON, and ends
-with 1 where an answer is not the one of ``vtb``.
+with 1 where an answer is not the one of ``vtb``. ``--merged`` asks NeMo's own class with a folder of ``--to merged``
+instead, whose encoder it runs in bfloat16, and adds the outcome to the report.
 """
 
 import argparse
@@ -60,6 +61,7 @@ WRITTEN = (
 ROUNDS = 2
 WARMING = 4
 LONG_SECONDS = 31
+SMALL = ("--max-model-len", "1024", "--enforce-eager")
 
 
 def main() -> None:
@@ -69,8 +71,15 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24, help="most tokens of an answer")
     parser.add_argument("--threads", type=int, default=1, help="of each server")
     parser.add_argument("--log", type=Path, default=Path("vllm_check.log"), help="what the servers say")
+    parser.add_argument("--merged", action="store_true", help="NeMo's own class alone, added to the report")
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
+    if args.merged:
+        with tempfile.TemporaryDirectory() as folder:
+            found, fine = merged(args, Path(folder))
+        write(args.json, json.loads(args.json.read_text(encoding="utf-8")) | {"merged": found})
+        print("merged", "right" if fine else "WRONG", json.dumps(found, ensure_ascii=False))
+        raise SystemExit(0 if fine else 1)
     environment = {
         "python": platform.python_version(),
         "processor": platform.processor() or platform.machine(),
@@ -85,8 +94,7 @@ def main() -> None:
         for part, found, fine in parts(args, Path(folder)):
             report = json.loads(args.json.read_text(encoding="utf-8")) if right else {"environment": environment}
             right.append(fine)
-            text = json.dumps({**report, part: found}, indent=2, ensure_ascii=False)
-            args.json.write_text(f"{text}\n", encoding="utf-8")
+            write(args.json, {**report, part: found})
             print(part, "right" if fine else "WRONG", json.dumps(found, ensure_ascii=False), flush=True)
     raise SystemExit(0 if all(right) else 1)
 
@@ -122,6 +130,42 @@ def parts(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Any, bo
             yield "clients", beside(vllm, answering(), recordings[20:], args), True
 
 
+def merged(args: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], bool]:
+    """NeMo's class with LoRA in the LLM's weights, and the same folder in ``vtb``; one answer in twenty may differ."""
+    from nemo_vtb import VoiceTextBlender
+
+    prompts = spoken(clips()[:20]) + [written(text) for text in WRITTEN]
+    export(args.checkpoint, "merged", str(folder), "float32")
+    path = folder / "config.json"
+    # Without a network: the LLM's config as it stands beside the weights.
+    config = json.loads(path.read_text(encoding="utf-8")) | {"pretrained_llm": str(folder / "llm_backbone")}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    words = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name", "model"]
+    words += [
+        "--chat-template-content-format",
+        "openai",
+        "--dtype",
+        "float32",
+        *SMALL,
+        "--max-num-seqs",
+        str(args.clients),
+    ]
+    with args.log.open("w") as log, running(words, args, log) as answering:
+        expected = alone(args, prompts, VoiceTextBlender.from_pretrained(str(folder)).float().eval())
+        said = together(answering(), prompts, args.tokens)
+    differ = [
+        {"asked": short(prompt), "vtb": right, "vllm": answer}
+        for prompt, right, answer in zip(prompts, expected, said, strict=True)
+        if right != answer
+    ]
+    parts = {"spoken_equal": equal(said[:20], expected[:20]), "written_equal": equal(said[20:], expected[20:])}
+    return {name: text for name, (text, _) in parts.items()} | {"different": differ}, len(differ) <= 1
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def equal(said: Sequence[str], expected: Sequence[str]) -> tuple[str, bool]:
     number = sum(map(str.__eq__, said, expected))
     return f"{number} of {len(expected)}", number == len(expected) == len(said)
@@ -152,14 +196,14 @@ def written(text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
-def alone(args: argparse.Namespace, prompts: Sequence[Any]) -> list[str]:
-    """What a session of the checkpoint answers."""
+def alone(args: argparse.Namespace, prompts: Sequence[Any], model: Any = None) -> list[str]:
+    """What a session of a model answers; None loads the checkpoint."""
     import torch
 
     from nemo_vtb.models.load import load_checkpoint
 
     torch.set_num_threads(args.threads)
-    model = load_checkpoint(args.checkpoint, precision="32-true")
+    model = model or load_checkpoint(args.checkpoint, precision="32-true")
     said = []
     for prompt in prompts:
         content = prompt[0]["content"]
@@ -179,8 +223,7 @@ def served_by(folder: Path, args: argparse.Namespace) -> list[str]:
     options = words[words.index(str(folder)) + 1 :]
     # `vllm serve` of the CPU wheels looks for the version of a package called vllm, which they are not.
     module = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name", "model"]
-    small = ["--max-model-len", "1024", "--max-num-seqs", str(args.clients), "--enforce-eager"]
-    return [*module, *options, *small]
+    return [*module, *options, *SMALL, "--max-num-seqs", str(args.clients)]
 
 
 class Client:

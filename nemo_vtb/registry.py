@@ -63,6 +63,8 @@ TRANSFORMERS_CLASSES = (
 )
 
 _VLLM_MODEL = "nemo_vtb.inference.vllm_model:VoiceTextBlenderForVLLM"
+_NEMO_VLLM = "nemo.collections.speechlm2.vllm.salm"
+_NEMO_VLLM_MODEL = "NeMoSpeechLMForConditionalGeneration"
 _VLLM_GATE = ("nemo_vtb.inference.vllm_gate.GateCheck", "nemo_vtb.inference.vllm_gate.gated")
 
 # Launcher name -> what it becomes. The launchers of NeMo 3.0 build exactly these three by name.
@@ -113,7 +115,7 @@ def register_with_transformers() -> None:
 
 
 def register_with_vllm() -> None:
-    """Makes vLLM know our model and keep its gate, and NeMo's own plugin our encoder and adapter. Idempotent."""
+    """Makes vLLM know our model and keep its gate, and NeMo's own with our encoder and adapter. Idempotent."""
     from transformers import AutoConfig, AutoProcessor
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
     from vllm.model_executor.models.registry import ModelRegistry
@@ -124,9 +126,22 @@ def register_with_vllm() -> None:
     AutoConfig.register(config.model_type, config, exist_ok=True)
     AutoProcessor.register(config, processor, exist_ok=True)
     ModelRegistry.register_model(model, _VLLM_MODEL)
+    _register_nemo_with_vllm()
     MODELS_CONFIG_MAP[model], gated = map(_load, _VLLM_GATE)
     if not hasattr(InputProcessor.process_inputs, "__wrapped__"):
         InputProcessor.process_inputs = gated(InputProcessor.process_inputs)
+
+
+def _register_nemo_with_vllm() -> None:
+    """NeMo's own plugin, which ends a start of vLLM since Transformers has a model type ``nemo_speechlm``, too."""
+    from transformers import AutoConfig
+    from vllm.model_executor.models.registry import ModelRegistry
+    from vllm.transformers_utils.config import _CONFIG_REGISTRY
+
+    config = _load(f"{_NEMO_VLLM}.config.NeMoSpeechLMConfig")
+    AutoConfig.register(config.model_type, config, exist_ok=True)
+    _CONFIG_REGISTRY[config.model_type] = config
+    ModelRegistry.register_model(_NEMO_VLLM_MODEL, f"{_NEMO_VLLM}.model:{_NEMO_VLLM_MODEL}")
 
 
 def rebind_launcher(task_function: Callable[..., Any], wanted: Iterable[str] = tuple(LAUNCHER_NAMES)) -> None:

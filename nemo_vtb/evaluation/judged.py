@@ -23,7 +23,7 @@ class JudgeOptions:
         llm: As ``nemo_vtb.inference.llms.choose`` reads it.
         prompt_file: One of ``conf/eval/prompts``, or a path.
         labels: Labelled answers that it is held against.
-        sets: Which sets of kind sqa; None for all.
+        sets: Which sets of kind sqa, or of public benchmarks that no rule scores; None for all of them.
     """
 
     llm: Mapping[str, Any]
@@ -89,13 +89,16 @@ def open_answer_judge(section: Any, plan: Plan, drawing: Drawing) -> AnswerJudge
         VTBError: On a key, set, prompt, label or LLM that cannot be used.
     """
     options = _options(section)
-    known = {part.name: part for part in plan.questions if part.kind == "sqa" and not part.probe}
+    known = {part.name: part for part in plan.questions if _can_be_judged(part)}
     sets = list(known) if options.sets is None else list(options.sets)
     if not sets or (unknown := [name for name in sets if name not in known]):
         wrong = f"{unknown[0]!r} is none of" if sets else "there are none among"
-        raise VTBError(f"eval.judge.sets: {wrong} the sets of kind sqa under eval.sets: {', '.join(known) or 'none'}")
+        raise VTBError(
+            f"eval.judge.sets: {wrong} the sets of kind sqa, or without a rule of their own, under eval.sets: "
+            f"{', '.join(known) or 'none'}"
+        )
     for name in sets:
-        for row, task in enumerate(known[name].tasks):
+        for row, task in enumerate(known[name].tasks if known[name].kind == "sqa" else ()):
             if not case_of(known[name], row, "").transcript:
                 raise VTBError(
                     f"eval.sets.{name}: {task.conversation.id} has a clip without transcript (text), "
@@ -107,10 +110,16 @@ def open_answer_judge(section: Any, plan: Plan, drawing: Drawing) -> AnswerJudge
     return AnswerJudge(judge, sets, agreement(labels, verdicts, drawing))
 
 
+def _can_be_judged(part: Questions) -> bool:
+    without_rule = part.kind == "public" and not any(task.conversation.custom.get("rule") for task in part.tasks)
+    return not part.probe and (part.kind == "sqa" or without_rule)
+
+
 def case_of(part: Questions, row: int, answer: str) -> Case:
-    """A prompt's last question with all that was heard so far."""
+    """A prompt's last question with all that was heard so far; of several rounds, what was answered in them too."""
     conversation = part.tasks[row].conversation
     heard: list[str] = []
+    rounds = part.kind == "public" and sum(turn.role == "assistant" for turn in conversation.turns) > 1
     asked: list[str] = []
     for turn in conversation.turns[:-1]:
         if hasattr(turn, "cut"):
@@ -118,8 +127,10 @@ def case_of(part: Questions, row: int, answer: str) -> Case:
         elif turn.role == "user":
             asked.append(turn.value)
         else:
+            heard += [*asked, f"[answered: {turn.value}]"] if rounds else []
             asked = []
-    references = conversation.custom.get("answers") or [part.tasks[row].reference]
+    known = conversation.custom.get("row") or {}
+    references = conversation.custom.get("answers") or known.get("answers") or [part.tasks[row].reference]
     transcript = " ".join(heard) if all(heard) else ""
     return Case(conversation.id, transcript, " ".join(asked), " or ".join(references), answer, tuple(references))
 
@@ -135,5 +146,5 @@ def _options(section: Any) -> JudgeOptions:
             raise VTBError(f"eval.judge.{key} is {section[key]!r}; it is the name or path of a file")
     sets = section.get("sets")
     if sets is not None and (isinstance(sets, str) or not all(isinstance(name, str) for name in sets)):
-        raise VTBError(f"eval.judge.sets is {sets!r}; it is a list of names, or null for all of kind sqa")
+        raise VTBError(f"eval.judge.sets is {sets!r}; it is a list of names, or null for all that may be")
     return JudgeOptions(**section)

@@ -233,6 +233,7 @@ class ChatSession:
             if answer.tokens or answer.finish in ("stop", "length"):
                 self.turns = [*before, turn, Turn("assistant", (answer.text,))]
         answer.check()
+        _warn(answer)
 
 
 def say_together(
@@ -262,7 +263,15 @@ def say_together(
         pass
     for answer in answers:
         answer.check()
+        _warn(answer)
     for session, turn, answer in zip(sessions, turns, answers, strict=True):
         session.answer = answer
         session.turns = [*session.turns, turn, Turn("assistant", (answer.text,))]
     return [answer.text for answer in answers]
+
+
+def _warn(answer: Answer) -> None:
+    from nemo.utils import logging
+
+    for note in answer.notes:
+        logging.warning(f"nemo_vtb: {note}")

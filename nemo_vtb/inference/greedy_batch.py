@@ -23,25 +23,14 @@ _POSITIONS_AT_ONCE = 8192
 _LEAST_SHARED = 4
 # Rows are set anew where this share of them has ended.
 _ENDED = 0.2
-# In the LLM's own generation config these have Hugging Face choose another word than the likeliest, or end elsewhere.
-_CHANGES_WORDS = (
-    *("repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"),
-    *("bad_words_ids", "min_length", "min_new_tokens", "forced_bos_token_id", "forced_eos_token_id", "guidance_scale"),
-    *("suppress_tokens", "begin_suppress_tokens", "sequence_bias", "exponential_decay_length_penalty", "penalty_alpha"),
-    *("num_beams", "watermarking_config", "stop_strings", "max_time", "remove_invalid_values"),
-)
 
 
 def answers_together(backbone: "HFBackbone") -> bool:
     """Whether ``greedy_answers`` says what ``HFBackbone.generate`` would.
 
-    Not where the LLM cannot be padded, has a running state, is cut over ranks, or brings settings of its own for
-    generation, such as a penalty for repetition.
+    Not where the LLM cannot be padded, has a running state, or is cut over ranks.
     """
-    own = getattr(backbone.causal_lm, "generation_config", None)
-    # What is not set, and what does nothing: a penalty of 1, no length at all.
-    plain = all(getattr(own, name, None) in (None, False, 0, 1, []) for name in _CHANGES_WORDS)
-    return plain and not backbone.tensor_parallel and backbone.pads and can_be_cut(backbone)
+    return not backbone.tensor_parallel and backbone.pads and can_be_cut(backbone)
 
 
 def bytes_a_position(backbone: "HFBackbone") -> int:

@@ -156,6 +156,9 @@ def spliced_prompts(
     if placeholders != len(counts):
         raise VTBError(f"the prompts hold {placeholders} audio placeholders for {len(counts)} clips")
     names = batch.get("audio_ids") or list(range(len(counts)))
+    numbers: dict[Any, int] = {}
+    for name in names:
+        numbers.setdefault(name, len(numbers))
     clips = zip(names, frames.split(counts) if frames is not None else [], strict=True)
     spliced = []
     pad = model.backbone.per_layer.pad
@@ -170,7 +173,7 @@ def spliced_prompts(
             heard_here += [embeds[start:place], clip.to(embeds.dtype)]
             written += [ids[start:place], ids.new_full((len(clip),), pad)]
             # Below the ids of tokens, and another run of numbers for every clip.
-            keys += [row[start:place], -1 - (names.index(name) << 32) - np.arange(len(clip))]
+            keys += [row[start:place], -1 - (numbers[name] << 32) - np.arange(len(clip))]
             start = int(place) + 1
         spliced.append(
             Prompt(

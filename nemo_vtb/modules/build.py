@@ -66,6 +66,7 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
         else:
             llm = made_by.from_config(config, **remote, **options)
         llm = text_model_alone(llm)
+        _leave_out_own_settings(llm)
         remember_table(llm)
         return llm
     except (ImportError, ValueError) as error:
@@ -119,6 +120,18 @@ def weights_type(cfg: DictConfig) -> str:
         return asked
     precision = choose_precision(look(default_device())).value
     return "bfloat16" if is_half(precision) else "float32"
+
+
+def _leave_out_own_settings(llm: "PreTrainedModel") -> None:
+    """Leaves the LLM's own sampling and penalties out of its answers, whoever asks.
+
+    A penalty for repetition counts the prompt in, and a transcript repeats what was said.
+    """
+    from transformers import GenerationConfig
+
+    if (own := llm.generation_config) is not None:
+        ids = {name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        llm.generation_config = GenerationConfig(**ids)
 
 
 def _plain(section: Any) -> Any:

@@ -1,5 +1,8 @@
 """What makes answering cheaper changes no answer and no weight."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,16 +11,16 @@ from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.evaluation.answers import Task, answer_tasks
 from nemo_vtb.evaluation.ask import ask
 from nemo_vtb.evaluation.sets.plan import Plan, Questions
+from nemo_vtb.inference.chat import ChatSession
 from nemo_vtb.models.generate import default_generation_config, prompt_embeddings, row_gate
 from nemo_vtb.models.heard import HeardClips
+from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 from nemo_vtb.modules.lora.merged import merged_lora
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, merged_turns
 
 
 @pytest.fixture(scope="module")
 def model(slim_cfg):
-    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
-
     torch.manual_seed(1)
     model = VoiceTextBlender(slim_cfg(text_lora="audio_gated")).eval()
     for name, parameter in model.named_parameters():
@@ -196,11 +199,17 @@ def test_what_prompts_begin_with_is_shared_where_that_saves_most():
     assert all(length < min(len(keys[number]) for number in rows) for rows, length in groups.items())
 
 
-def test_an_llm_with_settings_of_its_own_is_asked_by_its_own_generate(model, dataset, tasks, monkeypatch):
-    from nemo_vtb.inference.greedy_batch import answers_together
-
-    assert answers_together(model.backbone)
-    monkeypatch.setattr(model.backbone.causal_lm.generation_config, "repetition_penalty", 5.0)
-    assert not answers_together(model.backbone)
-    said = answer_tasks(model, dataset, tasks, max_new_tokens=[6, 6, 4, 6, 6], batch_size=2)
-    assert said[:2] == [plainly(model, dataset, task) for task in tasks[:2]]
+def test_settings_of_its_own_do_not_change_what_an_llm_answers(slim_cfg, tiny_llm, tmp_path):
+    folder = shutil.copytree(tiny_llm, tmp_path / "llm")
+    own = {"do_sample": True, "temperature": 2.0, "repetition_penalty": 50.0, "min_length": 40, "bad_words_ids": [[5]]}
+    (folder / "generation_config.json").write_text(json.dumps(own))
+    said = []
+    for llm in (tiny_llm, folder):
+        torch.manual_seed(0)
+        asked = VoiceTextBlender(slim_cfg(pretrained_llm=str(llm))).eval()
+        talk = [[{"role": "user", "content": "Once more: more, more, more."}]]
+        said.append(asked.generate(talk, max_new_tokens=24)[0].tolist())
+        stops = default_generation_config(asked).eos_token_id
+        ids = [token for token in said[-1] if token not in stops]
+        assert ChatSession(asked).say("Once more: more, more, more.", 24) == asked.tokenizer.ids_to_text(ids).strip()
+    assert said[0] == said[1]

@@ -99,9 +99,9 @@ class Console:
     def _answer(self, pieces: Iterator[str]) -> None:
         answer = self._session.answer
         assert answer is not None
-        for sound in answer.turns[-1].sounds:
-            for note in sound.notes:
-                self._line(f"note: {note}")
+        known = answer.notes
+        for note in known:
+            self._line(f"note: {note}")
         self._write("vtb> ")
         try:
             with _ctrl_c(answer.cancel):
@@ -109,6 +109,8 @@ class Console:
                     self._write(piece)
         finally:
             self._write("\n")
+        for note in answer.notes[len(known) :]:
+            self._line(f"note: {note}")
         figures = [] if answer.seconds_to_first is None else [f"first token after {answer.seconds_to_first:.2f} s"]
         if answer.tokens_per_second:
             figures.append(f"{answer.tokens_per_second:.1f} tokens/s")

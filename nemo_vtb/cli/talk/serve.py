@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="of the model, for clients (default: the checkpoint's)")
     parser.add_argument("--api-key", help=f"that clients must send (default: ${_KEY_VARIABLE}, if set)")
     parser.add_argument("--transcribe", default="Transcribe the audio.", help="the words of /v1/audio/transcriptions")
+    parser.add_argument(
+        "--piece-seconds", type=whole(1), default=30, help="of what is transcribed at once; longer recordings are cut"
+    )
     add_answer_arguments(parser)
 
 
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     decoder = Decoder(load_model(args), args.keep_megabytes, args.most_rows)
     name = args.name or Path(args.checkpoint).stem
     worker = Worker(decoder, args.most_waiting)
-    server = Server(worker, name, options, args.max_tokens, limits_of(args), key, args.transcribe)
+    server = Server(worker, name, options, args.max_tokens, limits_of(args), key, args.transcribe, args.piece_seconds)
     print(f"{name}: http://{args.host}:{args.port}/v1", file=sys.stderr, flush=True)
     uvicorn.run(server.app(), host=args.host, port=args.port, log_level="warning", timeout_graceful_shutdown=10)
     return 0

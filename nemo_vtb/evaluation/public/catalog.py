@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.evaluation.public import layouts
-from nemo_vtb.evaluation.public.layouts import Question
+from nemo_vtb.evaluation.public import layouts, rounds
+from nemo_vtb.evaluation.public.layouts import Answered, Question
 from nemo_vtb.evaluation.public.rules import RULES
 from nemo_vtb.options import Key
 
 Layout = Callable[[Path, str, Path], Iterator[Question]]
-BENCHMARKS: Mapping[str, Layout] = {
-    name: getattr(layouts, name)
-    for name in (
-        *("voicebench", "speech_ifeval", "spoken_squad", "heysquad", "big_bench_audio"),
-        *("air_bench", "mmau", "open_audio_bench", "uro_bench"),
-    )
-}
+_NAMES = {
+    layouts: ("voicebench", "speech_ifeval", "spoken_squad", "heysquad", "big_bench_audio", "air_bench",
+              "air_bench_chat", "mmau", "open_audio_bench"),
+    rounds: ("uro_bench", "audio_multichallenge"),
+}  # fmt: skip
+BENCHMARKS: Mapping[str, Layout] = {name: getattr(module, name) for module, names in _NAMES.items() for name in names}
 KEYS = {
     "benchmark": Key(", ".join(BENCHMARKS), "Which layout the copy has."),
     "folder": Key("a path", "The local copy."),
@@ -82,7 +81,9 @@ def _portable(turn: Mapping[str, Any]) -> dict[str, Any]:
 def _conversation(question: Question, rule: str) -> dict[str, Any]:
     turns: list[dict[str, Any]] = []
     for turn in question.turns:
-        if isinstance(turn, str):
+        if isinstance(turn, Answered):
+            turns.append({"from": "Assistant", "type": "text", "value": turn.text})
+        elif isinstance(turn, str):
             turns.append({"from": "User", "type": "text", "value": turn})
         else:
             said = {"text": turn[1]} if turn[1] else {}

@@ -3,12 +3,18 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.public.choices import plain
 from nemo_vtb.evaluation.public.files import clip_of, found_in, joined, rows_of
 from nemo_vtb.evaluation.public.files import field as take
+
+
+class Answered(NamedTuple):
+    """What was answered in an earlier round, as the benchmark has it."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -17,14 +23,15 @@ class Question:
 
     Attributes:
         id: Of the row, within its subset.
-        turns: What the user says: a clip with its transcript (empty where the benchmark has none), or written words.
+        turns: What the user says: a clip with its transcript (empty where the benchmark has none), or written words;
+            and what was answered between.
         reference: What is right, for people.
         rule: A name in ``rules.RULES``; empty where only a judge can tell.
         row: What the rule needs.
     """
 
     id: str
-    turns: tuple[tuple[Path, str] | str, ...]
+    turns: tuple[tuple[Path, str] | Answered | str, ...]
     reference: str
     rule: str
     row: Mapping[str, Any] = field(default_factory=dict)
@@ -37,6 +44,8 @@ _SCORED = {"mmsu": "letter", "openbookqa": "letter", "bbh": "named_last", "ifeva
 _BBH = {"navigate": ["yes", "no"], "sports_understanding": ["yes", "no"], "web_of_lies": ["yes", "no"],
         "hyperbaton": ["A", "B"]}  # fmt: skip
 _BIG_BENCH = {"formal_fallacies": ["valid", "invalid"], "navigate": ["yes", "no"], "web_of_lies": ["yes", "no"]}
+# What the sets of OpenAudioBench call the right answer.
+_ANSWERS = ("answers", "answer_normalized_aliases", "answer", "参考答案", "output", "reference")
 # Of AIR-Bench's foundation tasks, those about speech.
 _SPEECH_TASKS = (
     "speech",
@@ -69,7 +78,7 @@ def voicebench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
                 known["instruction_id_list"] = list(take(row, where, "instruction_id_list"))
                 known["kwargs"] = list(take(row, where, "kwargs"))
             if name in ("mmsu", "openbookqa"):
-                known["options"] = _options_in(prompt)
+                known["options"] = options_in(prompt)
             if name == "bbh":
                 task = str(take(row, where, "id"))
                 known["options"] = next((words for kind, words in _BBH.items() if kind in task), None)
@@ -79,9 +88,14 @@ def voicebench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
 
 
 def speech_ifeval(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
-    """Speech-IFEval: JSON lines of ``audio_filepath``, ``textual_audio``, ``instruction`` and IFEval's fields."""
-    for number, (where, row) in enumerate(rows_of(found_in(folder, f"{subset}*.jsonl", f"**/{subset}*.jsonl")[0])):
-        clip = clip_of(take(row, where, "audio_filepath"), where, [folder, folder / "audios"], kept, str(number))
+    """Speech-IFEval: ``eval_data/*.jsonl`` of ``audio_filepath``, ``textual_audio``, ``instruction`` and IFEval's.
+
+    ``seed_transcript`` is what earlier copies call the words.
+    """
+    names = [f"**/{name}.jsonl" for name in (subset, subset.replace("_", "-"))]
+    roots = [folder, folder / "audios", folder / "data" / "audios"]
+    for number, (where, row) in enumerate(rows_of(found_in(folder, *names)[0])):
+        clip = clip_of(take(row, where, "audio_filepath"), where, roots, kept, str(number))
         ids = list(row.get("instruction_id_list") or [])
         known = {
             "prompt": str(take(row, where, "instruction")),
@@ -89,7 +103,7 @@ def speech_ifeval(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
             "kwargs": list(row.get("kwargs") or [{}] * len(ids)),
             "reference": str(row.get("label") or ""),
         }
-        turns = ((clip, str(take(row, where, "textual_audio"))), str(known["prompt"]))
+        turns = ((clip, str(take(row, where, "textual_audio", "seed_transcript"))), str(known["prompt"]))
         yield Question(str(number), turns, str(known["reference"]), "ifeval_loose" if ids else "", known)
 
 
@@ -157,6 +171,19 @@ def air_bench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
                        {"reference": letter, "options": options})  # fmt: skip
 
 
+def air_bench_chat(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
+    """AIR-Bench, chat: ``Chat_meta.json``, and clips under ``Chat/<task>_<dataset>/``; ``speech`` is speech alone."""
+    for where, row in rows_of(found_in(folder, "**/Chat_meta.json")[0]):
+        task = str(take(row, where, "task_name"))
+        if subset != task and not (subset == "speech" and task.startswith("speech") and "_and_" not in task):
+            continue
+        file = f"{task}_{take(row, where, 'dataset_name')}/{take(row, where, 'path')}"
+        clip = clip_of(file, where, [folder / "Chat", folder], kept, "")
+        right = str(take(row, where, "answer_gt"))
+        turns = ((clip, ""), str(take(row, where, "question")))
+        yield Question(f"{task}-{row.get('uniq_id', where.rpartition(':')[2])}", turns, right, "")
+
+
 def mmau(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """MMAU: ``mmau-test-mini.json`` of ``audio_id``, ``question``, ``choices``, ``answer`` and ``task``."""
     for where, row in rows_of(found_in(folder, "mmau-test-mini.json", "*test-mini*.json")[0]):
@@ -171,30 +198,28 @@ def mmau(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
 
 
 def open_audio_bench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
-    """OpenAudioBench: a CSV in the folder of each set, clips under its ``audios``."""
-    import ast
-
+    """OpenAudioBench: ``eval_datas/SET/SET.csv``, whose columns have other names in each set, and ``audios`` beside."""
     file = found_in(folder, f"**/{subset}/{subset}.csv", f"**/{subset}/*.csv")[0]
     for number, (where, row) in enumerate(rows_of(file)):
         clip = clip_of(take(row, where, "audio_filename"), where, [file.parent / "audios", file.parent], kept, "")
-        right = str(row.get("answers") or row.get("answer") or row.get("Answer") or row.get("reference") or "")
-        answers = [str(one) for one in ast.literal_eval(right)] if right.startswith("[") else [right]
+        right = str(
+            take(row, where, "answers", "answer_normalized_aliases", "answer", "参考答案", "output", "reference")
+        )
+        answers = _listed_in(right) if right.startswith("[") else [right]
         asked = str(take(row, where, "question", "questions", "prompt", "instruction"))
         scored = subset in ("llama_questions", "web_questions", "trivia_qa")
         yield Question(str(number), ((clip, asked),), answers[0], "alias" if scored else "", {"answers": answers})
 
 
-def uro_bench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
-    """URO-Bench: ``test.jsonl`` of ``id``, ``source_wav``, ``source_text`` and ``target_text`` in each set's folder."""
-    for where, row in rows_of(found_in(folder, f"**/{subset}/test.jsonl")[0]):
-        clip = clip_of(take(row, where, "source_wav"), where, [Path(where).parent, folder], kept, "")
-        right = str(row.get("target_text") or "")
-        rule = {"Repeat": "wer", "Gsm8kEval": "number"}.get(subset.partition("-")[0], "")
-        known = {"reference": right.rpartition("####")[2].strip() if rule == "number" else right, "lang": "en"}
-        yield Question(str(take(row, where, "id")), ((clip, str(take(row, where, "source_text"))),), right, rule, known)
+def _listed_in(text: str) -> list[str]:
+    """Strings of a list as Python or NumPy writes it."""
+    import re
+
+    found = re.findall(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", text)
+    return [re.sub(r"\\(.)", r"\1", one or other) for one, other in found] or [text.strip("[] ")]
 
 
-def _options_in(prompt: str) -> dict[str, str]:
+def options_in(prompt: str) -> dict[str, str]:
     """Options that a prompt lists, each behind its letter."""
     import re
 

@@ -135,7 +135,7 @@ def write_model_card(facts: Facts, folder: Path) -> Path:
         language=languages(facts.data) or None,
         tags=["voicetextblender", "nemo-vtb", "speech", "automatic-speech-recognition", *(["lora"] if lora else [])],
     )
-    vllm = vllm_command_of_card(folder) if facts.form == "hf" else None
+    vllm = vllm_command_of_card(folder) if facts.form in ("hf", "merged") else None
     card = ModelCard(f"---\n{header.to_yaml()}\n---\n\n" + "\n".join(_body(facts, licence, vllm)))
     path = folder / CARD
     card.save(path)

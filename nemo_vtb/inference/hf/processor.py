@@ -64,7 +64,7 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
         return self._rule.frames(samples)
 
     def __call__(  # type: ignore[override]
-        self, text: str | Sequence[str], audio: Any = None, return_tensors: str = "pt", **ignored: Any
+        self, text: str | Sequence[str], audio: Any = None, **options: Any
     ) -> BatchFeature:
         """Encodes written prompts with recordings.
 
@@ -72,22 +72,18 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
             text: Prompts as a chat template writes them, with the placeholder where a recording stands.
             audio: Recordings of all prompts in order: whatever ``read_sound`` takes, or samples ``(T,)`` at
                 ``sampling_rate``.
-            return_tensors: ``pt``.
-            **ignored: Padding is always on the left, and nothing is cut off.
+            **options: What Transformers' processors take, where it says what is done anyway: tensors of PyTorch, padded
+                to the longest on the left, nothing cut off.
 
         Returns:
             int64 ``input_ids`` and ``attention_mask`` ``(B, T)``, and with recordings float32 ``audio_values``
             ``(clips, samples)`` and int64 ``audio_lengths`` ``(clips,)``.
 
         Raises:
-            VTBError: If placeholders and recordings do not match, or a recording cannot be read.
+            VTBError: If placeholders and recordings do not match, a recording cannot be read, or an option asks for
+                something else.
         """
-        if return_tensors != "pt":
-            raise VTBError(f"return_tensors is {return_tensors!r}; it is 'pt'")
-        if ignored.get("truncation") or ignored.get("padding_side") == "right":
-            raise VTBError(
-                "prompts are padded on the left, and nothing is cut off: leave truncation and padding_side out"
-            )
+        self._check(options)
         prompts = [text] if isinstance(text, str) else list(text)
         if audio is not None and (isinstance(audio, str | bytes | tuple | Sound) or np.ndim(audio) == 1):
             audio = audio if isinstance(audio, list) and not _is_numbers(audio) else [audio]
@@ -100,7 +96,6 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
         tokenize: bool = False,
         add_generation_prompt: bool = True,
         return_dict: bool = True,
-        return_tensors: str = "pt",
         continue_final_message: bool = False,
         processor_kwargs: Mapping[str, Any] | None = None,
         **template_options: Any,
@@ -114,20 +109,21 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
             tokenize: Whether to return ids, with the recordings.
             add_generation_prompt: An answer's header always follows.
             return_dict: See ``ProcessorMixin``.
-            return_tensors: ``pt``.
             continue_final_message: Not supported.
-            processor_kwargs: Not needed.
-            **template_options: For the template, ``enable_thinking`` for instance.
+            processor_kwargs: Options of a call.
+            **template_options: Likewise, and for the template, ``enable_thinking`` for instance.
 
         Returns:
             With ``tokenize`` what a call returns, or its ids alone without ``return_dict``; else the text.
 
         Raises:
-            VTBError: If a message is wrong.
+            VTBError: If a message is wrong, or an option of a call asks for something else than is done.
         """
         if continue_final_message or not add_generation_prompt:
             raise VTBError("the last message is the user's, which is answered: there is nothing to continue")
-        known = {key: value for key, value in template_options.items() if key not in _OF_PROCESSORS}
+        of_call = {key: value for key, value in template_options.items() if key in _OF_CALLS}
+        known = {key: value for key, value in template_options.items() if key not in _OF_CALLS}
+        self._check({**of_call, **(processor_kwargs or {})})
         single = bool(conversation) and isinstance(conversation[0], Mapping)
         talks = [
             read_messages([_usual(message, self.sampling_rate) for message in talk], self.sampling_rate)
@@ -144,6 +140,19 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
     def post_process_image_text_to_text(self, generated_outputs: Any, **options: Any) -> list[str]:
         """The texts of answers, for Transformers' pipelines."""
         return self.batch_decode(generated_outputs, skip_special_tokens=True)
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        done = {**_OF_CALLS, "sampling_rate": (self.sampling_rate,)}
+        for name, value in options.items():
+            if value is None:
+                continue
+            if name not in done:
+                raise VTBError(f"{name} is no option of this processor, which takes text and audio: leave it out")
+            if not any(type(value) is type(right) and value == right for right in done[name]):
+                raise VTBError(
+                    f"{name} is {value!r}: prompts are padded to the longest on the left, nothing is cut off, and they "
+                    f"come as tensors of PyTorch, recordings at {self.sampling_rate} Hz: leave it out"
+                )
 
     def _written(self, turns: Sequence[Turn], template: str | None, options: Mapping[str, Any]) -> str:
         chat = [{"role": turn.role, "content": "".join(map(self._part, turn.parts))} for turn in turns]
@@ -191,7 +200,19 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
         return [token for piece in pieces for token in self.tokenizer.encode(piece, add_special_tokens=False)]
 
 
-_OF_PROCESSORS = frozenset("padding truncation max_length return_assistant_tokens_mask load_audio_from_video".split())
+# Options of Transformers' processors, and the values that say what is done anyway.
+_OF_CALLS: dict[str, tuple[Any, ...]] = {
+    "return_tensors": ("pt",),
+    "padding": (True, "longest"),
+    "padding_side": ("left",),
+    "truncation": (False,),
+    "max_length": (),
+    "sampling_rate": (),
+    "add_special_tokens": (False,),
+    "return_attention_mask": (True,),
+    "return_assistant_tokens_mask": (False,),
+    "load_audio_from_video": (False,),
+}
 
 
 def _usual(message: Any, rate: int) -> Any:

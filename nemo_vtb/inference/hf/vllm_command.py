@@ -16,8 +16,8 @@ def vllm_command(folder: str, config: Mapping[str, Any]) -> str:
     """Writes the command.
 
     Other plugins are left out: the one of NeMo 3.0.0 registers the model type ``nemo_speechlm``, which Transformers has
-    taken since, and ends every start of vLLM. Two LoRA slots: on a CPU, vLLM gives rows without LoRA the last one,
-    which must be empty.
+    taken since, and ends every start of vLLM; ours registers NeMo's class too. Two LoRA slots: on a CPU, vLLM gives
+    rows without LoRA the last one, which must be empty.
 
     Args:
         folder: The export.
@@ -37,7 +37,10 @@ def vllm_command(folder: str, config: Mapping[str, Any]) -> str:
 def vllm_command_of_card(folder: Path) -> str | None:
     """The command for an export, with ``FOLDER`` for its path; None where vLLM cannot serve it."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    about = json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
-    if "llm_config" not in config or about["frame_rule"] is None:
-        return None
+    about = folder / "processor_config.json"
+    # A merged folder has none: NeMo's class counts frames by itself.
+    if about.exists():
+        rule = json.loads(about.read_text(encoding="utf-8"))["frame_rule"]
+        if "llm_config" not in config or rule is None:
+            return None
     return vllm_command("FOLDER", config)

@@ -8,7 +8,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,8 +19,9 @@ from starlette.exceptions import HTTPException
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.audio_input import Limits, read_sound
+from nemo_vtb.inference.pieces import in_pieces
 from nemo_vtb.inference.serving.limits import LimitedBodies
-from nemo_vtb.inference.serving.replies import Reply, error, usage
+from nemo_vtb.inference.serving.replies import Reply, error, noted, usage
 from nemo_vtb.inference.serving.requests import read_request
 from nemo_vtb.inference.serving.worker import Busy, Worker
 from nemo_vtb.inference.session.answer import Answer
@@ -29,6 +30,8 @@ from nemo_vtb.inference.session.sampling import AnswerOptions
 
 # What is decoded at a time: each may take the memory of a whole recording.
 _DECODED_TOGETHER = 4
+# Of one recording that is transcribed.
+_PIECES_TOGETHER = 4
 _LOOKS_FOR_CLIENT_SECONDS = 0.25
 _FIELDS = frozenset("file model response_format temperature prompt timestamp_granularities[] stream".split())
 
@@ -44,6 +47,7 @@ class Server:
         limits: Of each recording.
         key: That clients must send; None lets everybody in.
         instruction: In front of a recording that is to be transcribed.
+        piece_seconds: Longer recordings are transcribed in pieces of at most this length.
     """
 
     def __init__(
@@ -55,9 +59,11 @@ class Server:
         limits: Limits,
         key: str | None,
         instruction: str,
+        piece_seconds: float = 30.0,
     ) -> None:
         self.worker, self.name, self._options, self._most_tokens = worker, name, dict(options), most_tokens
         self._limits, self._key, self._instruction = limits, key, instruction
+        self._piece_seconds = piece_seconds
         self._rate = worker.decoder.model.sampling_rate
         self._begun = int(time.time())
         self._decoding = asyncio.Semaphore(_DECODED_TOGETHER)
@@ -146,15 +152,34 @@ class Server:
                 sound = await run_in_threadpool(read_sound, file.file, self._rate, self._limits, name)
             words = str(form.get("prompt") or self._instruction)
             options = {**self._options, "temperature": _number(form.get("temperature"))}
-        answer = Answer([Turn("user", spaced([words, sound]))], AnswerOptions(**options))
-        async for _ in self._written(request, answer):
-            pass
-        answer.check()
+        how = AnswerOptions(**options)
+        pieces = in_pieces(sound, self._piece_seconds)
+        answers = [Answer([Turn("user", spaced([words, piece]))], how) for piece in pieces]
+        await self._all_written(request, answers)
+        text = " ".join(answer.text for answer in answers if answer.text)
         if form_of_answer == "text":
-            return PlainTextResponse(answer.text + "\n")
-        counted = usage(answer)
+            return PlainTextResponse(text + "\n")
+        counted = usage(answers)
         tokens = {"type": "tokens", "input_tokens": counted["prompt_tokens"], "total_tokens": counted["total_tokens"]}
-        return JSONResponse({"text": answer.text, "usage": tokens | {"output_tokens": counted["completion_tokens"]}})
+        tokens["output_tokens"] = counted["completion_tokens"]
+        return JSONResponse({"text": text, "usage": tokens} | noted(answers))
+
+    async def _all_written(self, request: Request, answers: Sequence[Answer]) -> None:
+        """Has answers written, a few side by side: a long recording leaves room for others."""
+        places = asyncio.Semaphore(_PIECES_TOGETHER)
+
+        async def written(answer: Answer) -> None:
+            async with places:
+                async for _ in self._written(request, answer):
+                    pass
+            answer.check()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for answer in answers:
+                    group.create_task(written(answer))
+        except* VTBError as wrong:
+            raise wrong.exceptions[0] from None
 
     async def _written(self, request: Request, answer: Answer) -> AsyncIterator[str]:
         """Pieces of an answer; it is cancelled when nobody listens any more."""

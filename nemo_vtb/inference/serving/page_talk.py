@@ -129,7 +129,7 @@ class Talker:
         finally:
             for answer in asked:
                 answer.cancel()
-            if mine.error is None and mine.tokens:
+            if mine.error is None and (mine.tokens or mine.finish in ("stop", "length")):
                 said = [*talk.turns, turn, Turn("assistant", (mine.text,))]
                 talk.base = [*(talk.base or talk.turns), turn, Turn("assistant", (base.text,))] if base else []
                 exchange = Exchange(text, files, mine.text, base.text if base else None)
@@ -149,9 +149,8 @@ class Talker:
             figures.append(f"LoRA at {mine.voice:g}" if mine.voice else "the untouched LLM: no recording, no LoRA")
         if mine.finish == "length":
             figures.append("cut off at the most tokens of an answer")
-        notes = [note for sound in mine.turns[-1].sounds for note in sound.notes]
         fed = "\n".join(shown(self._worker.decoder.model, mine)) if ended and mine.prompt is not None else ""
-        return Progress(mine.text, None if base is None else base.text, "; ".join([*notes, *figures]), fed, ended)
+        return Progress(mine.text, None if base is None else base.text, "; ".join([*mine.notes, *figures]), fed, ended)
 
 
 def spectrogram(sound: Sound) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from nemo_vtb.inference.session.answer import Answer
@@ -23,7 +24,8 @@ class Reply:
         """The reply to a request that does not stream."""
         message = {"role": "assistant", "content": answer.text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _REASONS[str(answer.finish)]}
-        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage(answer)}
+        reply = {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage([answer])}
+        return reply | noted([answer])
 
     def piece(self, text: str | None, role: bool = False) -> dict[str, Any]:
         """A chunk with a piece of text."""
@@ -33,26 +35,36 @@ class Reply:
     def last(self, answer: Answer) -> dict[str, Any]:
         """The chunk that says what ended it."""
         reason = _REASONS[str(answer.finish)]
-        return self._chunk([{"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason}])
+        chunk = self._chunk([{"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason}])
+        return chunk | noted([answer])
 
     def counted(self, answer: Answer) -> dict[str, Any]:
         """The chunk that counts tokens."""
-        return {**self._chunk([]), "usage": usage(answer)}
+        return {**self._chunk([]), "usage": usage([answer])}
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {**self._head, "object": "chat.completion.chunk", "choices": choices}
 
 
-def usage(answer: Answer) -> dict[str, Any]:
-    """Positions of the prompt, frames included, and tokens of the answer."""
-    prompt = len(answer.prompt.keys) if answer.prompt is not None else 0
-    frames = sum(len(frames) for _, frames in answer.prompt.clips) if answer.prompt is not None else 0
+def usage(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Positions of prompts, frames included, and tokens of answers."""
+    prompts = [answer.prompt for answer in answers if answer.prompt is not None]
+    fed = sum(len(prompt.keys) for prompt in prompts)
+    written = sum(len(answer.tokens) for answer in answers)
+    frames = sum(len(frames) for prompt in prompts for _, frames in prompt.clips)
+    kept = sum(answer.kept for answer in answers)
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": len(answer.tokens),
-        "total_tokens": prompt + len(answer.tokens),
-        "prompt_tokens_details": {"cached_tokens": answer.kept, "audio_tokens": frames},
+        "prompt_tokens": fed,
+        "completion_tokens": written,
+        "total_tokens": fed + written,
+        "prompt_tokens_details": {"cached_tokens": kept, "audio_tokens": frames},
     }
+
+
+def noted(answers: Sequence[Answer]) -> dict[str, list[str]]:
+    """What a person should know of answers, in a field of this server's own; nothing where there is nothing."""
+    notes = [note for answer in answers for note in answer.notes]
+    return {"notes": notes} if notes else {}
 
 
 def error(message: str, kind: str = "invalid_request_error", code: str | None = None) -> dict[str, Any]:

@@ -73,6 +73,20 @@ class Answer:
             return None
         return (len(self.tokens) - 1) / (self.ended - self.first)
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of it: of the recordings just sent, and that nothing was answered."""
+        notes = [note for sound in self.turns[-1].sounds for note in sound.notes]
+        if self.finish != "stop" or self.text:
+            return notes
+        said = "the model answered nothing"
+        if self.prompt is not None and self.prompt.spoken:
+            said += (
+                f", after {self.prompt.seconds:.0f} s of sound and {len(self.prompt.keys):,} positions; where its "
+                "training had no recordings of this length, ask about shorter ones"
+            )
+        return [*notes, said]
+
     def cancel(self) -> None:
         """Ends it before its next token; from any thread."""
         self._cancelled = True

@@ -59,12 +59,16 @@ def voicebench(folder: Path, clips: list[SimpleNamespace]) -> None:
 
 
 def speech_ifeval(folder: Path, clips: list[SimpleNamespace]) -> None:
-    copied(clips[0], folder / "audios" / "a.wav")
-    base = {"audio_filepath": "audios/a.wav", "textual_audio": "hello there", "label": "hello there"}
+    copied(clips[0], folder / "audios" / "Automatic_speech_recognition" / "a.wav")
+    base = {"audio_filepath": "Automatic_speech_recognition/a.wav", "dataset": "Automatic_speech_recognition"}
+    base |= {"textual_audio": "[00:00:00 - 00:00:01] hello there(Gender: Female, Emotion: sad)", "label": "HELLO THERE"}
     closed = {**base, "instruction": "Transcribe, in lower case, without commas.", "metric": "wer", **IFEVAL}
     steps = {**base, "instruction": "Think step by step.", "metric": "cot", "instruction_id_list": [], "kwargs": []}
-    lines(folder / "closed_ended_questions.jsonl", [closed])
-    lines(folder / "chain_of_thought.jsonl", [steps])
+    # Beside them lies the same without what is to be followed.
+    lines(folder / "eval_data" / "closed_ended_questions-woprompt.jsonl", [{**closed, "instruction": "Transcribe."}])
+    lines(folder / "eval_data" / "closed_ended_questions.jsonl", [closed])
+    steps["seed_transcript"] = steps.pop("textual_audio")
+    lines(folder / "eval_data" / "chain-of-thought.jsonl", [steps])
 
 
 def spoken_squad(folder: Path, clips: list[SimpleNamespace]) -> None:
@@ -77,7 +81,12 @@ def spoken_squad(folder: Path, clips: list[SimpleNamespace]) -> None:
 
 def heysquad(folder: Path, clips: list[SimpleNamespace]) -> None:
     row = {"id": "h1", "context": "The pilot spoke.", "question": "Who spoke?", "audio": cell(clips[0])}
-    table(folder / "data" / "test-00000.parquet", [{**row, "answers": {"text": ["the pilot"], "answer_start": [4]}}])
+    answers = [{"answer_start": 4, "text": "the pilot"}, {"answer_start": 4, "text": "the pilot"}]
+    rows = [
+        {**row, "answers": answers, "is_impossible": False},
+        {**row, "id": "h2", "answers": [], "is_impossible": True},
+    ]
+    table(folder / "data" / "validation-00000-of-00001.parquet", rows)
 
 
 def big_bench_audio(folder: Path, clips: list[SimpleNamespace]) -> None:
@@ -112,27 +121,69 @@ def mmau(folder: Path, clips: list[SimpleNamespace]) -> None:
 
 
 def open_audio_bench(folder: Path, clips: list[SimpleNamespace]) -> None:
-    copied(clips[0], folder / "eval_datas" / "web_questions" / "audios" / "0.wav")
-    with (folder / "eval_datas" / "web_questions" / "web_questions.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["question", "answers", "audio_filename"])
-        writer.writeheader()
-        writer.writerow({"question": "Where?", "answers": "['Rome', 'Roma']", "audio_filename": "0.wav"})
+    rows = {
+        "web_questions": {"question": "Where?", "answers": "['Rome', 'Roma']"},
+        "trivia_qa": {"question": "Where?", "answer_normalized_aliases": "['rome' 'roma']"},
+        "llama_questions": {"Questions": "Where?", "Answer": "Rome"},
+        "reasoning_qa": {"Prompt": "Why?", "参考答案": "Because."},
+        "alpaca_eval": {"instruction": "Write.", "output": "Words."},
+    }
+    for name, row in rows.items():
+        copied(clips[0], folder / "eval_datas" / name / "audios" / "0.wav")
+        with (folder / "eval_datas" / name / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [*row, "audio_filename"])
+            writer.writeheader()
+            writer.writerow({**row, "audio_filename": "0.wav"})
 
 
 def uro_bench(folder: Path, clips: list[SimpleNamespace]) -> None:
-    copied(clips[0], folder / "basic" / "Repeat" / "audio" / "0.wav")
+    copied(clips[0], folder / "basic" / "repeat_test" / "audio" / "0.wav")
     row = {"id": 0, "source_wav": "audio/0.wav", "source_text": "Repeat: hello there", "target_text": "hello there"}
-    lines(folder / "basic" / "Repeat" / "test.jsonl", [row])
+    lines(folder / "basic" / "repeat_test" / "test.jsonl", [row])
+    sums = {
+        "id": 0,
+        "source_wav": cell(clips[0]),
+        "source_text": "2 and 3?",
+        "target_text": "They make 5.",
+        "reference": "5",
+    }
+    table(folder / "Gsm8kEval" / "test-00000-of-00001.parquet", [sums])
+    rounds = []
+    for number, clip in enumerate(clips[:2], 1):
+        copied(clip, folder / "basic" / "mt_test" / "audio" / f"{number}.wav")
+        said = {"source_text": f"Question {number}?", "target_text": f"Answer {number}."}
+        rounds.append({"round": number, "source_wav": f"audio/{number}.wav", **said})
+    lines(folder / "basic" / "mt_test" / "test.jsonl", [{"id": 0, "num_round": 2, "dialogue": rounds}])
+
+
+def audio_multichallenge(folder: Path, clips: list[SimpleNamespace]) -> None:
+    row = {"id": "c1", "axis": "INSTRUCTION_RETENTION", "rubric": ["Answers in one word.", "Names Rome."]}
+    for number, clip in enumerate(clips[:2], 1):
+        row |= {f"user_turn_{number}_audio": cell(clip), f"user_turn_{number}_transcript": f"Question {number}?"}
+    row["assistant_turn_1_transcript"] = "Answer 1."
+    table(folder / "data" / "test-00000-of-00001.parquet", [row])
+
+
+def air_bench_chat(folder: Path, clips: list[SimpleNamespace]) -> None:
+    copied(clips[0], folder / "Chat" / "speech_QA_fisher" / "a.wav")
+    row = {"path": "a.wav", "question": "Who calls?", "answer_gt": "A pilot.", "task_name": "speech_QA"}
+    rows = [{**row, "dataset_name": "fisher", "uniq_id": 7}, {**row, "task_name": "speech_and_sound_QA"}]
+    (folder / "Chat" / "Chat_meta.json").write_text(json.dumps(rows))
 
 
 ALL = {
     "voicebench": (voicebench, ("openbookqa", "mmsu", "bbh", "ifeval", "advbench", "sd-qa/usa", "alpacaeval_full")),
     "speech_ifeval": (speech_ifeval, ("closed_ended_questions", "chain_of_thought")),
     "spoken_squad": (spoken_squad, ("test",)),
-    "heysquad": (heysquad, ("test",)),
+    "heysquad": (heysquad, ("validation",)),
     "big_bench_audio": (big_bench_audio, ("formal_fallacies", "object_counting")),
     "air_bench": (air_bench, ("speech",)),
     "mmau": (mmau, ("speech",)),
-    "open_audio_bench": (open_audio_bench, ("web_questions",)),
-    "uro_bench": (uro_bench, ("Repeat",)),
+    "air_bench_chat": (air_bench_chat, ("speech",)),
+    "open_audio_bench": (
+        open_audio_bench,
+        ("web_questions", "trivia_qa", "llama_questions", "reasoning_qa", "alpaca_eval"),
+    ),
+    "uro_bench": (uro_bench, ("Repeat", "Gsm8kEval", "MtBenchEval-en")),
+    "audio_multichallenge": (audio_multichallenge, ("all",)),
 }

@@ -10,6 +10,7 @@ from nemo_vtb.cli import main
 from nemo_vtb.config import compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.public.catalog import BENCHMARKS, with_public_sets
+from nemo_vtb.paths import corpora_dir
 
 
 @pytest.fixture
@@ -28,7 +29,13 @@ def sets(tmp_path, clips):
 def test_every_benchmark_is_read_asked_and_scored(tmp_path, sets, trained, capsys):
     assert set(ALL) == set(BENCHMARKS)
     pytest.importorskip("langdetect")
-    config = {"out": str(tmp_path / "out"), "eval": {"max_new_tokens": 4, "bootstrap": 20, "sets": sets}}
+    (tmp_path / "labels.jsonl").write_text(
+        "".join((corpora_dir() / "eval_sets" / "judge_labels.jsonl").open().readlines()[:2])
+    )
+    judge = {"prompt_file": "open_answers", "labels": str(tmp_path / "labels.jsonl")}
+    judge["llm"] = {"backend": "hf", "model": "smollm2-135m-instruct"}
+    asked = {"max_new_tokens": 4, "bootstrap": 20, "sets": sets, "judge": judge}
+    config = {"out": str(tmp_path / "out"), "eval": asked}
     (tmp_path / "mine.yaml").write_text(OmegaConf.to_yaml(config))
     submit = tmp_path / "board"
     command = ["eval", str(trained[1]), "--config-name=mine", f"--config-dir={tmp_path}", f"--submit={submit}"]
@@ -43,12 +50,16 @@ def test_every_benchmark_is_read_asked_and_scored(tmp_path, sets, trained, capsy
 
     card = "\n".join(leaderboard(whole))
     digest = whole["datasets"]["voicebench_bbh"]["sha256"]
-    assert f"voicebench bbh, sha256 {digest[:12]}" in card and "No judge." in card and "Thinking: auto" in card
+    assert f"voicebench bbh, sha256 {digest[:12]}" in card and "open_answers-1" in card and "Thinking: auto" in card
     assert not list(leaderboard({"asr": {}}))
     assert set(report) == set(sets)
     assert report["voicebench_openbookqa"]["speech"]["n"] == report["voicebench_openbookqa"]["text"]["n"] == 2
-    for name in ("voicebench_alpacaeval_full", "speech_ifeval_chain_of_thought"):
-        assert report[name]["unscored"] > 0 and "speech" not in report[name]
+    # What no rule scores, the judge does.
+    for name in ("voicebench_alpacaeval_full", "speech_ifeval_chain_of_thought", "open_audio_bench_reasoning_qa",
+                 "uro_bench_MtBenchEval-en", "audio_multichallenge_all", "air_bench_chat_speech"):  # fmt: skip
+        judged, unread = report[name]["speech"], report[name]["speech"]["unmatched"]
+        assert report[name]["measure"] == "right by the judge" and judged["value"] in (0, 1) and judged["n"] == 1
+        assert unread == {"tuned": 0, "base": 0} and name in whole["judge"]["sets"]
     # Without a transcript there is one way to ask.
     assert "text" not in report["mmau_speech"] and report["mmau_speech"]["speech"]["n"] == 1
     assert report["air_bench_speech"]["answers"] == 1
@@ -60,6 +71,26 @@ def test_every_benchmark_is_read_asked_and_scored(tmp_path, sets, trained, capsy
     rows = [row for row in answers if row["set"] == "voicebench_openbookqa" and row["form"] == "speech"]
     right = sum(bool(row["tuned_right"]) for row in rows) / len(rows)
     assert report["voicebench_openbookqa"]["speech"]["value"] == right
+
+
+def test_earlier_rounds_are_answered_as_the_benchmark_does(tmp_path, sets):
+    named = ("uro_bench_MtBenchEval-en", "audio_multichallenge_all")
+    with_public_sets({"sets": {name: sets[name] for name in named}}, tmp_path / "kept")
+    for name in named:
+        row = json.loads((tmp_path / "kept" / name / "conversations.jsonl").read_text())
+        assert [turn["from"] for turn in row["conversations"]] == ["User", "Assistant"] * 2
+        assert [turn.get("text") for turn in row["conversations"]][::2] == ["Question 1?", "Question 2?"]
+        assert row["conversations"][1]["value"] == "Answer 1."
+
+
+def test_columns_are_those_of_each_set(tmp_path, sets):
+    named = ("open_audio_bench_trivia_qa", "open_audio_bench_reasoning_qa", "speech_ifeval_closed_ended_questions")
+    with_public_sets({"sets": {name: sets[name] for name in named}}, tmp_path / "kept")
+    found = [json.loads((tmp_path / "kept" / name / "conversations.jsonl").read_text()) for name in named]
+    assert found[0]["custom"]["row"]["answers"] == ["rome", "roma"]
+    assert found[1]["custom"] == {"rule": "", "row": {"answers": ["Because."]}}
+    # Not of the file beside it, whose rows ask without what is to be followed.
+    assert found[2]["conversations"][1]["value"] == "Transcribe, in lower case, without commas."
 
 
 def test_shipped_configs_name_subsets_that_a_copy_has(tmp_path, sets):

@@ -5,7 +5,9 @@ import copy
 import importlib.util
 import itertools
 import json
+import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,23 +24,6 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.chat import ChatSession
 from nemo_vtb.inference.export import export
 from nemo_vtb.inference.hf.folder import named_section
-
-_NEW = 8
-# What a stranger's program would be: nothing but Transformers and the one import.
-_SCRIPT = """
-import json, sys
-import nemo_vtb.hf
-from transformers import AutoModelForMultimodalLM, AutoProcessor, pipeline
-folder, talks = sys.argv[1], json.loads(sys.argv[2])
-processor = AutoProcessor.from_pretrained(folder)
-model = AutoModelForMultimodalLM.from_pretrained(folder, dtype="float32")
-inputs = processor.apply_chat_template(talks, tokenize=True)
-made = model.generate(**inputs, max_new_tokens=8)[:, inputs["input_ids"].shape[1] :]
-answers = processor.batch_decode(made, skip_special_tokens=True)
-pipe = pipeline("any-to-any", model=model, processor=processor)
-piped = [found["generated_text"] for found in pipe(text=talks[0], max_new_tokens=8, return_full_text=False)]
-print("ANSWERS " + json.dumps([answers, piped]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +69,7 @@ def talks_of(clips: list[Any]) -> list[list[dict[str, Any]]]:
     ]
 
 
-def said_by_vtb(model: Any, talk: list[dict[str, Any]]) -> tuple[list[int], str]:
+def said_by_vtb(model: Any, talk: list[dict[str, Any]], tokens: int = 8) -> tuple[list[int], str]:
     session = ChatSession(model)
     messages = copy.deepcopy(talk)
     for message in messages:
@@ -95,7 +80,7 @@ def said_by_vtb(model: Any, talk: list[dict[str, Any]]) -> tuple[list[int], str]
     from nemo_vtb.inference.session.messages import read_messages
     from nemo_vtb.inference.session.sampling import AnswerOptions
 
-    answer = Answer(read_messages(messages, model.sampling_rate), AnswerOptions(max_new_tokens=_NEW))
+    answer = Answer(read_messages(messages, model.sampling_rate), AnswerOptions(max_new_tokens=tokens))
     for _ in session.decoder.write([answer]):
         pass
     answer.check()
@@ -103,17 +88,25 @@ def said_by_vtb(model: Any, talk: list[dict[str, Any]]) -> tuple[list[int], str]
     return answer.prompt.keys.tolist(), model.tokenizer.tokenizer.decode(answer.tokens, skip_special_tokens=True)
 
 
-def test_a_program_of_its_own_answers_as_vtb(folder: Path, gated: Any, clips: list[Any], tmp_path: Path):
-    talks = talks_of(clips)
-    ran = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, str(folder), json.dumps(talks)], capture_output=True, text=True, cwd=tmp_path
+def test_the_program_of_the_guide_answers_as_vtb(folder: Path, gated: Any, clips: list[Any], tmp_path: Path):
+    page = (Path(__file__).parents[3] / "tutorials" / "serving.md").read_text(encoding="utf-8")
+    (program,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "nemo_vtb.hf" in block)
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "hf").symlink_to(folder)
+    shutil.copy(clips[0].path, tmp_path / "question.wav")
+    # As the answers of ``gated`` are: in float32, and as many tokens of the pipeline as are asked above it.
+    loads = 'MultimodalLM.from_pretrained("exported/hf"'
+    program = program.replace(loads, f'{loads}, dtype="float32"').replace(
+        "return_full", "max_new_tokens=64, return_full"
     )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("ANSWERS ")]
-    answers, piped = json.loads(line.removeprefix("ANSWERS "))
-    wanted = [said_by_vtb(gated, talk)[1] for talk in talks]
-    assert answers == wanted and len(set(answers)) > 1
-    assert piped == wanted[:1]
+    *_, answers, piped = ran.stdout.strip().splitlines()
+    heard = [{"type": "text", "text": "What is said here?"}, {"type": "audio", "path": str(clips[0].path)}]
+    talks = [[{"role": "user", "content": content}] for content in (heard, "What is the capital of France?")]
+    wanted = [said_by_vtb(gated, talk, 64)[1] for talk in talks]
+    assert ast.literal_eval(answers) == wanted and len(set(wanted)) > 1
+    assert piped.strip() == wanted[0].strip()
 
 
 def test_the_prompt_is_the_one_of_vtb(loaded: tuple[Any, Any], gated: Any, clips: list[Any]):
@@ -190,6 +183,10 @@ def test_vllm_is_given_lora_beside_the_weights(gated: Any, folder: Path):
 
 def test_what_vllm_loads_by_name_is_there():
     named = [registry._VLLM_MODEL.replace(":", "."), *registry._VLLM_GATE]
+    named += [
+        f"{registry._NEMO_VLLM}.model.{registry._NEMO_VLLM_MODEL}",
+        f"{registry._NEMO_VLLM}.config.NeMoSpeechLMConfig",
+    ]
     for module, _, name in (target.rpartition(".") for target in named):
         found = importlib.util.find_spec(module)
         assert found is not None and found.origin is not None
@@ -204,7 +201,16 @@ def test_what_would_change_nothing_is_refused(loaded: tuple[Any, Any], folder: P
     inputs = processor("Hello.")
     with pytest.raises(VTBError, match="no labels"):
         model(**inputs, labels=inputs["input_ids"])
+    talk = [{"role": "user", "content": "Hello."}]
+    done = {"padding": True, "padding_side": "left", "sampling_rate": processor.sampling_rate, "images": None}
+    asked = processor.apply_chat_template(talk, tokenize=True, truncation=False, processor_kwargs=done)
+    assert asked["input_ids"].equal(processor.apply_chat_template(talk, tokenize=True)["input_ids"])
     with pytest.raises(VTBError, match="nothing is cut off"):
         processor("Hello.", truncation=True)
+    for options, words in (({"max_length": 5}, "max_length is 5"), ({"images": [1]}, "images is no option")):
+        with pytest.raises(VTBError, match=words):
+            processor.apply_chat_template(talk, tokenize=True, processor_kwargs=options)
+    with pytest.raises(VTBError, match="sampling_rate is 8000"):
+        processor.apply_chat_template(talk, tokenize=True, sampling_rate=8000)
     with pytest.raises(VTBError, match="not loaded with attn_implementation"):
         VoiceTextBlenderForConditionalGeneration.from_pretrained(folder, attn_implementation="eager")

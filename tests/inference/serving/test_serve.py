@@ -16,7 +16,9 @@ import pytest
 import soundfile
 
 from nemo_vtb.cli import main
+from nemo_vtb.inference.audio_input import read_sound
 from nemo_vtb.inference.chat import ChatSession
+from nemo_vtb.inference.pieces import in_pieces
 
 
 @pytest.fixture
@@ -75,6 +77,27 @@ def test_transcriptions_are_answers_to_the_instruction(client, gated, clips):
     with clips[0].path.open("rb") as file:
         text = client.audio.transcriptions.create(model="tiny", file=file, response_format="text")
     assert text.strip() == expected
+
+
+def test_a_long_recording_is_transcribed_in_pieces(http, gated, clips, tmp_path):
+    rng = np.random.default_rng(0)
+    samples = np.concatenate([rng.normal(0, 0.1, 27 * 8000), np.zeros(8000), rng.normal(0, 0.1, 20 * 8000)])
+    path = tmp_path / "long.flac"
+    soundfile.write(path, samples, 8000)
+    pieces = in_pieces(read_sound(path, 16000), 30)
+    assert [round(piece.seconds) for piece in pieces] == [27, 21]
+    assert np.array_equal(np.concatenate([p.samples for p in pieces]), read_sound(path, 16000).samples)
+    asked = [[{"type": "text", "text": "Transcribe the audio."}, {"type": "audio", "audio": p}] for p in pieces]
+    sessions = [ChatSession(gated) for _ in pieces]
+    said = [session.say(parts, max_new_tokens=6) for session, parts in zip(sessions, asked, strict=True)]
+    reply = http.post("/v1/audio/transcriptions", files={"file": path.read_bytes()}).json()
+    assert reply["text"] == " ".join(said)
+    fed = sum(len(session.answer.prompt.keys) for session in sessions)
+    assert reply["usage"]["input_tokens"] == fed
+    silent = tmp_path / "silent.flac"
+    soundfile.write(silent, np.zeros(8000), 8000)
+    notes = http.post("/v1/audio/transcriptions", files={"file": silent.read_bytes()}).json()["notes"]
+    assert "is silent" in notes[0]
 
 
 def test_models_and_health(client, served):

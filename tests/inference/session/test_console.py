@@ -36,11 +36,20 @@ def talk(gated, monkeypatch, tmp_path, clips):
             written[-1].append(text)
             during(text)
 
-        Console(session, {"max_new_tokens": 6}, read, write).run()
+        Console(session, typed.options, read, write).run()
         return ["".join(pieces) for pieces in written[1 : len(lines) + 1]]
 
-    typed.session = session
+    typed.session, typed.options = session, {"max_new_tokens": 6}
     return typed
+
+
+def test_an_empty_answer_is_said_to_be_so(talk):
+    begins = talk.session.say('@"a clip.ogg"', max_new_tokens=1)
+    talk.session.reset()
+    talk.options["stop"] = begins[0]
+    said = talk('@"a clip.ogg"', "/undo", "Hello.")
+    assert "note: the model answered nothing, after 1 s of sound and " in said[0]
+    assert talk.session.answer.text or "note: the model answered nothing\n" in said[2]
 
 
 def test_commands_do_what_they_say(talk):
