@@ -97,6 +97,12 @@ def _run(arguments: list[str], vtb: str) -> None:
     if mode == "parse":
         _end_after_parsing()
     script = vtb if program == "vtb" else rest.pop(0)
+    if script == "-m":
+        # A kernel leaves when its parent is another than the one it was told.
+        os.environ["JPY_PARENT_PID"] = str(os.getppid())
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        return
     sys.argv = [script, *rest]
     # As Python does for a script.
     sys.path.insert(0, str(Path(script).resolve().parent))

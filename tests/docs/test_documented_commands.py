@@ -7,28 +7,23 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from documents import ROOT, Block, Command, command_blocks, commands
+from documents import Block, Command, command_blocks, commands
+from forks import forks
 from limits import PLACEHOLDERS, limits, not_run
 from llama_server import MODEL, LlamaServer, free_port
 from scratch import begin_page, make_scratch
 from support.proofs import encoder
 
-_HERE = Path(__file__).parent
-_STUB = ROOT / "tests" / "launch" / "rank_stub.py"
 _BLOCKS = command_blocks()
 # Run by the installed command in processes of their own; all others are forks of one that has imported the libraries.
 _FRESH = ("README.md",)
 _SECONDS = 240
-# What forks reads no standard input.
-_FROM_STDIN = 'if [ "$1" = - ]; then cat > "script.$$.py"; set -- "script.$$.py"; fi\n'
 # Where a line stands first.
 _FIRST = {command.text: command.where for block in reversed(_BLOCKS) for command in reversed(list(commands(block)))}
 
@@ -56,31 +51,15 @@ def scratch(
         "port": str(free_port()),
         "clip": str(clips[0].path),
     }
-    socket = str(tmp_path_factory.mktemp("fork") / "socket")
-    installed = shutil.which("vtb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    assert installed, "the command vtb is not installed"
-    forks = subprocess.Popen([sys.executable, _HERE / "fork_server.py", socket, installed], stdin=subprocess.DEVNULL)
-    shims = tmp_path_factory.mktemp("bin")
-    for program in ("vtb", "python"):
-        shim = shims / program
-        call = f'exec {sys.executable} -S -E {_STUB} {socket} "$VTB_DOCS_MODE" {program} "$@"'
-        shim.write_text(f"#!/bin/sh\n{_FROM_STDIN}{call}\n")
-        shim.chmod(0o755)
-    bins = f"{Path(installed).parent}{os.pathsep}{os.environ['PATH']}"
-    while not Path(socket).exists():
-        assert forks.poll() is None, "the process that forks did not start"
-        time.sleep(0.1)
-    with server:
+    with forks(tmp_path_factory.mktemp("fork")) as forked, server:
         yield SimpleNamespace(
             folder=folder,
             checkpoint=trained[1],
             paths=paths,
-            fresh=bins,
-            forked=f"{shims}{os.pathsep}{bins}",
+            fresh=forked.fresh,
+            forked=forked.forked,
             page="",
         )
-    forks.kill()
-    forks.wait()
 
 
 @pytest.mark.network
