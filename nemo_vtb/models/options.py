@@ -19,7 +19,7 @@ class StepOptions:
     """How the joint step runs. None of these changes what is learnt; each is a key of the ``model`` section.
 
     Attributes:
-        row_tokens: The most positions that a packed row aims for; 0 makes one row. Flash attention always takes one row.
+        row_tokens: The most positions that a packed row aims for; 0 makes one row. Flash attention always has one.
         attn_implementation: ``auto`` takes FlashAttention where GPU, precision and its package allow it, else PyTorch's
             SDPA, or ``eager`` for LLMs whose attention logits are capped (Gemma 2), which SDPA cannot do.
         loss_backend: ``chunked`` is plain PyTorch; the others need their package and a GPU.
