@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from nemo_vtb import start
 from nemo_vtb.config import check_keys, resolved, section_of
 from nemo_vtb.config import compose as compose  # scripts have it from here
 from nemo_vtb.errors import VTBError
@@ -75,6 +76,7 @@ def build(
     if (name := cfg.data.train_ds.get("prompt_format")) is not None:
         formatter_of(name, model.tokenizer, "data.train_ds.prompt_format")
     dataset = VTBDataset(model.tokenizer, name)
+    start.begun()
     return trainer, model, VTBDataModule(cfg.data, model.tokenizer, dataset)
 
 

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
+from nemo_vtb import start
 from nemo_vtb.cli.arguments import (
     Parser,
     add_config_arguments,
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and not getattr(args, "takes_overrides", False):
         reader.error(f"unrecognized arguments: {' '.join(rest)}")
     args.overrides = rest
+    start.begin()
     return guarded(lambda: _run(args))
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nemo_vtb import start
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.checkpoints.slim import read_trained
 
@@ -60,4 +61,5 @@ def load_checkpoint(
     if precision is not None:
         # Ranks that share the LLM may have measured themselves and chosen otherwise each.
         compute_in(model, said_by_first(precision))
+    start.begun()
     return model

@@ -1,11 +1,13 @@
 """When a model's LLM is tried out, and what is said about it; ``nemo_vtb.modules.proof`` does the trying."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from nemo_vtb.models.tried import recall, remember, trial_of
 from nemo_vtb.modules.llm.parts import family
 from nemo_vtb.modules.llm.waiting import is_waiting
 from nemo_vtb.modules.proof import Proof, check_lora_off, prove
@@ -32,8 +34,10 @@ def try_out(model: "SALM", own_weights: Mapping[str, Tensor]) -> None:
         model.untried = False
         return
     here = _runs_here(model)
+    file = trial_of(model) if here else None
+    before = recall(model, file)
     if hasattr(model.llm, "peft_config"):
-        backbone.untouched = check_lora_off(backbone, own_weights, model.gated and here)
+        backbone.untouched = check_lora_off(backbone, own_weights, model.gated and here and before is None)
         relies = {
             "model.text_lora=audio_gated": model.gated,
             "model.text_kl": model.cfg.get("text_kl"),
@@ -42,8 +46,14 @@ def try_out(model: "SALM", own_weights: Mapping[str, Tensor]) -> None:
         }
         for key in (key for key, asked in relies.items() if asked):
             backbone.require_untouched(f"{key} needs the untouched LLM")
-    if here:
+    if before is not None:
+        model.untried = False
+        _report(model, before, file)
+    elif here:
         try_out_on_device(model)
+        # Of another LoRA, which was refused above or is no gate, nothing is to be kept.
+        if backbone.untouched is None:
+            remember(model, file, model.proof)
 
 
 def try_out_on_device(model: "SALM") -> None:
@@ -81,7 +91,7 @@ def _runs_here(model: "SALM") -> bool:
     return not (on_host and (torch.cuda.is_available() or model.backbone.attention.startswith("flash")))
 
 
-def _report(model: "SALM", proof: Proof) -> None:
+def _report(model: "SALM", proof: Proof, before: Path | None = None) -> None:
     from nemo.utils import logging
 
     model.proof = proof
@@ -95,4 +105,5 @@ def _report(model: "SALM", proof: Proof) -> None:
         logging.info(f"nemo_vtb: packed conversations are kept apart by segment boundaries in the LLM {name}")
     if not proof.pads:
         logging.warning(f"nemo_vtb: the LLM {name} hears the padding of a batch: prompts are answered one by one")
-    logging.info(f"nemo_vtb: the LLM {name} was tried out in {proof.seconds:.1f} s")
+    earlier = f", at an earlier start ({before})" if before else ""
+    logging.info(f"nemo_vtb: the LLM {name} was tried out in {proof.seconds:.1f} s{earlier}")

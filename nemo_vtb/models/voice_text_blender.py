@@ -34,7 +34,7 @@ from nemo_vtb.models.prepare import prepare_for_trainer
 from nemo_vtb.models.proof import try_out, try_out_on_device
 from nemo_vtb.models.step_guard import ForwardPass, StepGuard
 from nemo_vtb.modules.alignment import EmbeddingAlignment
-from nemo_vtb.modules.build import build_backbone, build_llm, build_perception, install_lora, lora_patterns
+from nemo_vtb.modules.build import build_backbone, build_llm, build_perception, install_lora, lora_names
 from nemo_vtb.modules.clip_encoder import ClipEncoder
 from nemo_vtb.modules.frame_cache import FrameCache
 from nemo_vtb.modules.llm.parts import embedding_size, take_table
@@ -94,10 +94,10 @@ class VoiceTextBlender(SALM):
             check_arguments(EmbeddingAlignment, settings, "model.alignment")
         with blamed_on("model.alignment"):
             self.alignment = EmbeddingAlignment(hidden_size, **settings) if settings is not None else None
-        keep = [*self.cfg.get("prevent_freeze_params", []), *lora_patterns(self)]
+        keep = self.cfg.get("prevent_freeze_params", [])
         # Now rather than in configure_optimizers: DDP decides when it wraps what it reduces.
         with blamed_on("model.freeze_params, model.prevent_freeze_params", "each is a list of regular expressions"):
-            self.trainable_names = freeze_parameters(self, self.cfg.get("freeze_params", []), keep)
+            self.trainable_names = freeze_parameters(self, self.cfg.get("freeze_params", []), keep, lora_names(self))
         # Random weights stand in no file: what is frozen of them must be saved.
         self.frozen_from_file = bool(self.cfg.get("pretrained_weights", True))
         self.frozen_fingerprints = fingerprint_frozen(self) if self.frozen_from_file else {}

@@ -179,12 +179,12 @@ def install_lora(llm: "PreTrainedModel", embed_tokens: nn.Module, cfg: DictConfi
     return wrapped
 
 
-def lora_patterns(model: Any) -> list[str]:
-    """Name patterns of what LoRA trains in the LLM and the encoder, for ``freeze_parameters`` to leave alone."""
+def lora_names(model: Any) -> set[str]:
+    """Names of what LoRA trains in the LLM and the encoder, for ``freeze_parameters`` to leave alone."""
     parts = {"llm": model.llm} if model.cfg.get("lora") is not None else {}
     if model.cfg.get("encoder_lora") is not None:
         parts["perception.encoder"] = model.perception.encoder
-    return [pattern for prefix, part in parts.items() for pattern in trained_by_lora(part, f"{prefix}.")]
+    return {name for prefix, part in parts.items() for name in trained_by_lora(part, f"{prefix}.")}
 
 
 def build_perception(cfg: DictConfig, hidden_size: int) -> "AudioPerceptionModule":

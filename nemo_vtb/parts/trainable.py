@@ -1,7 +1,7 @@
 """What is trained and how fast: freezing and parameter groups by name patterns."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -9,8 +9,10 @@ from torch import nn
 from nemo_vtb.errors import VTBError
 
 
-def freeze_parameters(module: nn.Module, freeze: Sequence[str], keep: Sequence[str]) -> list[str]:
-    """Freezes parameters whose full name matches a ``freeze`` pattern and no ``keep`` pattern.
+def freeze_parameters(
+    module: nn.Module, freeze: Sequence[str], keep: Sequence[str], names: Container[str] = ()
+) -> list[str]:
+    """Freezes parameters whose full name matches a ``freeze`` pattern and no ``keep`` pattern nor is in ``names``.
 
     The keys are SALM's ``freeze_params`` and ``prevent_freeze_params`` (NeMo optim_setup.freeze_and_subset), which
     freezes only when the optimizer is built: after DistributedDataParallel has wrapped the frozen weights.
@@ -29,7 +31,7 @@ def freeze_parameters(module: nn.Module, freeze: Sequence[str], keep: Sequence[s
     for name, parameter in module.named_parameters():
         hits = [pattern for pattern in freeze_res if pattern.match(name)]
         unmatched -= {pattern.pattern for pattern in hits}
-        if hits and not any(pattern.match(name) for pattern in keep_res):
+        if hits and name not in names and not any(pattern.match(name) for pattern in keep_res):
             parameter.requires_grad_(False)
         if parameter.requires_grad:
             trainable.append(name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nemo_vtb.deferred import whole
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
 
@@ -92,6 +93,9 @@ def _read(name: str) -> Any:
 
         # Says which of our classes runs it, or that none does.
         family_of(read_config(name).model_type, f"model.pretrained_asr={name}", "nemo.ConformerEncoder")
+    if Path(name).suffix != ".nemo":
+        # By a bare name, NeMo looks through the classes that were imported.
+        whole("nemo.collections.asr.models")
     # Whatever a hub, an archive or a config inside it may raise.
     remedy = "give a .nemo file or the name of a NeMo ASR model that you can reach"
     with blamed_on(f"model.pretrained_asr={name} cannot be loaded", remedy):

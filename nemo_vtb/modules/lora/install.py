@@ -95,10 +95,9 @@ def merge_into(module: nn.Module) -> None:
         setattr(module.get_submodule(parent), own, layer.get_base_layer())
 
 
-def trained_by_lora(module: nn.Module, prefix: str = "") -> list[str]:
-    """Patterns of exactly the parameters that PEFT left trainable: LoRA, biases, modules to save."""
-    trained = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
-    return [f"^{re.escape(prefix + name)}$" for name in trained]
+def trained_by_lora(module: nn.Module, prefix: str = "") -> set[str]:
+    """Names of the parameters that PEFT left trainable: LoRA, biases, modules to save."""
+    return {prefix + name for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def _check_found(module: nn.Module, settings: Mapping[str, Any], names: list[str], where: str) -> None:

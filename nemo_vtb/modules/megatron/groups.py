@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nemo_vtb.deferred import whole
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.ranks import share_batches
 
@@ -18,6 +19,8 @@ def require_megatron() -> None:
     """
     if find_spec("megatron") is None or find_spec("megatron.core") is None:
         raise VTBError("model.llm_backend=megatron needs megatron-core: pip install 'nemo-vtb[megatron]'")
+    # What it registers with PyTorch's loading of checkpoints.
+    whole("megatron.core")
 
 
 def ensure_groups(size: int, sequence_parallel: bool = False) -> None:
