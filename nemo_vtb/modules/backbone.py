@@ -230,7 +230,7 @@ class HFBackbone:
     def whole(self, function: Callable[[], Any]) -> Any:
         """Returns ``function()``, for which table and head are there even where they are sharded."""
         for end in self.ends:
-            function = partial(end, function)
+            function = partial(end.__call__, function)
         return function()
 
     def shard(self, mesh: "DeviceMesh") -> None:
