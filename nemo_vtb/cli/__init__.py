@@ -120,6 +120,10 @@ def parser() -> Parser:
     command.add_argument("--lora-scale", type=factor, default=1.0, help="how much of LoRA acts where it is on")
     _overridable(command, _lm_eval)
 
+    command = commands.add_parser("lmms-eval", help="run tasks of lmms-eval on what a checkpoint hears")
+    command.add_argument("checkpoint", help=CHECKPOINT_HELP)
+    _overridable(command, _lmms_eval)
+
     command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
     add_chat_arguments(command)
     command.set_defaults(run=run_chat)
@@ -193,4 +197,14 @@ def _lm_eval(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise VTBError(f"vtb lm-eval needs {error.name}: pip install 'nemo-vtb[lm-eval]'") from error
     run_harness(args.checkpoint, args.lora, args.lora_scale, args.overrides)
+    return 0
+
+
+def _lmms_eval(args: argparse.Namespace) -> int:
+    existing_checkpoint(args.checkpoint)
+    try:
+        from nemo_vtb.evaluation.lmms_eval import run_harness
+    except ModuleNotFoundError as error:
+        raise VTBError(f"vtb lmms-eval needs {error.name}: pip install lmms-eval==0.7.3") from error
+    run_harness(args.checkpoint, args.overrides)
     return 0

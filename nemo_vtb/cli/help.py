@@ -82,6 +82,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "Runs tasks of EleutherAI's lm-eval on a checkpoint's LLM; all other options are lm_eval's own.",
         "vtb lm-eval runs/quickstart/last.ckpt --tasks=arc_easy --limit=100 --apply_chat_template",
     ),
+    "vtb lmms-eval": (
+        "Runs tasks of lmms-eval on what a checkpoint hears; all other options are lmms-eval's own.",
+        "vtb lmms-eval runs/quickstart/last.ckpt --tasks=librispeech_test_clean --limit=100 --batch_size=8",
+    ),
     "vtb chat": (
         "Takes lines of text and @file.wav, mixed, over several turns; /reset starts over, /quit leaves.",
         "vtb chat runs/quickstart/last.ckpt",

@@ -142,6 +142,7 @@ NOT_RUN = (
     NotRun(
         r"^vtb doctor --slurm", "compose", "it finds fault with the tests' cluster; tests/launch/test_cluster_check.py"
     ),
+    NotRun(r"^vtb lmms-eval ", "compose", "its package is in no environment of development; tests/evaluation has it"),
     NotRun(r"^vtb (serve|demo) ", "compose", "it serves until it is stopped; tests/inference/serving has both"),
     NotRun(r"from openai import", "nothing", "it needs that server; tests/inference/serving asks one with this client"),
     NotRun(r"vllm serve ", "nothing", "vLLM is in an environment of its own; examples/vllm_check.py runs the command"),
