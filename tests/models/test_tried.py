@@ -26,7 +26,9 @@ def test_a_second_start_takes_what_the_first_has_found(kept: Path, build_family:
     (file,) = kept.iterdir()
     assert tried.trial_of(first) == file and json.loads(file.read_text())["packing"] == first.proof.packing
     # Told from the first by what it says: that it found another way.
-    file.write_text(json.dumps({**json.loads(file.read_text()), "packing": "apart", "embed_factor": 3.0, "pads": False}))
+    file.write_text(
+        json.dumps({**json.loads(file.read_text()), "packing": "apart", "embed_factor": 3.0, "pads": False})
+    )
     second = again()
     assert (second.backbone.packing, second.backbone.embed_factor, second.backbone.pads) == ("apart", 3.0, False)
     file.write_text("damaged")
