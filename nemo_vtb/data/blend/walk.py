@@ -9,7 +9,6 @@ Every rank walks the batches of all ranks and keeps its own: ranks agree without
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,8 +22,9 @@ from nemo_vtb.errors import VTBError
 if TYPE_CHECKING:
     from nemo_vtb.data.blend.fill import Counts
 
-# Conversations drawn between two looks at what was drawn; fewer where chance decides, which is hashed for each.
-_ROOM, _ROOM_AT_RANDOM = 4096, 64
+# Conversations drawn between two looks at what was drawn; fewer where chance decides, which is hashed for each: so many
+# for a batch, and at most so many.
+_ROOM, _ROOM_AT_RANDOM, _MOST_AT_RANDOM = 4096, 64, 1024
 # As ``fill`` writes them: ``taken`` and ``sizes``.
 _Draws = list[tuple[np.ndarray, np.ndarray]]
 UNITS = ("supervised_tokens", "total_tokens", "examples", "steps")
@@ -193,7 +193,7 @@ class Blend:
         )
         share = np.array([shares.get(kind, -1.0) for kind in self.sources], dtype=np.float64)
         rule = Rule(share, self._mean_units, worth, budget, batches, single)
-        room = _ROOM_AT_RANDOM if self.strategy == "mixed" else _ROOM
+        room = min(_ROOM_AT_RANDOM * batches, _MOST_AT_RANDOM) if self.strategy == "mixed" else _ROOM
         at = np.array([0, budget, 0, 0], dtype=np.int64)
         self._queue.turn_to(counts.drawn)
         draws: _Draws = []
@@ -214,7 +214,9 @@ class Blend:
         """Exponential variables by draw and kind, of which the smallest is a draw in proportion to their rates."""
         if self.strategy != "mixed":
             return np.empty((0, 0))
-        return np.array([[_exponential(self.seed, number + i, kind) for kind in self.sources] for i in range(room)])
+        from nemo_vtb.data.blend.chance import exponentials
+
+        return exponentials(self.seed, number, room, list(self.sources))
 
     def _put_back(self, state: BlendState, counts: "Counts") -> None:
         place = 0
@@ -264,10 +266,6 @@ def _settle(owed: dict[str, float], shares: Mapping[str, float], taker: str, uni
     for name, share in shares.items():
         owed[name] += share * units
     owed[taker] -= units
-
-
-def _exponential(*parts: object) -> float:
-    return -log((stable_hash(*parts) + 1) / 2.0**64)
 
 
 def _check(

@@ -1,11 +1,15 @@
 import json
 from hashlib import sha256
+from math import log
 
 import numpy as np
 import pytest
 
+from nemo_vtb.data.blend import walk as walk_module
+from nemo_vtb.data.blend.chance import exponentials
 from nemo_vtb.data.blend.shares import Shares
 from nemo_vtb.data.blend.walk import Blend, BlendState
+from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.errors import VTBError
 
@@ -210,3 +214,29 @@ def test_the_rows_of_one_rank_are_those_of_the_whole_step():
     for _ in range(20):
         assert other.own_batch(own, 600, 4, rank=2) == walk.step(whole, 600, 4)[2]
     assert own == whole
+
+
+@pytest.mark.parametrize(
+    ("seed", "first", "kinds"),
+    [
+        (0, 0, ["text", "asr", "ast", "sqa", "mixed"]),
+        (2**63 - 1, 10**15 - 3, ["öé", "x"]),
+        (7, 95, ["k" * 101, "b"]),
+        (-5, 123456, ["k" * 120]),
+    ],
+)
+def test_chance_is_hashed_as_the_standard_library_does(seed, first, kinds):
+    wanted = [[-log((stable_hash(seed, first + i, kind) + 1) / 2.0**64) for kind in kinds] for i in range(30)]
+    assert exponentials(seed, first, 30, kinds).tolist() == wanted
+
+
+@pytest.mark.parametrize("strategy", ["stratified", "mixed", "alternate"])
+def test_a_room_for_what_is_drawn_changes_nothing(strategy, monkeypatch):
+    """At 64 ranks, whatever the rows drawn between two looks: the walk of the first version looked after 64."""
+    found = []
+    for most in (64, 1024):
+        monkeypatch.setattr(walk_module, "_MOST_AT_RANDOM", most)
+        walk = of_lengths(FIVE, strategy=strategy)
+        state = walk.start()
+        found.append([[walk.own_batch(state, 600, 64, rank=3) for _ in range(2)], state.to_dict()])
+    assert found[0] == found[1]
