@@ -100,7 +100,7 @@ def _half_precision(model: "SALM") -> torch.dtype | None:
 
 
 def _device(model: "SALM", sharded: bool) -> torch.device:
-    """Where shards are, as FSDP2 puts them; weights that are not sharded are with the others until the trainer comes."""
+    """Where FSDP2 puts shards; what is not sharded is with the other weights until the trainer comes."""
     if not sharded:
         return next(parameter.device for parameter in model.perception.parameters())
     kind = model.device_mesh.device_type
