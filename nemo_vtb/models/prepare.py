@@ -47,7 +47,7 @@ def prepare_for_trainer(model: "SALM") -> tuple[torch.dtype | None, bool]:
     sources = waiting(model)
     sharded = _shard(model)
     if sources:
-        fill_waiting(model, sources, model.backbone.ends, _device(model))
+        fill_waiting(model, sources, model.backbone.ends, _device(model, sharded))
         try_out_on_device(model)
     return half, sharded
 
@@ -99,9 +99,12 @@ def _half_precision(model: "SALM") -> torch.dtype | None:
     return plugin._desired_input_dtype
 
 
-def _device(model: "SALM") -> torch.device:
-    """Where weights that are not sharded are until the trainer moves them."""
-    return next(parameter.device for parameter in model.perception.parameters())
+def _device(model: "SALM", sharded: bool) -> torch.device:
+    """Where FSDP2 puts shards; what is not sharded is with the other weights until the trainer comes."""
+    if not sharded:
+        return next(parameter.device for parameter in model.perception.parameters())
+    kind = model.device_mesh.device_type
+    return torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
 
 
 def _shard(model: "SALM") -> bool:

@@ -1,6 +1,7 @@
 """An LLM that two ranks read in shards is the one they would have loaded whole."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from lightning.pytorch import Callback
 from ranks import run_ranks
 from tiny_training import recorded, train
 
-from nemo_vtb.modules.llm.waiting import is_waiting, weights_may_wait
+from nemo_vtb.modules.llm.waiting import is_waiting
+from nemo_vtb.strategies.sharded import ShardedStrategy
 
 
 class Keep(Callback):
@@ -32,7 +34,8 @@ def as_rank(folder: Path, name: str, wait: bool) -> None:
     def check(model: Any) -> None:
         assert is_waiting(model.llm) is wait
 
-    with weights_may_wait(wait):
+    # What NeMo's launcher builds its model in.
+    with ShardedStrategy().tensor_init_context() if wait else nullcontext():
         train(folder, name, "vtb_fsdp2", steps=1, every=100, more=(Keep(folder / f"{name}.pt"),), prepare=check)
 
 

@@ -65,7 +65,8 @@ def _frozen(model: nn.Module, besides: Container[str] | None) -> Iterator[tuple[
         if in_files is not None and full_name.startswith(("llm.", "embed_tokens.")):
             continue
         flat = values_of(parameter).reshape(-1)
-        picked = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
+        # A copy: a view would hold the file of a weight that waits in one until all are looked at.
+        picked = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].clone()
         yield _without_peft(full_name), tuple(parameter.shape), picked
     if in_files is not None:
         yield from in_files(_SAMPLES)
