@@ -30,7 +30,7 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
 
 
 class VTBForLMMS(lmms):
-    """Answers a task's questions as ``vtb chat`` does: recordings first, then the words.
+    """Answers a task's questions as ``vtb chat`` does: the task's words, then its recordings.
 
     Args:
         pretrained: The checkpoint.
@@ -98,7 +98,7 @@ class VTBForLMMS(lmms):
     def _asked(self, words: str, options: Mapping[str, Any], heard: Any, place: Any, task: str, split: str) -> Answer:
         clips = heard(self.task_dict[task][split][place]) or []
         parts = [{"type": "audio", "audio": _samples(clip, task)} for clip in clips]
-        messages = [{"role": "user", "content": [*parts, {"type": "text", "text": words}]}]
+        messages = [{"role": "user", "content": [{"type": "text", "text": words}, *parts]}]
         return Answer(read_messages(messages, self._model.sampling_rate), _how(options, task))
 
 

@@ -47,5 +47,5 @@ def test_its_command_line_asks_what_a_session_asks(trained: Any, clips: Any, tmp
     options = [f"--include_path={tmp_path}", "--batch_size=2", f"--output_path={tmp_path / 'out'}"]
     assert main(["lmms-eval", str(path), "--tasks=heard", *options]) == 0
     for clip, answer in map(json.loads, (tmp_path / "said.jsonl").read_text().splitlines()):
-        parts = [{"type": "audio", "audio": clip}, {"type": "text", "text": "What is said?"}]
+        parts = [{"type": "text", "text": "What is said?"}, {"type": "audio", "audio": clip}]
         assert answer == ChatSession(model).say(parts, max_new_tokens=6)

@@ -54,7 +54,7 @@ def test_every_form_has_one(form: str, relation: str, loads: str, told: Path, tm
     assert header["license"] == "cc-by-sa-3.0" and {"speech", "lora"} <= set(header["tags"])
     assert loads in made.text
     # LoRA that acts on text too is in the weights that vLLM reads.
-    assert ("VLLM_PLUGINS=nemo_vtb vllm serve FOLDER" in made.text) == (form == "hf")
+    assert ("VLLM_PLUGINS=nemo_vtb vllm serve FOLDER" in made.text) == (form in ("hf", "merged"))
     assert "--enable-lora" not in made.text
     assert "| asr | 0.7 | `asterisk_prompts/manifest.jsonl` | cc-by-3.0, cc-by-sa-3.0 |" in made.text
     assert "| text | 0.3 | `my_chats/chats.jsonl` | mit |" in made.text
