@@ -1,7 +1,7 @@
 """Exponential variables by seed, number and kind, as ``stable_hash`` draws them, many at a time.
 
-At 1,024 ranks the strategy ``mixed`` asks for hundreds of thousands of hashes a step in every worker; one call of Python
-for each would cost half a second. What is hashed is one block of BLAKE2b (RFC 7693), compiled here.
+At 1,024 ranks the strategy ``mixed`` asks for hundreds of thousands of hashes a step in every worker; one call of
+Python for each would cost half a second. What is hashed is one block of BLAKE2b (RFC 7693), compiled here.
 """
 
 from collections.abc import Sequence
