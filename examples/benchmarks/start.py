@@ -3,10 +3,10 @@
 git worktree add /tmp/before 2cb2e6b
 python examples/benchmarks/start.py --against /tmp/before --json examples/benchmarks/results/start.json
 
-Each command runs in a process of its own, the versions in turns, on the shipped data and models and one thread: `vtb chat`
-answers one written line, `vtb train` and `vtb quickstart` run for a few steps. Seconds of the processor and of the clock
-by stage, medians; whoever looks must have fetched the models (`vtb assets fetch`), and a first round that is not counted
-leaves what later starts find: bytecode, compiled loops, what trying out the LLM has found.
+Each command runs in a process of its own, the versions in turns, on the shipped data and models and one thread:
+`vtb chat` answers one written line, `vtb train` and `vtb quickstart` run for a few steps. Seconds of the processor and
+of the clock by stage, medians. The models must have been fetched (`vtb assets fetch`); a first round that is not
+counted leaves what later starts find: bytecode, compiled loops, what trying out the LLM has found.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Exponential variables by seed, number and kind, as ``stable_hash`` draws them, many at a time.
 
-At 1,024 ranks the strategy ``mixed`` asks for hundreds of thousands of hashes a step in every worker; one call of Python
-for each would cost half a second. What is hashed is one block of BLAKE2b (RFC 7693), compiled here.
+At 1,024 ranks the strategy ``mixed`` asks for hundreds of thousands of hashes a step in every worker; one call of
+Python for each would cost half a second. What is hashed is one block of BLAKE2b (RFC 7693), compiled here.
 """
 
 from collections.abc import Sequence
@@ -55,8 +55,8 @@ def exponentials(seed: int, first: int, count: int, kinds: Sequence[str]) -> np.
         hashed = np.array([[stable_hash(seed, first + i, kind) for kind in kinds] for i in range(count)], np.uint64)
     else:
         ends = np.cumsum([0, *map(len, behind)])
-        texts = (np.frombuffer(text, dtype=np.uint8) for text in (before, b"".join(behind)))
-        hashed = _hashed(first, count, *texts, ends)
+        start, end = (np.frombuffer(text, dtype=np.uint8) for text in (before, b"".join(behind)))
+        hashed = _hashed(first, count, start, end, ends)
     shares = np.where(hashed == _MOST, 2.0**64, (hashed + np.uint64(1)).astype(np.float64)) / 2.0**64
     # NumPy's logarithm may round another way, and with it the order of all that follows.
     return -np.array(list(map(log, shares.ravel().tolist()))).reshape(hashed.shape)
@@ -65,11 +65,12 @@ def exponentials(seed: int, first: int, count: int, kinds: Sequence[str]) -> np.
 @compiled
 def _hashed(first: int, count: int, before: np.ndarray, behind: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """The first 64 bits of each digest, as a number of which they are the big-endian bytes."""
-    found = np.empty((count, len(ends) - 1), dtype=np.uint64)
-    text = np.zeros(128, dtype=np.uint8)
+    found: np.ndarray = np.empty((count, len(ends) - 1), dtype=np.uint64)
+    text: np.ndarray = np.zeros(128, dtype=np.uint8)
     text[: len(before)] = before
-    digits = np.empty(20, dtype=np.uint8)
-    message, v = np.empty(16, dtype=np.uint64), np.empty(16, dtype=np.uint64)
+    digits: np.ndarray = np.empty(20, dtype=np.uint8)
+    message: np.ndarray = np.empty(16, dtype=np.uint64)
+    v: np.ndarray = np.empty(16, dtype=np.uint64)
     for draw in range(count):
         number, written = first + draw, 0
         while number > 0 or written == 0:
