@@ -2,7 +2,7 @@
 
 python examples/benchmarks/sharded_load.py --json examples/benchmarks/results/sharded_load.json
 
-A random Llama of 0.9 GB in bfloat16 is written first. Then each way of loading it has ranks of its own over gloo, in
+A random Llama of 0.6 GB in bfloat16 is written first. Then each way of loading it has ranks of its own over gloo, in
 fresh processes on the processor, up to the sharded model; both precisions of ``model.llm_dtype``. Peaks are the
 kernel's (VmHWM) and of what is the process's own (RssAnon, looked at every 5 ms), above what the process held before:
 pages of a mapped file count in the first alone, and ranks of one machine share those. The LLM is not tried out
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 SHAPE = {
     "hidden_size": 2048,
     "intermediate_size": 5632,
-    "num_hidden_layers": 8,
+    "num_hidden_layers": 4,
     "num_attention_heads": 16,
     "vocab_size": 32000,
 }
