@@ -279,8 +279,13 @@ def run_folder(tmp_path: Path, slim_cfg: Callable, clips: list[SimpleNamespace])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says how many documented commands were run, and which were only looked at."""
+    """Says how many documented commands were run, which were only looked at, and what each notebook took."""
     reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    notebooks = [value for report in reports for name, value in report.user_properties if name == "notebook"]
+    if notebooks:
+        terminalreporter.section("notebooks")
+        for one in notebooks:
+            terminalreporter.line(f"  {one['name']}: {one['cpu_seconds']} CPU s")
     found = [value for report in reports for name, value in report.user_properties if name == "documentation"]
     if found:
         totals = {key: sum(one[key] for one in found) for key in ("found", "executed")}

@@ -1,4 +1,4 @@
-"""Every notebook runs as a reader runs it.
+"""Every notebook runs as a reader runs it, and what is kept in it came of such a run.
 
 Kernels and commands are forks of one process that has imported the libraries; a reader's import them each time.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import psutil
 import pytest
 from forks import Forks, forks
@@ -20,6 +21,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 _FAULT = re.compile(r"Traceback|Warning|\[NeMo W [^\]]*\] nemo_vtb: .*")
 # Of the quickstart's own config, on stderr.
 _KNOWN = ("model.prompt_format=chatml writes other tokens", "quickstart.yaml has no ast wordings in Spanish")
+_PLACES = re.compile(r"/(root|work|tmp|home|usr)/")
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +54,26 @@ def test_notebook_runs(name: str, kernel: Forks, tmp_path: Path, record_property
             assert not faults, f"{name}, {cell.id}: {text}"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_kept_came_of_a_run(name: str):
+    path = FOLDER / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [out for cell in code for out in cell.outputs]
+    assert {"error", "stderr"}.isdisjoint({out.output_type for out in outputs} | {out.get("name") for out in outputs})
+    assert not [text for text in map(_text, outputs) if _PLACES.search(text) or _FAULT.search(text)]
+    assert [out for out in outputs if "image/png" in out.get("data", {})], "no plot"
+    assert path.stat().st_size < 500_000
+
+
 def _text(out: dict[str, Any]) -> str:
     data = out.get("data", {})
     return out.get("text", "") + data.get("text/markdown", "") + data.get("text/plain", "")
 
 
 def _cpu_seconds(kernel: Forks) -> float:
-    times = psutil.Process(kernel.pid).cpu_times()
+    process = psutil.Process(kernel.pid)
+    psutil.wait_procs(process.children(), timeout=10)
+    times = process.cpu_times()
     return times.children_user + times.children_system
