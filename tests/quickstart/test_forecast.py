@@ -1,8 +1,6 @@
-"""What a quickstart will take is worked out from its arithmetic and the machine's rate, and is what it took."""
+"""What a quickstart will take is worked out from its arithmetic and the machine's rate."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -11,7 +9,6 @@ from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 from nemo_vtb.parts.machine.hardware import Machine
 from nemo_vtb.quickstart.forecast import forecast
 
-_RESULTS = Path(__file__).parents[2] / "examples" / "benchmarks" / "results"
 _RUN = OmegaConf.create({"trainer": {"max_steps": 90}, "data": {"train_ds": {"batch_tokens": 1536}}})
 
 
@@ -30,11 +27,3 @@ def test_nothing_is_said_where_the_rate_is_not_known(slim_cfg):
     machine = Machine("cuda", "a GPU")
     assert forecast(VoiceTextBlender(slim_cfg()), _RUN, 300, machine, 2, "bf16-mixed") is None
     assert forecast(VoiceTextBlender(slim_cfg()), _RUN, 300, replace(machine, device="cpu"), 2, "32-true") is None
-
-
-def test_the_run_on_record_took_what_was_forecast():
-    run = json.loads((_RESULTS / "quickstart.json").read_text(encoding="utf-8"))
-    took = {"training": run["stages"]["train"]}
-    took["asking"] = sum(seconds for stage, seconds in run["stages"].items() if stage.endswith("held-out questions"))
-    for part, seconds in run["forecast"].items():
-        assert seconds == pytest.approx(took[part], rel=0.35), part

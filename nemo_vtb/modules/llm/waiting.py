@@ -142,8 +142,14 @@ def fill_waiting(
     from torch.distributed.tensor import DTensor
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
+    shared = _places(module)
     for unit in (*units, module):
         unit._apply(_emptied(device))
+    # PyTorch makes a parameter for each module that holds it; FSDP2 keeps to its own, which are DTensors.
+    for (first, own), *others in shared:
+        for part, name in others:
+            if not isinstance(first._parameters[own], DTensor):
+                part._parameters[name] = first._parameters[own]
     for name, parameter in module.named_parameters():
         source = sources.get(name)
         if source is None:
@@ -157,6 +163,15 @@ def fill_waiting(
                 parameter.shape, parameter.device_mesh, parameter.placements
             )
             local.copy_(source.rows(offset[0], shape[0]))
+
+
+def _places(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
+    """Where each parameter is held: the modules, with the name there."""
+    held: dict[int, list[tuple[nn.Module, str]]] = {}
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            held.setdefault(id(parameter), []).append((part, name))
+    return list(held.values())
 
 
 def _emptied(device: torch.device) -> Callable[[Tensor], Tensor]:
