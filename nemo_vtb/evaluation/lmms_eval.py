@@ -5,6 +5,7 @@ Importing this module registers it as ``--model vtb``.
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from lmms_eval.api.model import lmms
@@ -22,6 +23,7 @@ from nemo_vtb.paths import checkpoint_path
 _AT_A_TIME = 64
 # Of a task's generation_kwargs: those that are honoured, and values of others that ask for nothing.
 _TOKENS = 256
+_HONOURED = ("max_new_tokens", "until", "do_sample", "temperature", "top_p")
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "num_beams": (None, 1),
     "top_k": (None, 0),
@@ -110,11 +112,21 @@ def _how(options: Mapping[str, Any], task: str) -> AnswerOptions:
     for name, fine in _NOTHING.items():
         if options.get(name) not in fine:
             raise VTBError(f"task {task}: generation_kwargs.{name} is {options[name]!r}, which vtb cannot do")
+    _tell_of(tuple(sorted(set(options) - {*_HONOURED, *_NOTHING})), task)
     return AnswerOptions(
         max_new_tokens=int(options.get("max_new_tokens") or _TOKENS),
         stop=[until] if isinstance(until, str) else list(until),
         **sampled,
     )
+
+
+@cache
+def _tell_of(names: tuple[str, ...], task: str) -> None:
+    """Says once what of a task's generation_kwargs, many of which are about pictures, changes nothing here."""
+    from nemo.utils import logging
+
+    if names:
+        logging.warning(f"nemo_vtb: task {task}: generation_kwargs {', '.join(names)} are not used")
 
 
 def _samples(clip: Any, task: str) -> tuple[Any, int]:

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
 # Of the rate in matrix products, what the LLM's own products come to over a whole stage: encoder, adapter, attention,
-# validation and reading are in the rest. Of single steps that were profiled it is 0.6; a guess for all stages together.
-TRAINING_SHARE = 0.48
-ASKING_SHARE = 0.2
+# validation and reading are in the rest. From the stages of examples/benchmarks/results/quickstart.json.
+TRAINING_SHARE = 0.46
+ASKING_SHARE = 0.44
 # Positions of a held-out question and its answer, in the mean.
 _POSITIONS = 60
 # It is asked before and after.
