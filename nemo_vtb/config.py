@@ -23,25 +23,25 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: ConfigDirs =
     Raises:
         VTBError: If Hydra refuses the name or an override; the message is Hydra's.
     """
-    with hydra_session(config_name, overrides, config_dir) as (_, complete):
+    with hydra_session(config_name, overrides, config_dir) as (_, primary, complete):
         from hydra import compose as hydra_compose
 
-        return hydra_compose(config_name, overrides=complete)
+        return hydra_compose(primary, overrides=complete)
 
 
 @contextmanager
 def hydra_session(
     config_name: str, overrides: Sequence[str], config_dir: ConfigDirs = None
-) -> Iterator[tuple[Any, list[str]]]:
+) -> Iterator[tuple[Any, str, list[str]]]:
     """Hydra, looking for configs in one's own folders and then in the shipped one.
 
     Args:
-        config_name: For messages.
+        config_name: Of the config, with the folder that it is in.
         overrides: Of the config.
         config_dir: One's own folders.
 
     Yields:
-        Hydra's own object, and the overrides with the folders among them.
+        Hydra's own object, the name to compose, and the overrides with the folders among them.
 
     Raises:
         VTBError: In the place of what Hydra, OmegaConf and YAML raise in the block.
@@ -62,7 +62,7 @@ def hydra_session(
     before = HydraConfig.instance().cfg
     try:
         with initialize_config_dir(str(folders[0]), version_base=None):
-            yield GlobalHydra.instance().hydra, complete
+            yield GlobalHydra.instance().hydra, _primary(config_name, rest, folders), complete
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise VTBError(f"config '{config_name}': {_said(error, overrides, folders[:-1])}") from error
     except UnicodeDecodeError as error:
@@ -160,6 +160,28 @@ def _folders(config_dir: ConfigDirs, shipped: Path) -> list[Path]:
     if gone := [folder for folder in folders if not folder.is_dir()]:
         raise VTBError(f"--config-dir {gone[0]}: no such folder")
     return [*(folder for folder in folders if folder != shipped), shipped]
+
+
+def _primary(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> str:
+    """The config to compose, for one in a folder to which a group of the top folder is added.
+
+    Hydra looks for a group that is added (``+cluster=slurm``) beside the config, so that ``recipes/public`` would have
+    to bring a ``recipes/cluster``: there, it is composed from a config of the top folder that holds nothing else.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    beside = config_name.rpartition("/")[0]
+    added = [word[1:].lstrip("+").partition("=")[0].partition("@")[0] for word in overrides if word.startswith("+")]
+    if not beside or not any(
+        any((folder / group).is_dir() for folder in folders)
+        and not any((folder / beside / group).is_dir() for folder in folders)
+        for group in added
+        if group
+    ):
+        return config_name
+    name = config_name.replace("/", "_")
+    ConfigStore.instance().store(name=name, node={"defaults": [f"/{config_name}"]}, provider="nemo_vtb")
+    return name
 
 
 def _searchpaths(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -139,12 +139,12 @@ def shows_config(args: argparse.Namespace) -> bool:
 
     if not args.config_name:
         raise VTBError("--cfg and --info show a config: say --config-name NAME")
-    with hydra_session(args.config_name, args.overrides, args.config_dir) as (hydra, overrides):
+    with hydra_session(args.config_name, args.overrides, args.config_dir) as (hydra, name, overrides):
         if args.info:
-            hydra.show_info(args.info, config_name=args.config_name, overrides=overrides)
+            hydra.show_info(args.info, config_name=name, overrides=overrides)
         else:
             hydra.show_cfg(
-                config_name=args.config_name,
+                config_name=name,
                 overrides=overrides,
                 cfg_type=args.cfg,
                 package=args.package,
@@ -171,8 +171,8 @@ def sweep(args: argparse.Namespace, run: "Callable[[DictConfig], Any]") -> None:
                 cfg.trainer.default_root_dir = HydraConfig.get().runtime.output_dir
         run(cfg)
 
-    with hydra_session(args.config_name, args.overrides, args.config_dir) as (hydra, overrides):
-        for batch in hydra.multirun(config_name=args.config_name, task_function=job, overrides=overrides):
+    with hydra_session(args.config_name, args.overrides, args.config_dir) as (hydra, name, overrides):
+        for batch in hydra.multirun(config_name=name, task_function=job, overrides=overrides):
             for done in batch:
                 # Raises what the run has raised.
                 done.return_value  # noqa: B018

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from nemo_vtb.cli import main
+from nemo_vtb.config import compose
+from nemo_vtb.errors import VTBError
 
 
 def _said(capsys: pytest.CaptureFixture, *arguments: str) -> tuple[int, str, list[str]]:
@@ -88,3 +90,20 @@ def test_help_names_configs_groups_and_overrides(capsys: pytest.CaptureFixture):
     printed = capsys.readouterr().out
     for said in ("canary_gemma", "lora=r16", "+key=value", "--multirun", "--cfg job"):
         assert said in printed
+
+
+def test_a_group_is_added_to_a_config_in_a_folder(tmp_path: Path):
+    """Shipped, one's own, and with a group that stands beside one's own config: Hydra's way, which goes before."""
+    (tmp_path / "first" / "cluster").mkdir(parents=True)
+    (tmp_path / "first" / "cluster" / "mine.yaml").write_text("# @package _global_\nname: beside\n")
+    config = "# @package _global_\ndefaults: [/quickstart@_global_]\nname: small\n"
+    (tmp_path / "first" / "small.yaml").write_text(config)
+    shipped = compose("recipes/public", ["+cluster=slurm", "data_root=/data", "lora=r32"])
+    assert shipped.exp_manager.resume_if_exists and shipped.data_root == "/data" and shipped.model.lora.r == 32
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "small.yaml").write_text(config)
+    own = compose("second/small", ["+cluster=slurm"], tmp_path)
+    assert own.exp_manager.resume_if_exists and own.name == "small"
+    assert compose("first/small", ["+cluster=mine"], tmp_path).name == "beside"
+    with pytest.raises(VTBError, match="Available options in 'cluster': slurm"):
+        compose("second/small", ["+cluster=slurmy"], tmp_path)
