@@ -1,5 +1,6 @@
 """Configs: composed with Hydra from shipped and own folders, and without keys that nobody reads."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -136,6 +137,13 @@ def section_of(cfg: Mapping[str, Any], path: str, needed: bool = True) -> Any:
     if not hasattr(found, "keys"):
         raise VTBError(f"{path} is {found!r}; it is a section of keys and values")
     return found
+
+
+def referred_keys(cfg: "DictConfig") -> set[str]:
+    """The top keys of a config that its interpolations name (``${data_root}/train.jsonl``); before it is resolved."""
+    from omegaconf import OmegaConf
+
+    return set(re.findall(r"\$\{\s*(\w+)\s*[.}\[]", OmegaConf.to_yaml(cfg)))
 
 
 def check_keys(section: Mapping[str, Any], known: Iterable[str], where: str) -> None:

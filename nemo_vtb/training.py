@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nemo_vtb import start
-from nemo_vtb.config import check_keys, resolved, section_of
+from nemo_vtb.config import check_keys, referred_keys, resolved, section_of
 from nemo_vtb.config import compose as compose  # scripts have it from here
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Key, Range, Seed, check_arguments, typed
@@ -97,7 +97,7 @@ def check_config(cfg: DictConfig) -> None:
     registry.register()
     if "init_from" in cfg:
         raise VTBError("unknown config key init_from: it belongs to the model, model.init_from=PATH")
-    check_keys(cfg, TOP_KEYS, "config")
+    check_keys(cfg, TOP_KEYS.keys() | referred_keys(cfg), "config")
     resolved(cfg)
     for name in ("model", "data.train_ds", "trainer"):
         section_of(cfg, name)

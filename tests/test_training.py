@@ -6,6 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
+from nemo_vtb.config import check_keys, referred_keys
+from nemo_vtb.errors import VTBError
 from nemo_vtb.models.load import load_checkpoint
 
 
@@ -51,3 +53,13 @@ def test_a_config_that_keeps_checkpoints_does_so_itself(tiny_training, tmp_path,
     keeper = f"_target_: nemo_vtb.callbacks.last_checkpoint.LastCheckpoint, dirpath: {tmp_path / 'kept'}"
     assert main([*tiny_training, f"+trainer.callbacks=[{{{keeper}}}]", "trainer.enable_checkpointing=true"]) == 0
     assert (tmp_path / "kept" / "last.ckpt").is_file() and not (tmp_path / "runs").exists()
+
+
+def test_a_key_of_ones_own_is_known_where_the_config_names_it():
+    """A folder that several rows share, as configs of Hydra have it, and as ``recipes/public`` does."""
+    cfg = OmegaConf.create(
+        {"data_root": "/data", "data": {"train_ds": "${data_root}/a", "more": ["${name}"]}, "nam": 1}
+    )
+    assert referred_keys(cfg) == {"data_root", "name"}
+    with pytest.raises(VTBError, match="unknown config key config.nam;"):
+        check_keys(cfg, {"data"} | referred_keys(cfg), "config")

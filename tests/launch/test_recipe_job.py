@@ -65,11 +65,14 @@ def test_a_stage_that_never_ends_well_ends_the_job(slurm: SimpleNamespace, tmp_p
     assert not (tmp_path / "next").exists()
 
 
-def test_the_shipped_recipe_is_made_of_commands_that_there_are():
+def test_the_shipped_recipe_is_made_of_commands_that_there_are(monkeypatch: pytest.MonkeyPatch):
     """Each line is read by ``vtb`` itself; the corpora that they name are not here."""
     from nemo_vtb import cli
     from nemo_vtb.config import compose
+    from nemo_vtb.training import check_config
 
+    for variable, value in {"VTB_DEVICES": "1", "VTB_NODES": "1", "VTB_RUN": "run"}.items():
+        monkeypatch.setenv(variable, value)
     lines = (SCRIPT.parent / "recipes" / "public.txt").read_text().splitlines()
     named = set()
     for line in (line for line in lines if line and not line.startswith("#")):
@@ -79,5 +82,7 @@ def test_the_shipped_recipe_is_made_of_commands_that_there_are():
         args, rest = cli.parser().parse_known_args(words[1:])
         named.add(name)
         if getattr(args, "config_name", None):
-            compose(args.config_name, rest)
+            cfg = compose(args.config_name, [*rest, *(["trainer.accelerator=cpu"] if name == "train" else [])])
+            if name == "train":
+                check_config(cfg)
     assert named == {"librispeech", "covost2", "text", "qa", "speech", "train", "eval"}
