@@ -61,5 +61,5 @@ def test_a_key_of_ones_own_is_known_where_the_config_names_it():
         {"data_root": "/data", "data": {"train_ds": "${data_root}/a", "more": ["${name}"]}, "nam": 1}
     )
     assert referred_keys(cfg) == {"data_root", "name"}
-    with pytest.raises(VTBError, match="unknown config key config.nam;"):
+    with pytest.raises(VTBError, match=r"unknown config key config\.nam;"):
         check_keys(cfg, {"data"} | referred_keys(cfg), "config")
