@@ -2,6 +2,7 @@
 
 python tutorials/run_notebooks.py              all of them; says what each took
 python tutorials/run_notebooks.py --keep 03    writes the outputs of the one whose name begins so into its file
+python tutorials/run_notebooks.py --json examples/benchmarks/results/notebooks.json   what each took, for the table
 
 Kept outputs are of a real execution, without what the hosts log, and with this machine's paths shortened.
 """
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+
+from nemo_vtb.reports.environment import environment
 
 FOLDER = Path(__file__).parent
 SECONDS = 1200
@@ -81,6 +84,9 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("begins", nargs="*", default=[""], help="how the names begin")
     parser.add_argument("--keep", action="store_true", help="write the outputs into the notebooks")
+    parser.add_argument(
+        "--json", type=Path, help="in which to write the CPU seconds; of others what stands there stays"
+    )
     args = parser.parse_args()
     # Commands that cells call are found as in an activated environment.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -94,7 +100,19 @@ def _main() -> None:
                 nbformat.write(kept(notebook, Path(made)), path)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        print(json.dumps({"notebook": path.stem, "cpu_seconds": round(seconds, 1), "bytes": path.stat().st_size}))
+        print(
+            json.dumps({"notebook": path.stem, "cpu_seconds": round(seconds, 1), "bytes": path.stat().st_size}),
+            flush=True,
+        )
+        if args.json is not None:
+            _note(args.json, path.stem, round(seconds, 1))
+
+
+def _note(file: Path, name: str, seconds: float) -> None:
+    report = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"cpu_s": {}}
+    report["cpu_s"] = dict(sorted({**report["cpu_s"], name: seconds}.items()))
+    report["environment"] = environment("python tutorials/run_notebooks.py --json FILE", seed=0)
+    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
