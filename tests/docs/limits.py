@@ -158,6 +158,11 @@ NOT_RUN = (
         "parse",
         "minutes, of the real LLM; tests/benchmarks/test_visitors.py runs it on a tiny one",
     ),
+    NotRun(
+        r"^sbatch .*recipe\.sbatch",
+        "nothing",
+        "GPUs and corpora; tests/launch/test_recipe_chain.py runs it on both small",
+    ),
     NotRun(r"^srun ", "nothing", "it needs a job of a cluster; tests/launch/test_cluster_check.py has one"),
     NotRun(r"^torchrun .*nemo_vtb\.cli", "nothing", "tests/modules/megatron/test_answers.py asks over three ranks"),
     NotRun(r"^nemo ", "nothing", "it submits to a cluster; tests/launch/test_recipes.py makes its script"),
