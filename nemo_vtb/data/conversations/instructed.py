@@ -6,6 +6,7 @@ its own instruction.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from lhotse.cut import Cut
@@ -31,7 +32,7 @@ KINDS = ("asr", "ast", "sqa", CONTINUE, ALIGN)
 _TEXTS = ("text", "sentence", "transcription", "transcript", "answer", "translation", "normalized_text", "raw_text")
 
 # What is read of every plain row.
-_PLAIN = ("id", "custom", "duration", "offset", "sampling_rate", "text", "target_lang")
+_PLAIN = ("id", "custom", "duration", "offset", "sampling_rate", "text")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ class UtteranceParser:
         fields[CONTINUE] = ("answer", "reply")
         self._answer_fields = (text_field,) if text_field else fields.get(context.kind, ())
         self._language_fields = ("source_lang", lang_field or "lang")
-        self._plain = frozenset((*_PLAIN, *self._language_fields, *self._answer_fields, audio_field))
+        # A tag hides what rows say of the same language, which is then reported as read by nobody.
+        languages = [names for names in (self._language_fields, ("target_lang",))
+                     if not any(language_tag(context.tags.get(name)) for name in names)]  # fmt: skip
+        self._plain = frozenset((*_PLAIN, *chain(*languages), *self._answer_fields, audio_field))
 
     def manifest(self, row: dict[str, Any], where: str, store: AudioStore) -> Draw:
         """Parses a NeMo manifest row.
