@@ -19,8 +19,9 @@ from nemo_vtb.data.conversations.kinds import kind_of
 from nemo_vtb.data.conversations.unscored import is_unscored
 from nemo_vtb.data.direct_ids import direct_ids
 from nemo_vtb.data.prompts.formats import formatter_of
+from nemo_vtb.data.turn_lengths import TurnLengths
 from nemo_vtb.data.written_twin import answers_words, unknown_clip, written_twin
-from nemo_vtb.parts.prompts.control_tokens import PlainTextTokenizer, broken, control_tokens
+from nemo_vtb.parts.prompts.control_tokens import BREAK, PlainTextTokenizer, broken, control_tokens
 from nemo_vtb.parts.prompts.turn_mask import (
     EncodedConversation,
     context_turns,
@@ -83,6 +84,7 @@ class VTBDataset(SALMDataset):
         super().__init__(tokenizer)
         self.prompt_format, self.audio_tag = prompt_format, audio_tag
         self._made: tuple[str, PromptFormatter] = ("", None)
+        self._counted: TurnLengths | None = None
         self._ids = PlainTextTokenizer(direct_ids(tokenizer))
         self._controls = control_tokens(tokenizer)
 
@@ -97,6 +99,31 @@ class VTBDataset(SALMDataset):
         if is_unscored(conversation):
             encoded.loss_mask[:] = False
         return encoded
+
+    def lengths(self, turns: list[tuple[str, str]], audio_tag: str | None = None) -> tuple[int, int] | None:
+        """Counts what ``encode`` would give of a conversation whose answers are all learnt.
+
+        Args:
+            turns: ``(role, text)``, neighbours by different roles.
+            audio_tag: The placeholder of a clip, which stands behind the first user's turn; None without one.
+
+        Returns:
+            Token ids, and those of them that are learnt; None where some text holds control tokens or placeholders.
+        """
+        if self.prompt_format is None:
+            return None
+        formatter = self._formatter()
+        tag = audio_tag or self.audio_tag or _NO_TAG
+        for _, text in turns:
+            if tag in text or BREAK in text or (self._controls is not None and self._controls.search(text)):
+                return None
+        if audio_tag is not None:
+            first = next(number for number, (role, _) in enumerate(turns) if role == "user")
+            turns = [*turns[:first], ("user", f"{turns[first][1]} {audio_tag}"), *turns[first + 1 :]]
+        if self._counted is not None and (found := self._counted(turns)) is not None:
+            return found
+        encoded = encode_turns(turns, formatter)
+        return len(encoded.input_ids), int(encoded.loss_mask.sum())
 
     def encoding_key(self) -> str:
         """Names the tokenizer and the prompt format: equal keys, equal lengths."""
@@ -150,6 +177,8 @@ class VTBDataset(SALMDataset):
         if self._made[0] != self.prompt_format:
             self._made = self.prompt_format, formatter_of(self.prompt_format, self._ids)
             self._controls = control_tokens(self.tokenizer, self._made[1])
+            words = getattr(self._ids, "words", None)
+            self._counted = TurnLengths(self._made[1], words) if words is not None else None
         return self._made[1]
 
     def _written(self, conversation: "NeMoMultimodalConversation") -> EncodedConversation | None:

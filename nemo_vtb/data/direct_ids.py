@@ -16,6 +16,11 @@ class DirectIds:
         self._wrapped, self._fast = tokenizer, tokenizer.tokenizer.backend_tokenizer
         self._words = WordIds(self._fast) if splits_at_words(self._fast) else None
 
+    @property
+    def words(self) -> WordIds | None:
+        """The memory of words, where the tokenizer lets texts be taken apart into them."""
+        return self._words
+
     def text_to_ids(self, text: str) -> list[int]:
         """Returns the ids of a text, special tokens in it included, none added."""
         if self._words is not None:

@@ -32,25 +32,53 @@ class WordIds:
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
-        self._known: dict[str, list[int]] = {}
+        self._known = _Memory(backend)
 
     def __call__(self, text: str) -> list[int]:
         """Returns the ids of a text, none added."""
-        pieces = _CUT.split(text)
-        try:
-            return list(chain.from_iterable(map(self._known.__getitem__, pieces)))
-        except KeyError:
-            return list(chain.from_iterable(map(self._ids, pieces)))
+        return list(chain.from_iterable(map(self._known.__getitem__, _CUT.split(text))))
 
-    def _ids(self, piece: str) -> list[int]:
-        if piece in self._known:
-            return self._known[piece]
+    def count(self, text: str) -> int:
+        """Returns how many ids a text has."""
+        return sum(map(len, map(self._known.__getitem__, _CUT.split(text))))
+
+    def whole(self, text: str) -> list[int]:
+        """Returns the ids of a text that is taken apart by the tokenizer alone."""
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def begins_apart(self, text: str) -> bool:
+        """Whether a text begins with a token of its own, whatever words stand before it."""
+        own = self._added()
+        first = max((token for token in own if text.startswith(token)), key=len, default=None)
+        return first is not None and not any(first[0] in token[1:] for token in own)
+
+    def ends_apart(self, text: str) -> bool:
+        """Whether a text ends with a token of its own, whatever words stand behind it."""
+        own = self._added()
+        last = max((token for token in own if text.endswith(token)), key=len, default=None)
+        return last is not None and not any(last[-1] in token[:-1] for token in own)
+
+    def _added(self) -> list[str]:
+        return [token.content for token in self._backend.get_added_tokens_decoder().values()]
+
+
+class _Memory(dict[str, list[int]]):
+    """Ids by piece; those of a short one are kept when they are first asked for."""
+
+    def __init__(self, backend: Any) -> None:
+        super().__init__()
+        self._backend = backend
+
+    def __missing__(self, piece: str) -> list[int]:
         ids = self._backend.encode(piece, add_special_tokens=False).ids
         if len(piece) <= _LONGEST:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            self._known[piece] = ids
+            if len(self) >= _KEPT:
+                self.clear()
+            self[piece] = ids
         return ids
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._backend,)
 
 
 def splits_at_words(backend: Any) -> bool:

@@ -1,5 +1,6 @@
 """Where a row's clips are: beside the manifest, or inside a tar. Names come from data, so they are not trusted."""
 
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import Protocol
 
 from lhotse import Recording
 
-from nemo_vtb.data.audio.headers import header
+from nemo_vtb.data.audio.headers import Measured, header, measured_file
 from nemo_vtb.data.audio.recordings import ChannelSelector, file_source, recording_of
 from nemo_vtb.data.audio.tars import TarIndex
 from nemo_vtb.data.files.locations import remote_remedy
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.files.spelling import spelled_otherwise
 
+# Where a path would be spelled otherwise, or be none: links, steps up, protocols.
+_ODD_NAME = re.compile(r"^$|^pipe:|^data:|^file:|://|\0|//|(^|/)\.{1,2}(/|$)|/$|^.{257}", re.DOTALL)
 _SPAN_NUMBER = re.compile(r"-sub\d+(\.\w+)?$")
 
 
@@ -89,6 +92,17 @@ class AudioFolder(AudioStore):
                 raise BadRow("unsafe path", f"{name} leaves audio_root {self.root}")
             return path
         raise BadRow("missing audio", f"no audio file at {bases[-1] / name}")
+
+    def plain(self, name: str) -> Measured | None:
+        """Measures the recording of a plain name, of one channel; None where it takes more than a look.
+
+        Raises:
+            BadRow: As ``recording``.
+        """
+        if self.root is not None or self.selector is not None or _ODD_NAME.search(name):
+            return None
+        found = measured_file(os.path.join(self.folder, name))
+        return found if found is not None and found.described.channels == 1 else None
 
     def recording(self, name: str) -> Recording:
         """See AudioStore."""

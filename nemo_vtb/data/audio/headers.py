@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -123,6 +124,22 @@ def header(path: str | Path, name: str, label: str, opener: Callable[[], IO[byte
     return measure() if book is None else book.look_up(name, path, measure)
 
 
+def measured_file(path: str) -> Measured | None:
+    """Measures a file as ``header`` does; None where there is none.
+
+    Raises:
+        BadRow: As ``describe``.
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    stamp = _digest(found)
+    return Measured(stamp, _of_file(path, path, stamp))
+
+
 @lru_cache(maxsize=1 << 16)
 def _of_file(path: str, label: str, stamp: int) -> Described:
     """What a file is as long as its stamp is the same: many rows may be about one recording."""
@@ -230,8 +247,11 @@ def _size(file: Readable) -> int:
 
 
 def _stamp(path: str | Path) -> int:
-    stat = os.stat(path)
-    digest = blake2b(b"%d %d" % (stat.st_size, stat.st_mtime_ns), digest_size=8).digest()
+    return _digest(os.stat(path))
+
+
+def _digest(found: os.stat_result) -> int:
+    digest = blake2b(b"%d %d" % (found.st_size, found.st_mtime_ns), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 
 

@@ -14,14 +14,16 @@ from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTur
 
 from nemo_vtb.data.audio.audio_stores import AudioStore
 from nemo_vtb.data.conversations.kinds import ALIGN
-from nemo_vtb.data.conversations.turns import ClipRules, Turn, check_order, clip, role_of
+from nemo_vtb.data.conversations.turns import ROLES, ClipRules, Turn, check_order, clip, role_of
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file
 from nemo_vtb.data.row_forms.languages import language_tag
 from nemo_vtb.data.row_forms.parts import ClipPart, RowClips, count_placeholders, parts_of
+from nemo_vtb.data.row_forms.plain import PlainRow, has_plain_fields, is_plain_tag
 from nemo_vtb.data.row_forms.switches import ContextTurn, is_learnt, learns_last_only, with_switches
 from nemo_vtb.data.row_forms.values import clean, is_empty
 from nemo_vtb.data.row_forms.values import field as field_of
+from nemo_vtb.data.row_forms.visible import has_text
 
 # A draw: how a row looks in a given epoch.
 Draw = Callable[[int], NeMoMultimodalConversation]
@@ -30,6 +32,9 @@ Draw = Callable[[int], NeMoMultimodalConversation]
 _SHAPING_TAGS = ("system_prompt", "context")
 # LangChain says by the type of a message who speaks.
 _SPEAKERS = ("human", "user", "ai", "assistant", "system")
+# What is read of plain rows, and of their turns.
+_PLAIN_ROW = frozenset(("id", "conversations", "custom", "lang", "target_lang"))
+_PLAIN_TURN = frozenset(("from", "type", "value"))
 # YAML takes Norway's for false.
 _LANGUAGES = ("lang", "source_lang", "target_lang")
 
@@ -88,6 +93,22 @@ class RowContext:
             custom={**own, **extra, "kind": self.kind, "source": self.source},
         )
 
+    def plain(self, turns: list[tuple[str, str]]) -> list[tuple[str, str]] | None:
+        """Opens turns that are all to be learnt as ``conversation`` does; None where that takes more than a look.
+
+        Args:
+            turns: ``(role, text)``, the answers not empty.
+        """
+        opening: Any = self.tags.get("system_prompt")
+        if self.kind == ALIGN or self.learn != "all" or not self.tags.keys().isdisjoint(("context", "unscored")):
+            return None
+        if "system_prompt" in self.tags and turns[0][0] != "system":
+            turns = [("system", opening), *turns]
+        roles = [role for role, _ in turns]
+        body = roles[1:] if roles[0] == "system" else roles
+        alternate = set(body[::2]) == {"user"} and set(body[1::2]) == {"assistant"}
+        return turns if alternate and (opening is None or type(opening) is str) else None
+
 
 class ChatParser:
     """Parses rows that are conversations already.
@@ -118,6 +139,26 @@ class ChatParser:
                 _no_clips(turn, ("value", "text"), "turns of type audio")
                 turns.append(_text_turn(field_of(turn, "value", str), role, learnt))
         return self._fixed(row, where, turns)
+
+    def plain_conversation(self, row: dict[str, Any], where: str, store: AudioStore) -> PlainRow | None:
+        """Reads what ``conversation`` reads of a plain row of text; None where the row is not plain."""
+        if not has_plain_fields(row, _PLAIN_ROW, nested="conversations"):
+            return None
+        messages = row.get("conversations")
+        if type(messages) is not list or not messages or not is_plain_tag(row.get("lang")):
+            return None
+        turns = []
+        for turn in messages:
+            if type(turn) is not dict or not has_plain_fields(turn, _PLAIN_TURN):
+                return None
+            role, text = ROLES.get(str(turn.get("from")).lower()), turn.get("value")
+            if role is None or type(text) is not str or turn.get("type", "text") != "text":
+                return None
+            if names_clip_file(text) if role == "user" else not has_text(text):
+                return None
+            turns.append((role, text))
+        opened = self._context.plain(turns)
+        return PlainRow(opened) if opened is not None and is_plain_tag(row.get("target_lang")) else None
 
     def share_gpt(self, row: dict[str, Any], where: str, store: AudioStore) -> Draw:
         """Parses ShareGPT, OpenAI, Transformers and ms-swift rows.

@@ -6,19 +6,23 @@ its own instruction.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import TextTurn
 
-from nemo_vtb.data.audio.audio_stores import AudioStore
+from nemo_vtb.data.audio.audio_stores import AudioFolder, AudioStore
+from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
 from nemo_vtb.data.conversations.chat_rows import Draw, RowContext, row_name, with_languages
 from nemo_vtb.data.conversations.kinds import ALIGN, CONTINUE
 from nemo_vtb.data.conversations.prompt_pool import PromptPool, pick
-from nemo_vtb.data.conversations.turns import Turn, clip
+from nemo_vtb.data.conversations.target_text import without_punctuation
+from nemo_vtb.data.conversations.turns import WHOLE_SECONDS, Turn, clip
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields
 from nemo_vtb.data.row_forms.languages import language_tag
+from nemo_vtb.data.row_forms.plain import PlainRow, has_plain_fields, is_plain_tag
 from nemo_vtb.data.row_forms.switches import learns_last_only
 from nemo_vtb.data.row_forms.values import clean, field, is_empty
 from nemo_vtb.data.row_forms.visible import has_text
@@ -26,6 +30,9 @@ from nemo_vtb.data.row_forms.visible import has_text
 KINDS = ("asr", "ast", "sqa", CONTINUE, ALIGN)
 # Under these names people keep transcripts.
 _TEXTS = ("text", "sentence", "transcription", "transcript", "answer", "translation", "normalized_text", "raw_text")
+
+# What is read of every plain row.
+_PLAIN = ("id", "custom", "duration", "offset", "sampling_rate", "text")
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,10 @@ class UtteranceParser:
         fields[CONTINUE] = ("answer", "reply")
         self._answer_fields = (text_field,) if text_field else fields.get(context.kind, ())
         self._language_fields = ("source_lang", lang_field or "lang")
+        # A tag hides what rows say of the same language, which is then reported as read by nobody.
+        languages = [names for names in (self._language_fields, ("target_lang",))
+                     if not any(language_tag(context.tags.get(name)) for name in names)]  # fmt: skip
+        self._plain = frozenset((*_PLAIN, *chain(*languages), *self._answer_fields, audio_field))
 
     def manifest(self, row: dict[str, Any], where: str, store: AudioStore) -> Draw:
         """Parses a NeMo manifest row.
@@ -83,6 +94,44 @@ class UtteranceParser:
             )
         cut = clip(row, self._audio_field, store)
         return self.draw_of(Utterance(row_name(row, where), cut, row, row.get("custom")))
+
+    def plain_manifest(self, row: dict[str, Any], where: str, store: AudioStore) -> PlainRow | None:
+        """Reads what ``manifest`` reads of a plain row in the first epoch; None where the row is not plain.
+
+        Raises:
+            BadRow: As ``manifest``.
+        """
+        kind, rules = self._context.kind, self._context.rules
+        if kind not in ("asr", "ast") or type(store) is not AudioFolder or not has_plain_fields(row, self._plain):
+            return None
+        if not all(is_plain_tag(row.get(name)) for name in (*self._language_fields, "target_lang")):
+            return None
+        name, claimed = row.get(self._audio_field), row.get("duration")
+        if type(name) is not str or (found := store.plain(name)) is None:
+            return None
+        rate, seconds = found.described.rate, found.described.samples / found.described.rate
+        if claimed is not None and (type(claimed) not in (int, float) or claimed * rate < 1):
+            return None
+        if type(row.get("id")) is float or row.get("sampling_rate", rate) != rate or row.get("offset", 0) != 0:
+            return None
+        if not seconds - WHOLE_SECONDS <= (seconds if claimed is None else claimed) <= seconds + TOLERANCE_SECONDS:
+            return None
+        answer = self._answer(row)
+        source, target = self._language(row, *self._language_fields), self._language(row, "target_lang")
+        said = answer if answer.isascii() else without_punctuation(answer)
+        opened = self._context.plain([("user", ""), ("assistant", "")])
+        if (
+            opened is None
+            or (kind == "ast" and target is None)
+            or not rules.min_seconds <= seconds <= rules.max_seconds
+        ):
+            return None
+        if not has_text(said) or not any(map(str.isalnum, said)):
+            return None
+        wording = pick(self._pool.fitting(kind, answer, source, target), kind, row_name(row, where), 0)
+        written = wording.answer(answer, source if kind == "asr" else target)
+        turns = [*opened[:-2], ("user", wording.say), ("assistant", written)]
+        return PlainRow(turns, rules.audio_tag, seconds, ((name, found),))
 
     def draw_of(self, utterance: Utterance) -> Draw:
         """Makes a conversation of an utterance.

@@ -13,7 +13,7 @@ from typing import Any
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.data.conversations.target_text import has_capitals, has_punctuation, without_punctuation
-from nemo_vtb.data.files.notes import note
+from nemo_vtb.data.files.notes import Note, note
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.languages import base_language, language_name, language_tag, lower, spellings
 from nemo_vtb.errors import VTBError
@@ -89,6 +89,7 @@ class PromptPool:
             raise VTBError(f"{self.path}: languages holds tables of names: languages: {{any: {{en: English}}}}")
         self._languages = {_key(key): {_key(of): name for of, name in names.items()}
                            for key, names in pool["languages"].items()}  # fmt: skip
+        self._said: dict[tuple[str, str], Note | None] = {}
         self._known: dict[tuple[str, str | None, str | None], list[Wording]] = {}
         self._wordings = {
             task: {_key(key): [self._wording(w, f"{task}.{key}") for w in listed] for key, listed in pool[task].items()}
@@ -109,7 +110,10 @@ class PromptPool:
             found = found or list(self._filled(task, {"en": "en"}, source, target))
             self._known[task, source, target] = found
         if (language := source if task == "asr" else target) is not None:
-            self._say(task, language)
+            if (task, language) not in self._said:
+                self._said[task, language] = self._worth_saying(task, language)
+            if (said := self._said[task, language]) is not None:
+                note(*said)
         return self._known[task, source, target]
 
     def _filled(
@@ -122,12 +126,14 @@ class PromptPool:
                 if all(fill[slot] is not None for slot in _slots(wording.say)):
                     yield replace(wording, say=wording.say.format(**fill))
 
-    def _say(self, task: str, language: str) -> None:
+    def _worth_saying(self, task: str, language: str) -> Note | None:
         name = self._name(language)
         if name == language and language_name(language) is None:
-            note("unknown language", f"nobody knows the name of the language '{language}'")
-        elif base_language(language) != "en" and not any(key in self._wordings[task] for key in _spelled(language)):
-            note("no wordings", f"{self.path.name} has no {task} wordings in {name} ({language}): English ones ask")
+            return Note("unknown language", f"nobody knows the name of the language '{language}'")
+        if base_language(language) != "en" and not any(key in self._wordings[task] for key in _spelled(language)):
+            said = f"{self.path.name} has no {task} wordings in {name} ({language}): English ones ask"
+            return Note("no wordings", said)
+        return None
 
     def fitting(self, task: str, text: str, source: str | None, target: str | None = None) -> list[Wording]:
         """Returns the wordings that a text can follow: punctuation and capitals can be taken from it, not added.

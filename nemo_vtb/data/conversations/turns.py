@@ -18,7 +18,7 @@ from nemo_vtb.data.row_forms.visible import has_text
 
 Turn: TypeAlias = TextTurn | AudioTurn
 
-_ROLES = {
+ROLES = {
     "user": "user",
     "human": "user",
     "assistant": "assistant",
@@ -27,6 +27,8 @@ _ROLES = {
     "system": "system",
     "developer": "system",
 }
+# A span that ends as little before its recording is the whole of it.
+WHOLE_SECONDS = 0.05
 _OF_TOOLS = ("tool", "function", "observation", "ipython", "environment")
 
 
@@ -96,7 +98,7 @@ def span(recording: Recording, offset: float, seconds: float | None, name: str) 
     if (min(end, recording.duration) - offset) * recording.sampling_rate < 1:
         raise BadRow("zero length", f"{name}: the span from {offset:.2f} to {end:.2f} s is empty")
     cut = recording.to_cut()
-    if offset > 0 or end < recording.duration - 0.05:
+    if offset > 0 or end < recording.duration - WHOLE_SECONDS:
         cut = cut.truncate(offset=offset, duration=min(end, recording.duration) - offset)
     return cut.with_id(f"{name}@{cut.start:.3f}+{cut.duration:.3f}")
 
@@ -110,11 +112,11 @@ def role_of(turn: Any) -> str:
     if not isinstance(turn, dict):
         raise BadRow("missing field", f"a turn must be a JSON object, not {turn!r}"[:200])
     name = str(turn.get("from", turn.get("role", ""))).lower()
-    if name not in _ROLES and any(word in name for word in _OF_TOOLS):
+    if name not in ROLES and any(word in name for word in _OF_TOOLS):
         raise BadRow("tool turn", f"a turn of the role '{name[:40]}': calls of tools cannot be learnt")
-    if name not in _ROLES:
-        raise BadRow("unknown role", f"role '{name[:40]}' is none of {', '.join(_ROLES)}")
-    return _ROLES[name]
+    if name not in ROLES:
+        raise BadRow("unknown role", f"role '{name[:40]}' is none of {', '.join(ROLES)}")
+    return ROLES[name]
 
 
 def check_order(turns: list[Turn], keep_empty: bool = False) -> None:

@@ -27,6 +27,8 @@ HARMLESS = frozenset((
     # a clip as `datasets` keeps it
     *("path", "format", "sampling_rate"),
 ))  # fmt: skip
+# Harmless names of which some reader looks at the value.
+_LOOKED_AT = frozenset("label _skipme num_channels dur num_samples sampling_rate".split())
 # Travels with the conversation as it is.
 _CARRIED = ("custom",)
 
@@ -136,6 +138,13 @@ def _meant(key: str) -> str | None:
     """Why a field of this name is refused; ``_SAFE`` where it never is, None where that hangs on what stands in it."""
     name = normal(key)
     return _REFUSED.get(name, _SAFE if name in _KNOWN or _CLIP_KEY.match(name) else None)
+
+
+@lru_cache(maxsize=_NAMES_KEPT)
+def is_inert(key: str) -> bool:
+    """Whether a field of this name changes nothing and is missed by nobody, whatever text or number stands in it."""
+    harmless = normal(key) in HARMLESS and key not in _LOOKED_AT
+    return harmless and _meant(key) is _SAFE and _named_for(key) is False
 
 
 def clip_fields(fields: Mapping[str, Any]) -> list[str]:

@@ -62,7 +62,7 @@ def is_learnt(message: Mapping[str, Any], role: str) -> bool:
     """
     said = {}
     for key, value in message.items():
-        if not _may_switch(key):
+        if not may_switch(key):
             continue
         name = normal(key)
         on = _truth(value)
@@ -87,7 +87,7 @@ def learns_last_only(row: Mapping[str, Any]) -> bool:
     """
     last = False
     for key, value in row.items():
-        if not _may_switch(key):
+        if not may_switch(key):
             continue
         name = normal(key)
         word, on = normal(value) if isinstance(value, str) else "", _truth(value)
@@ -159,7 +159,7 @@ def _kept(fields: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 
 @lru_cache(maxsize=4096)
-def _may_switch(key: str) -> bool:
+def may_switch(key: str) -> bool:
     """Whether a field of this name can be a switch at all; most names cannot, whatever stands in them."""
     name = normal(key)
     return bool(name in _LEARN or name in _DO_NOT or _LAST_ONLY.match(name) or _SWITCH.search(name))

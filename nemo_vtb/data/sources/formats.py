@@ -18,6 +18,7 @@ from nemo_vtb.data.files.locations import expand, locate
 from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.data.row_forms.fields import Tracked, unread
+from nemo_vtb.data.row_forms.plain import PlainRow, plain_row
 from nemo_vtb.data.sources.cuts import CutParser
 from nemo_vtb.errors import VTBError
 
@@ -63,6 +64,17 @@ def parse_noting(file: RowFile, line: bytes, where: str) -> Draw | None:
         for name in unread(row):
             note("unread field", f"nothing reads '{name}'")
     return draw
+
+
+def read_plain(file: RowFile, line: bytes, where: str) -> PlainRow | None:
+    """Reads a line of the plainest shape; None where ``parse_noting`` has to be asked.
+
+    Raises:
+        BadRow: If it cannot become a conversation.
+    """
+    if (read := getattr(file.parse, "plain", None)) is None or (row := plain_row(line)) is None:
+        return None
+    return read(row, where)
 
 
 def row_files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
@@ -219,6 +231,7 @@ class _Parse:
 
     def __init__(self, method: Any, store: AudioStore | None, only: Mapping[str, Any]) -> None:
         self._method, self._store = method, store
+        self._plain = getattr(method.__self__, f"plain_{method.__name__}", None)
         self._only = {k: v if isinstance(v, Sequence) and not isinstance(v, str) else [v] for k, v in only.items()}
 
     def __call__(self, row: dict[str, Any], where: str) -> Draw | None:
@@ -227,6 +240,16 @@ class _Parse:
         if skipped or any(row.get(name) not in values for name, values in self._only.items()):
             return None
         return self._method(row, where, self._store_of(row))
+
+    def plain(self, row: dict[str, Any], where: str) -> PlainRow | None:
+        """Reads a row as far as plain ones need it; None where ``__call__`` has to be asked.
+
+        Raises:
+            BadRow: As ``__call__``.
+        """
+        if self._only or self._plain is None:
+            return None
+        return self._plain(row, where, self._store_of(row))
 
     def _store_of(self, row: dict[str, Any]) -> AudioStore | None:
         return self._store

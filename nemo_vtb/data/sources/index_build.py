@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from nemo_vtb.data.audio.headers import Described, HeaderBook, Measured, measured
+from nemo_vtb.data.audio.headers import Described, HeaderBook, Measured, measured, name_key
 from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.data.files.notes import collect_notes
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.sources.disk import plain
 from nemo_vtb.data.sources.formats import RowFile
-from nemo_vtb.data.sources.row_check import checked_row
+from nemo_vtb.data.sources.row_check import checked_row, plain_size
 from nemo_vtb.data.worker_pool import worker_pool
 
 ROW = np.dtype(
@@ -160,6 +160,12 @@ class _Job:
         for number, line in enumerate(lines, start=chunk.line):
             where = f"{file.path}:{number}"
             try:
+                if (looked := plain_size(line, where, file, self.weigh)) is not None:
+                    plain_row, size = looked
+                    good.append((offset, chunk.file, number, *size, len(plain_row.clips), len(clips)))
+                    clips += [(name_key(name), m.stamp, *_columns(m.described)) for name, m in plain_row.clips]
+                    offset += len(line)
+                    continue
                 with measured(HeaderBook()) as book:
                     row = checked_row(line, where, file, self.weigh)
             except BadRow as error:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nemo_vtb.data.conversations.kinds import ALIGN, kind_of
 from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.data.files.rows import BadRow
-from nemo_vtb.data.sources.formats import RowFile, parse_noting
+from nemo_vtb.data.row_forms.plain import PlainRow
+from nemo_vtb.data.sources.formats import RowFile, parse_noting, read_plain
 from nemo_vtb.errors import VTBError
 
 if TYPE_CHECKING:
@@ -61,6 +62,34 @@ def checked_row(
     if weigh is not None and not size.supervised and kind_of(conversation) != ALIGN:
         raise BadRow("nothing supervised", "no token of the conversation would be learnt")
     return CheckedRow(conversation, size, clips)
+
+
+def plain_size(
+    line: bytes, where: str, file: RowFile, weigh: Callable[[Any], Size] | None
+) -> tuple[PlainRow, Size] | None:
+    """Weighs a line of the plainest shape; None where ``checked_row`` has to be asked.
+
+    Args:
+        line: The line.
+        where: Its position ``file:line``.
+        file: The file.
+        weigh: Measures a conversation.
+
+    Raises:
+        BadRow: As ``checked_row``.
+        VTBError: As ``checked_row``.
+    """
+    if (weigh_plain := getattr(weigh, "plain", None)) is None:
+        return None
+    try:
+        if (row := read_plain(file, line, where)) is None:
+            return None
+        size = weigh_plain(row)
+    except VTBError:
+        raise
+    except Exception as error:
+        raise BadRow("unreadable row", f"{type(error).__name__}: {error}") from error
+    return (row, size) if size is not None and size.supervised else None
 
 
 def check_length(size: Size, max_total: int | None) -> None:

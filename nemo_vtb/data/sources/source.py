@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache, partial
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from nemo.utils import logging
 from nemo_vtb.config import check_keys
 from nemo_vtb.data.augmentation import Augmentation
 from nemo_vtb.data.conversations.chat_rows import RowContext
-from nemo_vtb.data.conversations.size import Encoder, Size, measure
+from nemo_vtb.data.conversations.size import Encoder, Size, Weigher
 from nemo_vtb.data.conversations.turns import ClipRules
 from nemo_vtb.data.files.locations import source_name
 from nemo_vtb.data.files.rows import BadRows
@@ -64,7 +64,7 @@ class Reading:
         """Measures a conversation; None without an encoder."""
         if self.encoder is None:
             return None
-        return partial(measure, encoder=self.encoder, frame_seconds=self.frame_seconds)
+        return Weigher(self.encoder, self.frame_seconds)
 
 
 class ConversationSource:

@@ -106,7 +106,7 @@ def encode_turns(
             tokens = _header_apart(tokens, values["message"], formatter)
         learnt = role == answer_role and number not in context
         if learnt:
-            start, end = _answer_span(tokens, formatter)
+            start, end = answer_span(tokens, formatter)
             targets.append((len(ids) + start, len(ids) + end))
         ids += tokens
         if role == answer_role and ends_with_eos:
@@ -134,7 +134,7 @@ def end_of_turn_id(formatter: "PromptFormatter") -> int:
         return formatter.tokenizer.eos
     template = formatter.get_template(formatter.OUTPUT_ROLE)
     tokens = formatter.encode_turn(template, {"message": None}, {"message": "x"})
-    start, end = _answer_span(tokens, formatter)
+    start, end = answer_span(tokens, formatter)
     return tokens[start:end][-1]
 
 
@@ -180,7 +180,7 @@ def _header_apart(tokens: list[int], message: str, formatter: "PromptFormatter")
     return apart if _text(apart, formatter) == _text(tokens, formatter) else tokens
 
 
-def _answer_span(tokens: list[int], formatter: "PromptFormatter") -> tuple[int, int]:
+def answer_span(tokens: list[int], formatter: "PromptFormatter") -> tuple[int, int]:
     """From behind the answer's header to its end-of-turn token; white space behind that is not a target.
 
     Without such a token all of the rest is: what follows it is the end of sequence, which must be reached.
