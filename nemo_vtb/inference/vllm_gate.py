@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vllm.config import VllmConfig
+from vllm.exceptions import VLLMValidationError
 from vllm.lora.request import LoRARequest
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 from vllm.platforms import current_platform
@@ -62,7 +63,9 @@ def _lora_of(config: VllmConfig, prompt: Any, asked: LoRARequest | None) -> LoRA
     # The number that vLLM gives the first LoRA it is told of.
     own = LoRARequest("audio", 1, config.lora_config.default_mm_loras["audio"])
     if asked is not None and (asked.lora_path, asked.lora_int_id) != (own.lora_path, own.lora_int_id):
-        raise ValueError(f"LoRA {asked.lora_name}: this model takes no other LoRA than its own")
+        # Of ValueErrors raised here, on the way to the engine, vLLM makes a 500 without the words.
+        said = f"LoRA {asked.lora_name}: this model takes no other LoRA than its own"
+        raise VLLMValidationError(said, parameter="model")
     heard = isinstance(prompt, dict) and (prompt.get("type") == "multimodal" or "multi_modal_data" in prompt)
     return own if heard else None
 

@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nemo.collections.common.tokenizers import AutoTokenizer
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.normalizers import NFC
 from tokenizers.pre_tokenizers import ByteLevel, Metaspace, Sequence, Split
 from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
 
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.sources.source import read_source
 from nemo_vtb.data.word_ids import WordIds, splits_at_words
+from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
 CORPORA = Path(__file__).parents[2] / "examples" / "corpora"
 LLAMA_3 = (
@@ -72,6 +75,30 @@ def test_ids_are_those_of_the_tokenizer(backends, name):
     for line in (CORPORA / "smollm2_chat/train.jsonl").read_text("utf-8").splitlines()[:100]:
         for _ in range(2):
             assert words(line) == backend.encode(line, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("name", ["smollm2", "gpt2", "llama3"])
+def test_turns_are_counted_as_they_are_encoded(backends, name, tmp_path):
+    backend = backends[name]
+    backend.add_special_tokens(["<|im_start|>"])
+    PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<|im_end|>").save_pretrained(tmp_path)
+    dataset = VTBDataset(AutoTokenizer(str(tmp_path)), "chatml", "<|audio|>")
+    dataset.lengths([("user", "Hi"), ("assistant", "Hello.")])
+    formatter = dataset._formatter()
+    texts = st.one_of(st.text(max_size=20), PIECES.map("".join))
+    by_words = []
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(texts, min_size=2, max_size=4))
+    def same(said):
+        turns = [(("user", "assistant")[n % 2], text) for n, text in enumerate(said)]
+        counted = dataset.lengths(turns)
+        encoded = encode_turns(turns, formatter)
+        assert counted in (None, (len(encoded.input_ids), int(encoded.loss_mask.sum())))
+        by_words.append(counted is not None and dataset._counted(turns) is not None)
+
+    same()
+    assert sum(by_words) > 5
 
 
 def test_a_full_memory_begins_anew(backends, monkeypatch):
