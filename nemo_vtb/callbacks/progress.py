@@ -1,6 +1,7 @@
 """A progress bar with the loss of every kind and the time left, and the curves behind it."""
 
 import time
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
@@ -25,6 +26,7 @@ class KindProgress(Callback):
         self.validation: list[dict[str, float]] = []
         self._bar: tqdm | None = None
         self._smooth: dict[str, float] = {}
+        self._of_batches: set[str] = set()
         self._start = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -43,7 +45,15 @@ class KindProgress(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Remembers the step and moves the bar."""
-        logged = {name: float(value) for name, value in trainer.logged_metrics.items() if not name.startswith("val_")}
+        of_batch = outputs["logged"].keys() if isinstance(outputs, Mapping) and "logged" in outputs else ()
+        self._of_batches.update(of_batch)
+        # Lightning repeats the last value of what this batch had nothing of, e.g. the loss of a kind.
+        stale = self._of_batches.difference(of_batch)
+        logged = {
+            name: float(value)
+            for name, value in trainer.logged_metrics.items()
+            if not name.startswith("val_") and name not in stale
+        }
         self.train.append({"step": trainer.global_step, "seconds": time.monotonic() - self._start, **logged})
         for kind in KINDS:
             if (loss := logged.get(f"loss_{kind}")) is not None:

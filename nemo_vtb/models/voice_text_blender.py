@@ -218,7 +218,7 @@ class VoiceTextBlender(SALM):
         self.log("loss", loss.detach(), on_step=True, prog_bar=True, batch_size=1)
         self.log_dict(stats, on_step=True, batch_size=1)
         accumulated = self.trainer.accumulate_grad_batches if self._trainer is not None else 1
-        return {"loss": self._accumulation.weigh(loss, tokens, accumulated)}
+        return {"loss": self._accumulation.weigh(loss, tokens, accumulated), "logged": stats}
 
     def _joint_loss(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any]]:
         """The loss, the supervised tokens of all ranks, and what is logged."""
