@@ -21,7 +21,12 @@ EXTRAS = {
     "synth": ("babel", "httpx", "jsonschema", "llguidance", "num2words", "onnxruntime", "hibari", "py3langid"),
     "eval": ("sacrebleu", "matplotlib"),
     "lm-eval": ("lm_eval",),
+    "public-benchmarks": ("lm_eval", "langdetect", "if_verifiable"),
+    "serve": ("fastapi", "uvicorn", "python_multipart"),
+    "demo": ("gradio",),
     "slurm": ("nemo_run",),
+    "tables": ("pyarrow",),
+    "quantization": ("bitsandbytes",),
     "megatron": ("megatron",),
 }
 # Programs that are no Python packages -> what needs them.

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from nemo_vtb.cli import main
+from nemo_vtb.doctor import EXTRAS
 
 
 def test_what_this_machine_can_use(capsys: pytest.CaptureFixture):
@@ -45,3 +47,8 @@ def test_overrides_and_what_is_wrong_are_named(workplace: SimpleNamespace, capsy
     assert "trainer.precision=bf17" in capsys.readouterr().err
     assert main(["doctor", "trainer.precision=bf16-true"]) == 2
     assert "--config-name" in capsys.readouterr().err
+
+
+def test_every_extra_is_looked_for():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(EXTRAS) == set(project["optional-dependencies"]) - {"dev"}
