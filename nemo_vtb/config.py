@@ -139,10 +139,12 @@ def section_of(cfg: Mapping[str, Any], path: str, needed: bool = True) -> Any:
     return found
 
 
-def referred_keys(cfg: "DictConfig") -> set[str]:
+def referred_keys(cfg: Mapping[str, Any]) -> set[str]:
     """The top keys of a config that its interpolations name (``${data_root}/train.jsonl``); before it is resolved."""
     from omegaconf import OmegaConf
 
+    if not OmegaConf.is_config(cfg):
+        return set()
     return set(re.findall(r"\$\{\s*(\w+)\s*[.}\[]", OmegaConf.to_yaml(cfg)))
 
 

@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from nemo_vtb.config import check_keys, failed_interpolation
+from nemo_vtb.config import check_keys, failed_interpolation, referred_keys
 from nemo_vtb.errors import VTBError
 
 Options = TypeVar("Options")
@@ -85,7 +85,8 @@ def read_options(
         VTBError: Names the key that is unknown, missing or of a wrong type, what it holds and what it may hold.
     """
     known = fields(kind)  # type: ignore[arg-type]
-    check_keys(section, [*others, *(field.name for field in known)], where or "config")
+    own = [] if where else referred_keys(section)
+    check_keys(section, [*others, *own, *(field.name for field in known)], where or "config")
     given = plain(section)
     begin = f"{where}." if where else ""
     hints = get_type_hints(kind, include_extras=True)

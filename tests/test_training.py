@@ -6,9 +6,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
-from nemo_vtb.config import check_keys, referred_keys
+from nemo_vtb.config import check_keys, compose, referred_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.load import load_checkpoint
+from nemo_vtb.synthesis.spoken_turns.options import SpeechOptions
 
 
 @pytest.fixture
@@ -63,3 +64,13 @@ def test_a_key_of_ones_own_is_known_where_the_config_names_it():
     assert referred_keys(cfg) == {"data_root", "name"}
     with pytest.raises(VTBError, match=r"unknown config key config\.nam;"):
         check_keys(cfg, {"data"} | referred_keys(cfg), "config")
+
+
+def test_so_it_is_in_the_configs_of_other_commands(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [/synth/speech, _self_]\nroot: /data\nout: ${root}/made\n"
+        "source: {manifest_filepath: '${root}/chats.jsonl'}\n"
+    )
+    assert SpeechOptions.read(compose("mine", [], tmp_path)).source["manifest_filepath"] == "/data/chats.jsonl"
+    with pytest.raises(VTBError, match=r"unknown config key config\.rooot"):
+        SpeechOptions.read(compose("mine", ["+rooot=1"], tmp_path))

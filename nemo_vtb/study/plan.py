@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nemo_vtb.config import ConfigDirs, check_keys, compose
+from nemo_vtb.config import ConfigDirs, check_keys, compose, referred_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.run import EvalSection
 from nemo_vtb.models.for_machine import threads_here
@@ -218,7 +218,7 @@ def read_study(cfg: DictConfig, config_dir: ConfigDirs = None, steps: int | None
     Raises:
         VTBError: Names the key that is unknown, missing or odd.
     """
-    check_keys(cfg, [field.name for field in fields(StudySection)], "config")
+    check_keys(cfg, {field.name for field in fields(StudySection)} | referred_keys(cfg), "config")
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -226,7 +226,7 @@ def read_study(cfg: DictConfig, config_dir: ConfigDirs = None, steps: int | None
     for key in ("train", "arms", "measure"):
         if not plain.get(key):
             raise VTBError(f"missing config key {key}: see conf/study/quickstart.yaml")
-    read_options(StudySection, plain, nulls=True)
+    read_options(StudySection, plain, others=referred_keys(cfg), nulls=True)
     keep = plain.get("keep_checkpoints", True)
     arms = read_arms(plain["arms"], keep)
     if not isinstance(plain.get("only") or [], list):
