@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import deferred_nemo  # noqa: F401 - before NeMo, in whichever process
 import step_arm
 import step_mix
 import torch

@@ -51,7 +51,14 @@ def pack(folder: Path, python: str) -> int:
         everything = [*_own(), *_stand_ins()]
         everything += [one for owner, one_of in known.items() for one in files_of(owner, one_of)]
         opened = _opened(work, everything)
-        carried = [one for one in everything if is_source(one.name) or one.name in opened or one.owner == "own"]
+        # Of what nothing is imported from, the name and version are all that is asked for.
+        used = {one.owner for one in everything if one.name in opened and ".dist-info/" not in one.name}
+        wanted = (is_source(one.name) and (one.owner in used or ".dist-info/" in one.name) for one in everything)
+        carried = [
+            one
+            for one, source in zip(everything, wanted, strict=True)
+            if source or one.name in opened or one.owner == "own"
+        ]
         if python != _HERE:
             carried = _of_python(python, known, carried, work / "wheels")
         folder.mkdir(parents=True)

@@ -45,7 +45,11 @@ def main() -> int:
         # Without `site`, so that other versions of the same packages are not seen.
         command = [sys.executable, "-S", str(job), "--device", args.device, "--json", str(args.json.resolve())]
         command += ["--seconds", str(args.limit), *(["--tiny"] if args.tiny else [])]
-        seen = {"PYTHONPATH": f"{files}{os.pathsep}{torch}", "HF_HUB_OFFLINE": "1", "TMPDIR": name}
+        seen = {
+            "PYTHONPATH": os.pathsep.join(map(str, (files, job.parents[1], torch))),
+            "HF_HUB_OFFLINE": "1",
+            "TMPDIR": name,
+        }
         return run(command, os.environ | seen, args.limit)
 
 
