@@ -22,6 +22,7 @@ import argparse
 import json
 import math
 import multiprocessing
+import os
 import shlex
 import sys
 import tempfile
@@ -157,6 +158,10 @@ def ratios(found: dict[str, Any]) -> dict[str, float]:
 def apart(function: Any, *arguments: Any) -> Any:
     """Runs a function in a fresh process forked from one that has imported what is used of NeMo and no more."""
     context = multiprocessing.get_context("forkserver")
+    # The server finds what it imports beforehand by PYTHONPATH alone, and leaves out in silence what it does not find.
+    folder, known = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
+    if folder not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, known)))
     context.set_forkserver_preload(["deferred_nemo", "step_job"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()

@@ -46,7 +46,7 @@ def main() -> int:
         command = [sys.executable, "-S", str(job), "--device", args.device, "--json", str(args.json.resolve())]
         command += ["--seconds", str(args.limit), *(["--tiny"] if args.tiny else [])]
         seen = {
-            "PYTHONPATH": os.pathsep.join(map(str, (files, job.parents[1], torch))),
+            "PYTHONPATH": os.pathsep.join(map(str, (files, torch))),
             "HF_HUB_OFFLINE": "1",
             "TMPDIR": name,
         }
