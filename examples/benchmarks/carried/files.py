@@ -68,10 +68,11 @@ def normal(name: str) -> str:
 
 
 def files_of(name: str, known: Distribution) -> Iterator[Carried]:
-    """Everything importable that a distribution has installed, and what is known about it."""
+    """Everything importable that a distribution has installed, and what is known about it, but no bytecode."""
+    left = (".pth", ".pyc", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
     for path in known.files or ():
         text = str(path)
-        if text.startswith("..") or text.endswith((".pth", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json")):
+        if text.startswith("..") or text.endswith(left):
             continue
         yield Carried(Path(str(known.locate_file(path))), text, name)
 

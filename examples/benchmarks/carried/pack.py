@@ -28,7 +28,7 @@ from wheels import for_python
 ROOT = Path(__file__).resolve().parents[3]
 MOST_BYTES = 60_000_000
 _HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
-_FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 5}]
+_FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 2}]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -98,7 +98,7 @@ def _opened(work: Path, everything: Iterable[Carried]) -> set[str]:
     tree, torch, report = work / "files", work / "torch", work / "opened.json"
     names: dict[str, str] = {}
     for one in everything:
-        if one.source.is_file() and not one.name.endswith(".pyc"):
+        if one.source.is_file():
             (tree / one.name).parent.mkdir(parents=True, exist_ok=True)
             if not (tree / one.name).exists():
                 (tree / one.name).symlink_to(one.source.resolve())
