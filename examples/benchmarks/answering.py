@@ -16,7 +16,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,21 +54,28 @@ def main() -> None:
 
 
 def measure(clips: int, times: int) -> dict[str, Any]:
-    from nemo_vtb.data.dataset import VTBDataset
     from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.paths import checkpoint_path
 
     model = load_checkpoint(checkpoint_path("shipped"), "cpu", "32-true").eval()
+    return compared(model, _tasks(clips, model.audio_locator_tag), times)
+
+
+def compared(model: Any, tasks: list[Any], times: int) -> dict[str, Any]:
+    """Asks in all three ways, in turns; seconds are the processor's, and the clock's where the model is on a GPU."""
+    from nemo_vtb.data.dataset import VTBDataset
+
     dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
-    tasks = _tasks(clips, model.audio_locator_tag)
+    on_cpu = model.device.type == "cpu"
     arms: dict[str, Callable[..., dict[str, list[str]]]] = {"plain": _plain, "ours": _ours, "salm": _salm}
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     said: dict[str, dict[str, list[str]]] = {}
     for _ in range(times):
         for name, arm in arms.items():
-            begun = time.process_time()
-            said[name] = arm(model, dataset, tasks)
-            seconds[name].append(time.process_time() - begun)
+            begun = _now(on_cpu)
+            with model.arithmetic():
+                said[name] = arm(model, dataset, tasks)
+            seconds[name].append(_now(on_cpu) - begun)
     medians = {name: statistics.median(found) for name, found in seconds.items()}
     tokens = {
         name: sum(len(model.tokenizer.text_to_ids(answer)) + 1 for side in sides.values() for answer in side)
@@ -77,32 +84,47 @@ def measure(clips: int, times: int) -> dict[str, Any]:
     spoken = [number for number, task in enumerate(tasks) if task.seconds]
     return {
         "prompts": len(tasks),
-        "cpu_seconds": seconds,
+        "cpu_seconds" if on_cpu else "seconds": seconds,
         "tokens": tokens,
-        "tokens_a_cpu_second": {name: tokens[name] / medians[name] for name in arms},
+        "tokens_a_cpu_second" if on_cpu else "tokens_a_second": {name: tokens[name] / medians[name] for name in arms},
         "to_plain": medians["ours"] / medians["plain"],
         "same_answers": said["ours"] == said["plain"],
         "spoken_as_salm": sum(said["ours"]["tuned"][i] == said["salm"]["tuned"][i] for i in spoken) / len(spoken),
     }
 
 
+def _now(on_cpu: bool) -> float:
+    if on_cpu:
+        return time.process_time()
+    import torch
+
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def _tasks(clips: int, tag: str) -> list[Any]:
+    corpus = _ROOT / "examples/corpora/spoken_commands"
+    rows = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text("utf-8").splitlines()]
+    rows = [row for row in rows if row.get("split") == "test_new_voice"][:clips]
+    asked = {"asr": "Transcribe the audio.", "sqa": "What is this about?"}
+    return tasks_of([corpus / row["audio_filepath"] for row in rows], tag, asked, _WRITTEN)
+
+
+def tasks_of(clips: Sequence[Path], tag: str, asked: Mapping[str, str], written: Sequence[str]) -> list[Any]:
+    """What is asked: of each clip once before (``asr``) and once after it (``sqa``), and in writing."""
     from lhotse import Recording
     from nemo.collections.common.data.lhotse import NeMoMultimodalConversation
     from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
     from nemo_vtb.evaluation.answers import Task
 
-    corpus = _ROOT / "examples/corpora/spoken_commands"
-    rows = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text("utf-8").splitlines()]
-    rows = [row for row in rows if row.get("split") == "test_new_voice"][:clips]
     prompts: list[tuple[str, list[Any]]] = []
-    for row in rows:
-        clip = Recording.from_file(corpus / row["audio_filepath"]).to_cut()
+    for path in clips:
+        clip = Recording.from_file(path).to_cut()
         heard = AudioTurn(cut=clip, role="user", audio_locator_tag=tag)
-        prompts.append(("asr", [TextTurn(value="Transcribe the audio.", role="user"), heard]))
-        prompts.append(("sqa", [heard, TextTurn(value="What is this about?", role="user")]))
-    prompts += [("text", [TextTurn(value=text, role="user")]) for text in _WRITTEN]
+        prompts.append(("asr", [TextTurn(value=asked["asr"], role="user"), heard]))
+        prompts.append(("sqa", [heard, TextTurn(value=asked["sqa"], role="user")]))
+    prompts += [("text", [TextTurn(value=text, role="user")]) for text in written]
     return [
         Task(kind, NeMoMultimodalConversation(
             id=str(number), turns=[*turns, TextTurn(value="", role="assistant")], token_equivalent_duration=0.08,
@@ -160,10 +182,11 @@ def _salm(model: Any, dataset: Any, tasks: list[Any]) -> dict[str, list[str]]:
         ids = torch.full((len(rows), longest), model.text_pad_id)
         for line, row in zip(ids, rows, strict=True):
             line[longest - len(row) :] = row
-        heard = {"audios": batch["audios"], "audio_lens": batch["audio_lens"]} if tasks[part[0]].seconds else {}
+        named = ("audios", "audio_lens") if tasks[part[0]].seconds else ()
+        heard = {name: batch[name].to(model.device) for name in named}
         config = default_generation_config(model, max_new_tokens=_TOKENS)
         with torch.no_grad():
-            said = SALM.generate(model, prompts=ids, generation_config=config, **heard)
+            said = SALM.generate(model, prompts=ids.to(model.device), generation_config=config, **heard)
         new = said if heard else said[:, longest:]  # of written prompts it returns the prompt as well
         for i, row in zip(part, new.tolist(), strict=True):
             answers[i] = model.tokenizer.ids_to_text(row).strip()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import deferred_nemo  # noqa: F401 - before NeMo, in whichever process
 import step_arm
 import step_mix
 import torch
@@ -115,6 +116,32 @@ def about_machine(command: str, seed: int) -> tuple[dict[str, Any], float | None
     if torch.cuda.is_available():
         return environment(command, seed), peak_flops(torch.cuda.get_device_name(0))
     return environment(command, seed), 1e9 * max(matrix_rates().values())
+
+
+def matrix_rate(device: str) -> dict[str, Any]:
+    """What the device does now in matrix products of its fastest type; of a processor one core's.
+
+    Returns:
+        ``flops`` a second and the ``type``.
+    """
+    from nemo_vtb.parts.machine.hardware import matrix_rates
+
+    if device == "cpu":
+        rates = matrix_rates()
+        best = max(rates, key=lambda name: rates[name])
+        return {"flops": 1e9 * rates[best], "type": best}
+    size, times = 8192, 10
+    left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    seconds = []
+    for _ in range(6):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        for _ in range(times):
+            left @ right
+        end.record()
+        end.synchronize()
+        seconds.append(begin.elapsed_time(end) / 1000 / times)
+    return {"flops": 2 * size**3 / min(seconds[1:]), "type": "bfloat16"}
 
 
 def _lengths(folder: Path) -> list[step_mix.Length]:

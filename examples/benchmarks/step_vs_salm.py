@@ -20,10 +20,14 @@ bfloat16. Both hold the same numbers, and autocast computes both in bfloat16.
 
 import argparse
 import json
+import math
 import multiprocessing
+import os
 import shlex
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,6 +45,8 @@ _COUNT = {"smollm2": 48, "gemma2b": 512, "tiny": 24}
 _PER_BATCH = {"smollm2": 8, "gemma2b": 32, "tiny": 6}
 # Of the random lengths; tiny ones run in a second.
 _SCALE = {"smollm2": 1.0, "gemma2b": 1.0, "tiny": 0.05}
+# What nothing optional is begun in.
+_LAST_SECONDS = 90
 _MOST_CONVERSATIONS = {"gemma2b": 2048, "tiny": 4}
 
 
@@ -62,8 +68,25 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     return measured
 
 
-def measure(shape: str, device: str, count: int, seed: int) -> dict[str, Any]:
-    """Runs all arms; keys as in the module's JSON."""
+def measure(
+    shape: str,
+    device: str,
+    count: int,
+    seed: int,
+    until: float = math.inf,
+    kept: Callable[[dict[str, Any]], None] = lambda found: None,
+) -> dict[str, Any]:
+    """Runs all arms; keys as in the module's JSON.
+
+    Args:
+        shape: Of the models.
+        device: Where.
+        count: Conversations.
+        seed: Of weights and conversations.
+        until: By ``time.monotonic``: in the last minute and a half before it neither the profile nor a largest batch
+            is begun.
+        kept: Called with what there is after each arm.
+    """
     import step_job
 
     with tempfile.TemporaryDirectory() as name:
@@ -78,11 +101,12 @@ def measure(shape: str, device: str, count: int, seed: int) -> dict[str, Any]:
             if len(tried) > 1:
                 keys = ("steps", "padding_share", "supervised_tokens_per_s", "peak_memory_mb")
                 found[arm] |= {"tried": [{key: one[key] for key in keys} for one in tried]}
-        found["ours"]["profile"] = apart(step_job.profile, folder, plans["ours"][0][0], device)
-        if shape in _MOST_CONVERSATIONS:
-            most = _MOST_CONVERSATIONS[shape]
-            for arm in ARMS:
-                sort = arm == "salm_bucketed"
+            kept(found)
+        if time.monotonic() < until - _LAST_SECONDS:
+            found["ours"]["profile"] = apart(step_job.profile, folder, plans["ours"][0][0], device)
+        for arm in ARMS if shape in _MOST_CONVERSATIONS else ():
+            if time.monotonic() < until - _LAST_SECONDS:
+                sort, most = arm == "salm_bucketed", _MOST_CONVERSATIONS[shape]
                 found[arm]["largest_batch"] = apart(step_job.largest_batch, arm, folder, sort, device, most)
         machine, peak = apart(step_job.about_machine, shlex.join(["python", *sys.argv]), seed)
     for arm in ARMS:
@@ -132,9 +156,13 @@ def ratios(found: dict[str, Any]) -> dict[str, float]:
 
 
 def apart(function: Any, *arguments: Any) -> Any:
-    """Runs a function in a fresh process forked from one that has imported NeMo and done nothing else."""
+    """Runs a function in a fresh process forked from one that has imported what is used of NeMo and no more."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["step_job"])
+    # The server finds what it imports beforehand by PYTHONPATH alone, and leaves out in silence what it does not find.
+    folder, known = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
+    if folder not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, known)))
+    context.set_forkserver_preload(["deferred_nemo", "step_job"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 

@@ -73,7 +73,9 @@ class ClipEncoder:
         return self.perception.preprocessor.featurizer.sample_rate
 
     def _frames(self, batch: dict[str, Any]) -> tuple[Tensor, list[int]]:
-        audios, audio_lens = batch["audios"], batch["audio_lens"]
+        # Outside of a trainer nobody has moved them.
+        device = next(self.perception.parameters()).device
+        audios, audio_lens = (batch[name].to(device, non_blocking=True) for name in ("audios", "audio_lens"))
         cached = self.cache is not None and "audio_ids" in batch
         if self._chunk_seconds and not cached:
             from nemo.collections.speechlm2.parts.encoder_chunking import encode_audio_with_optional_chunking

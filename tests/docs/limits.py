@@ -168,6 +168,12 @@ NOT_RUN = (
     NotRun(r"^nemo ", "nothing", "it submits to a cluster; tests/launch/test_recipes.py makes its script"),
     NotRun(r"examples/corpora/build_", "parse", "it makes the shipped corpora again: hours, and packages of Debian"),
     NotRun(r"examples/corpora/take_made\.py", "parse", "it takes what a run at length has made"),
+    NotRun(
+        r"benchmarks/carried/(pack|job)\.py",
+        "parse",
+        "minutes, and the second needs a GPU; tests/benchmarks/test_carried.py packs and runs it by hand",
+    ),
+    NotRun(r"runs/carried/run\.py", "nothing", "it is made by the command before it, and needs a GPU"),
     NotRun(r"--device cuda", "parse", "it needs a GPU; tests/benchmarks runs the same at tiny sizes"),
     NotRun(
         r"^vtb eval shipped .*threads=1",
