@@ -138,6 +138,7 @@ NOT_RUN = (
     NotRun(r"support_matrix\.py --sample", "parse", "tests/modules/test_support_of_llms.py runs it in a fresh process"),
     NotRun(r"tutorials/run_notebooks", "nothing", "tests/tutorials runs every notebook"),
     NotRun(r"^make ", "make", "it would make an environment; what it calls is run as vtb quickstart and as this suite"),
+    NotRun(r"coverage (run|combine|report)", "nothing", "it runs this whole suite, and reads what that has counted"),
     NotRun(r"^(pip|apt-get) ", "nothing", "it changes the machine"),
     NotRun(r"^for package in \*\.deb", "nothing", "it unpacks what apt-get would have fetched"),
     NotRun(
