@@ -150,6 +150,11 @@ NOT_RUN = (
     NotRun(r"vllm serve ", "nothing", "vLLM is in an environment of its own; examples/vllm_check.py runs the command"),
     NotRun(r"examples/vllm_check\.py", "parse", "minutes, and it needs vLLM"),
     NotRun(
+        r"benchmarks/mutants\.py",
+        "parse",
+        "it runs tests a hundred times; tests/benchmarks/test_mutants.py has its faults",
+    ),
+    NotRun(
         r"benchmarks/chat\.py --json",
         "parse",
         "minutes, of the real LLM; tests/benchmarks/test_chat_benchmark.py runs it on a tiny one",
