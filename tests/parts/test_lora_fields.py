@@ -13,6 +13,9 @@ REFUSED = [
     ({"r": "32"}, "r is '32'"),
     ({"lora_alpha": 0}, "lora_alpha"),
     ({"lora_alpha": "8"}, "lora_alpha"),
+    ({"lora_alpha": True}, "lora_alpha is True"),
+    ({"lora_alpha": float("inf")}, "lora_alpha is inf"),
+    ({"lora_dropout": False}, "lora_dropout is False"),
     ({"lora_dropout": 1.0}, "lora_dropout"),
     ({"lora_dropout": -0.1}, "lora_dropout"),
     ({"bias": "some"}, "bias is 'some'"),
@@ -24,6 +27,8 @@ REFUSED = [
     ({"target_modules": ["q_proj", "embed_tokens"]}, "embeddings"),
     ({"target_modules": []}, None),
     ({"target_modules": 3}, "target_modules is 3"),
+    ({"target_modules": ""}, "target_modules is ''"),
+    ({"target_modules": [""]}, "target_modules is"),
     ({"target_parameters": "mlp.experts.gate_up_proj"}, "target_parameters"),
     ({"target_parameters": ["experts.w"], "lora_dropout": 0.1}, "target_parameters cannot be used with lora_dropout"),
     ({"target_parameters": ["experts.w"], "use_dora": True}, "target_parameters cannot be used with use_dora"),
@@ -41,9 +46,12 @@ REFUSED = [
     ({"lora_bias": True, "init_lora_weights": "gaussian"}, "lora_bias"),
     ({"layers_to_transform": [0], "target_modules": "all-linear"}, "layers_to_transform"),
     ({"layers_to_transform": [-1]}, "layers_to_transform"),
+    ({"layers_to_transform": [True]}, "layers_to_transform"),
+    ({"layers_to_transform": []}, "layers_to_transform"),
     ({"layers_pattern": "layers"}, "layers_pattern"),
     ({"rank_pattern": {"q_proj": 0}}, "rank_pattern"),
     ({"rank_pattern": ["q_proj"]}, "rank_pattern"),
+    ({"rank_pattern": {1: 2}}, "rank_pattern"),
     ({"alpha_pattern": {"q_proj": "2"}}, "alpha_pattern"),
     ({"inference_mode": True}, "inference_mode"),
     ({"peft_type": "DORA"}, "peft_type"),
@@ -69,6 +77,28 @@ def test_what_is_not_served_is_refused_by_key(section: dict, said: str | None):
         return
     with pytest.raises(VTBError, match=said):
         check_lora_fields(section)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"r": 1, "lora_alpha": 0.5, "lora_dropout": 0.0, "bias": "lora_only", "use_dora": True},
+        {"layers_to_transform": [0, 3], "layers_pattern": "layers", "target_modules": ["q_proj"]},
+        {"layers_to_transform": 0},
+        {"rank_pattern": {"q_proj": 1}, "alpha_pattern": {"q_proj": 2.5}},
+        {"init_lora_weights": "orthogonal"},
+        {"init_lora_weights": "pissa_niter_16"},
+        {"init_lora_weights": False, "lora_bias": True},
+    ],
+    ids=str,
+)
+def test_what_is_served_is_taken_as_it_stands(section: dict):
+    assert check_lora_fields(section) == section
+
+
+def test_a_section_of_the_encoder_may_say_what_it_leaves_alone():
+    section = {"r": 4, "bias": "none", "modules_to_save": [], "target_parameters": []}
+    assert check_lora_fields(section, "model.encoder_lora") == section
 
 
 @pytest.mark.parametrize("section", ["r32", True, ["q_proj"]])

@@ -177,6 +177,9 @@ def test_the_walk_follows_moving_shares_and_counts_accumulated_batches_as_one_st
         ({"shares": {"text": 1, "asr": 1, "mixed": 0}}, "never above 0"),
         ({"shares": {"text": 1, "asr": 1, "mixed": "much"}}, "must be a number"),
         ({"shares": {"text": 1, "asr": 1, "mixed": -1}}, "at least 0"),
+        ({"shares": {"text": 1, "asr": 1, "mixed": float("inf")}}, "at least 0"),
+        ({"shares": {"text": 1, "asr": 1, "mixed": {-5: 1}}}, "at least 0"),
+        ({"shares": {"text": 1, "asr": 1, "mixed": {}}}, "at least 0"),
         ({"shares": {kind: {0: 1, 9: 0} for kind in SIZES}}, "at step 9 no kind"),
     ],
 )

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from nemo_vtb import VoiceTextBlender, VTBDataModule, VTBDataset
 from nemo_vtb.callbacks.last_checkpoint import LastCheckpoint
-from nemo_vtb.data.blend.epoch import batches_per_epoch
+from nemo_vtb.data.blend.epoch import batches_per_epoch, counts_epochs
 from nemo_vtb.data.blend.walk import Blend
 from nemo_vtb.errors import VTBError
 
@@ -57,6 +57,25 @@ def test_a_share_that_falls_to_nothing_too_early_is_named():
         batches_per_epoch(blend({"text": 0.5, "asr": {0: 0.5, 2: 0.0}}), 60)
     early = blend({"text": {0: 0.9, 40: 0.0}, "asr": 0.5})
     assert batches_per_epoch(early, 60) > 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "validates", "counted"),
+    [
+        ({"max_steps": 5}, False, False),
+        ({"max_steps": 5, "max_epochs": -1}, False, False),
+        ({"max_epochs": 2}, False, True),
+        ({"max_steps": 5, "min_epochs": 1}, False, True),
+        ({"max_steps": 5, "limit_train_batches": 0.5}, False, True),
+        ({"max_epochs": 2, "limit_train_batches": 3}, True, False),
+        ({"max_steps": 5}, True, True),
+        ({"max_steps": 5, "limit_val_batches": 0}, True, False),
+        ({"max_steps": 5, "val_check_interval": 2, "check_val_every_n_epoch": None}, True, False),
+    ],
+)
+def test_an_epoch_is_counted_where_something_depends_on_it(asked: dict[str, Any], validates: bool, counted: bool):
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, **asked)
+    assert counts_epochs(trainer, validates) is counted
 
 
 class Samples(Callback):
