@@ -33,9 +33,15 @@ class MegatronStrategy(DDPStrategy):
 
         Comes before the model is built, since each rank reads its own part of the LLM.
         """
-        launcher = self.launcher
-        assert launcher is not None
-        launcher.launch(super().setup_environment)
+        if self.launcher is None:
+            super().setup_environment()
+        else:
+            self.launcher.launch(super().setup_environment)
+
+    def _configure_launcher(self) -> None:
+        # A launcher of processes is refused in a notebook, where one process alone can train.
+        if self.num_processes * self.num_nodes > 1:
+            super()._configure_launcher()
 
     def setup_environment(self) -> None:
         """Makes the device mesh.

@@ -38,6 +38,11 @@ class ShardedStrategy(ModelParallelStrategy):
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False, **options)
         self._replicas = replicas
 
+    def _configure_launcher(self) -> None:
+        # A launcher of processes is refused in a notebook, where one process alone can train.
+        if self.num_processes * self.num_nodes > 1:
+            super()._configure_launcher()
+
     def setup_environment(self) -> None:
         """Makes the device mesh.
 
