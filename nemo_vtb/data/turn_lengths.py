@@ -64,7 +64,7 @@ class TurnLengths:
 
     def _frame(self, formatter: "PromptFormatter", role: str) -> _Frame | None:
         before, _, behind = formatter.get_template(role).partition(_MESSAGE)
-        if "|" + "message" in behind or set(formatter.get_slots(role)) != {"message"}:
+        if _MESSAGE in behind or set(formatter.get_slots(role)) != {"message"}:
             return None
         if not self._words.begins_apart(behind) or not (before.endswith("\n") or self._words.ends_apart(before)):
             return None
