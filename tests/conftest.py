@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from warm_vtb import OF_ONE_PROCESS
 
 # Read when the libraries are imported, and inherited by every process a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -39,8 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Undoes what a command did to PyTorch: its threads, whose number moves sums, and its ranks."""
+    """Undoes what a command did to PyTorch: its threads, whose number moves sums, its ranks and their address."""
     yield
+    for name in OF_ONE_PROCESS:
+        os.environ.pop(name, None)
     if "torch" in sys.modules:
         torch = sys.modules["torch"]
         torch.set_num_threads(1)

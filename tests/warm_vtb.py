@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 # What Lightning leaves in the environment of a process that has trained, with a port that it still holds.
-_OF_ONE_PROCESS = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK")
+OF_ONE_PROCESS = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK")
 
 
 def fresh_environment() -> dict[str, str]:
     """The environment, as one that no run of this process has written to."""
-    return {name: value for name, value in os.environ.items() if name not in _OF_ONE_PROCESS}
+    return {name: value for name, value in os.environ.items() if name not in OF_ONE_PROCESS}
 
 
 def warm_vtb(
