@@ -10,6 +10,8 @@ import numpy as np
 from nemo_vtb.data.blend.compiled import compiled
 
 DONE, FULL = -1, -2
+# Of a kind that is ahead of its share, where nothing else fits.
+_SELDOM = 1e-9
 
 
 class Heads(NamedTuple):
@@ -72,7 +74,7 @@ class Rule(NamedTuple):
 
 @compiled
 def fill(
-    heads: Heads, counts: Counts, rule: Rule, waits: np.ndarray, at: np.ndarray, taken: np.ndarray, sizes: np.ndarray
+    heads: Heads, counts: Counts, rule: Rule, chance: np.ndarray, at: np.ndarray, taken: np.ndarray, sizes: np.ndarray
 ) -> int:
     """Fills batches until they are done, a source needs its next rows, or there is no room for what was drawn.
 
@@ -80,8 +82,8 @@ def fill(
         heads: The next rows; ``place`` moves on.
         counts: Moves on.
         rule: What batches are like.
-        waits: float64 ``(room, kinds)``: how long each kind waits for its turn at each draw, in which case the shortest
-            wait in proportion to what it is owed comes first; ``(0, kinds)``: whoever is owed most comes first.
+        chance: float64 ``(room,)``, between 0 and 1: what chooses at each draw, a kind being as likely as it is owed
+            conversations; ``(0,)``: whoever is owed most comes first.
         at: int64 ``(4,)``: batch, positions left in it, conversations in it, conversations drawn in this call and
             written to ``taken`` and ``sizes``. Set it to ``(0, budget, 0, 0)`` before the first call; the last entry is
             the caller's to set back.
@@ -93,6 +95,7 @@ def fill(
     """
     kinds = len(rule.share)
     head: np.ndarray = np.zeros(kinds, dtype=np.int64)
+    rate: np.ndarray = np.zeros(kinds)
     while at[0] < rule.batches:
         for kind in range(kinds):
             if rule.share[kind] > 0:
@@ -107,7 +110,7 @@ def fill(
         drawn = at[3]
         if drawn == len(taken):
             return FULL
-        chosen, least = -1, 0.0
+        chosen, most, sum_of_rates = -1, 0.0, 0.0
         for kind in range(kinds):
             share, owed = rule.share[kind], counts.owed[kind]
             if share <= 0:
@@ -115,13 +118,17 @@ def fill(
             total = heads.sizes[head[kind], heads.place[head[kind]], 0]
             if at[2] > 0 and not (total <= at[1] and owed > -share * rule.worth):
                 continue
-            if len(waits):
-                due = max(owed + share * rule.worth, 0.0) / rule.mean[kind]
-                key = waits[drawn, kind] / (due + 1e-9)
-            else:
-                key = -owed - share
-            if chosen < 0 or key < least:
-                chosen, least = kind, key
+            if len(chance):
+                rate[kind] = max(owed + share * rule.worth, 0.0) / rule.mean[kind] + _SELDOM
+                sum_of_rates += rate[kind]
+            elif chosen < 0 or owed + share > most:
+                chosen, most = kind, owed + share
+        if sum_of_rates > 0:
+            left = chance[drawn] * sum_of_rates
+            for kind in range(kinds):
+                if rate[kind] > 0 and left >= 0:
+                    chosen, left = kind, left - rate[kind]
+                rate[kind] = 0.0
         if chosen < 0:
             at[0] += 1
             at[1], at[2] = rule.budget, 0

@@ -22,9 +22,8 @@ from nemo_vtb.errors import VTBError
 if TYPE_CHECKING:
     from nemo_vtb.data.blend.fill import Counts
 
-# Conversations drawn between two looks at what was drawn; fewer where chance decides, which is hashed for each: so many
-# for a batch, and at most so many.
-_ROOM, _ROOM_AT_RANDOM, _MOST_AT_RANDOM = 4096, 64, 1024
+# Conversations drawn between two looks at what was drawn.
+_ROOM = 4096
 # As ``fill`` writes them: ``taken`` and ``sizes``.
 _Draws = list[tuple[np.ndarray, np.ndarray]]
 UNITS = ("supervised_tokens", "total_tokens", "examples", "steps")
@@ -193,7 +192,6 @@ class Blend:
         )
         share = np.array([shares.get(kind, -1.0) for kind in self.sources], dtype=np.float64)
         rule = Rule(share, self._mean_units, worth, budget, batches, single)
-        room = min(_ROOM_AT_RANDOM * batches, _MOST_AT_RANDOM) if self.strategy == "mixed" else _ROOM
         at = np.array([0, budget, 0, 0], dtype=np.int64)
         self._queue.turn_to(counts.drawn)
         draws: _Draws = []
@@ -201,22 +199,22 @@ class Blend:
         while stopped != DONE:
             if stopped == FULL:
                 at[3] = 0
-                waits = self._waits(int(counts.drawn.sum()), room)
-                draws.append((np.empty((room, 4), dtype=np.int64), np.empty((room, 3), dtype=np.float64)))
+                chance = self._chance(int(counts.drawn.sum()))
+                draws.append((np.empty((_ROOM, 4), dtype=np.int64), np.empty((_ROOM, 3), dtype=np.float64)))
             else:
                 self._queue.load(stopped, int(counts.drawn[stopped]))
-            stopped = fill(self._queue.heads, counts, rule, waits, at, *draws[-1])
+            stopped = fill(self._queue.heads, counts, rule, chance, at, *draws[-1])
         draws[-1] = (draws[-1][0][: at[3]], draws[-1][1][: at[3]])
         self._put_back(state, counts)
         return draws
 
-    def _waits(self, number: int, room: int) -> np.ndarray:
-        """Exponential variables by draw and kind, of which the smallest is a draw in proportion to their rates."""
+    def _chance(self, number: int) -> np.ndarray:
+        """What decides the draws from ``number`` on; empty where nothing is left to chance."""
         if self.strategy != "mixed":
-            return np.empty((0, 0))
-        from nemo_vtb.data.blend.chance import exponentials
+            return np.empty(0)
+        from nemo_vtb.data.blend.chance import chances
 
-        return exponentials(self.seed, number, room, list(self.sources))
+        return chances(stable_hash(self.seed, "chance"), number, _ROOM)
 
     def _put_back(self, state: BlendState, counts: "Counts") -> None:
         place = 0
