@@ -6,6 +6,7 @@ Importing this module registers it as ``--model vtb``; lm-eval (0.4.13) looks fo
 import inspect
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from lm_eval.models.huggingface import HFLM
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.llm.parts import return_table
+from nemo_vtb.modules.lora.merged import merged_lora
 from nemo_vtb.modules.lora_gate import LoraGate
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, own_template, stop_ids, without_tag
 from nemo_vtb.paths import checkpoint_path
@@ -34,7 +36,7 @@ _HARNESS_OPTIONS = {
 
 @register_model("vtb")
 class VTBLM(HFLM):
-    """The LLM of a checkpoint, with LoRA as trained, on, gated or off.
+    """The LLM of a checkpoint, with LoRA as trained, on, gated or off; where it is on, it is merged if it can be.
 
     Scores, rolling scores and generation are lm-eval's own for Hugging Face models. The chat template is the prompt
     format the checkpoint was trained in, which may differ from the one in the LLM's tokenizer.
@@ -79,6 +81,8 @@ class VTBLM(HFLM):
             trust_remote_code=model.cfg.get("trust_remote_code", False),
         )
         llm.generation_config.eos_token_id = stop_ids(model.formatter)
+        self._merged = ExitStack()
+        self._merged.enter_context(merged_lora(llm.eval()))
         super().__init__(pretrained=llm, tokenizer=tokenizer, backend="causal", **options)
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
@@ -130,8 +134,7 @@ def language_model(model: "VoiceTextBlender", lora: str) -> "PreTrainedModel":
     Args:
         model: Any.
         lora: ``auto``: as the checkpoint answers text, that is off where ``text_lora`` is ``audio_gated``, else on.
-            ``on``, ``gated``: LoRA runs and is multiplied by 0, as in a conversation without audio. ``off``: LoRA is
-            left out.
+            ``on``. ``gated``: as in a conversation without audio, where LoRA adds nothing. ``off``: the untouched LLM.
 
     Raises:
         VTBError: If the mode is unknown, or the model has no LoRA to switch on or gate.
@@ -144,10 +147,8 @@ def language_model(model: "VoiceTextBlender", lora: str) -> "PreTrainedModel":
     if lora == "auto" and model.gated:
         lora = "gated"
     if lora == "gated":
-        gate = LoraGate()
-        gate.install(model.llm)
-        gate.value = torch.zeros(1, 1, 1, device=model.device)
-    if lora == "off" and has_lora:
+        LoraGate().install(model.llm)  # refuses LoRA that cannot be gated
+    if lora in ("gated", "off") and has_lora:
         model.backbone.lora_scale = 0
     llm = model.backbone.causal_lm
     return_table(llm, model.embed_tokens)

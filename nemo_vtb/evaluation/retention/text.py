@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
-from nemo_vtb.evaluation.answers import Task
+from nemo_vtb.evaluation.answers import Task, answer_tasks
 from nemo_vtb.evaluation.retention.divergence import text_likelihoods
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing, difference, shares
 from nemo_vtb.evaluation.sets.held_out import answer_limit
@@ -128,6 +129,8 @@ class RetainedText:
 
     def _answered(self, tasks: Sequence[Task], limit: int) -> list[str]:
         model = self._model
+        if _whole(model):
+            return answer_tasks(model, self._dataset, tasks, limit, bar=tqdm(disable=True))
         stops = default_generation_config(model).eos_token_id
         replies: list[str] = []
         for start in range(0, len(tasks), _AT_ONCE):
@@ -139,6 +142,13 @@ class RetainedText:
             written = greedy_replies(model.backbone, given.embeds, given.mask, limit, stops, given.ids)
             replies += [model.tokenizer.ids_to_text(ids).strip() for ids in written]
         return replies
+
+
+def _whole(model: "VoiceTextBlender") -> bool:
+    """Whether this rank can decode by itself: it has all of the LLM's weights."""
+    from torch.distributed.tensor import DTensor
+
+    return not model.backbone.tensor_parallel and not any(isinstance(one, DTensor) for one in model.llm.parameters())
 
 
 def _compared(tasks: Sequence[Task], tuned: Sequence[str], base: Sequence[str]) -> dict[str, Any]:

@@ -125,8 +125,8 @@ def test_gated_lora_has_nothing_to_lose_and_is_asked_nothing(run, monkeypatch):
     from nemo_vtb.evaluation.retention import text as retained_text
 
     asked: list[int] = []
-    whole = retained_text.greedy_replies
-    monkeypatch.setattr(retained_text, "greedy_replies", lambda *args: asked.append(1) or whole(*args))
+    whole = retained_text.answer_tasks
+    monkeypatch.setattr(retained_text, "answer_tasks", lambda *args, **kw: asked.append(1) or whole(*args, **kw))
     (numbers,) = run(_FORGETS, cfg={"text_lora": "audio_gated"})
     assert (numbers["val_text_drop"], numbers["val_text_kl"]) == (0.0, 0.0)
     assert not asked
