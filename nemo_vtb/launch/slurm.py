@@ -151,6 +151,12 @@ def _ask_scheduler(script: str) -> None:
     if shutil.which("sbatch") is None:
         print("note: sbatch is not on this machine, so the scheduler was not asked", file=sys.stderr)
         return
+    # A machine may have Slurm's programs and no cluster.
+    answered = subprocess.run(["sinfo"], capture_output=True, text=True, timeout=60)
+    if answered.returncode:
+        why = answered.stderr.strip().rpartition("\n")[2]
+        print(f"note: Slurm does not answer, so the scheduler was not asked: {why}", file=sys.stderr)
+        return
     print(f"note: {_sbatch(['--test-only'], script).strip()}", file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """What ``vtb launch slurm`` refuses before anything waits in a queue, and what it writes."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,19 @@ def test_parts_of_an_array_are_made_once(tmp_path: Path):
         assert subprocess.run(command, env=env).returncode == 0
     assert (tmp_path / "made").read_text() == "2/4\n"
     assert subprocess.run(command, env=env | {"SLURM_ARRAY_TASK_COUNT": "1"}).returncode == 2
+
+
+@pytest.mark.skipif(shutil.which("sinfo") is None and "CI" not in os.environ, reason="Slurm is not installed")
+def test_slurm_that_does_not_answer_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.undo()
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "absent.conf"))
+    assert launch(tmp_path / "run", "--dry-run") == 0
+    printed = capsys.readouterr()
+    assert (
+        parse_options(printed.out)["nodes"] and "Slurm does not answer, so the scheduler was not asked: " in printed.err
+    )
 
 
 def test_an_environment_that_was_not_activated_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
