@@ -17,10 +17,8 @@ _CALL_SECONDS = 4.0
 
 
 def encoder_frames(perception: "AudioPerceptionModule", audios: Tensor, audio_lens: Tensor) -> tuple[Tensor, Tensor]:
-    """Features and speech encoder only: ``(B, D, T)`` and lengths ``(B,)``. The half that may be cached."""
+    """Features, unaugmented, and speech encoder only: ``(B, D, T)`` and lengths ``(B,)``. The half that is cached."""
     signal, lengths = perception.preprocessor(input_signal=audios, length=audio_lens)
-    if perception.spec_augmentation is not None and perception.training:
-        signal = perception.spec_augmentation(input_spec=signal, length=lengths)
     return perception.encoder(audio_signal=signal, length=lengths)
 
 

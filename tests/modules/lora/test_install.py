@@ -47,6 +47,17 @@ def test_olora_on_layers_that_are_no_linear_ones_is_refused(build_family):
         build_family("gpt2", lora={"init_lora_weights": "olora"})
 
 
+def test_under_autocast_the_inputs_of_lora_are_not_widened(tiny_cfg):
+    model = VoiceTextBlender(tiny_cfg(lora=LORA, llm_dtype="bfloat16"))
+    seen = set()
+    for name, part in model.llm.named_modules():
+        if name.endswith("lora_A.default"):
+            part.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        model.backbone.hidden_states(torch.randn(1, 5, 64, dtype=torch.bfloat16), torch.arange(5)[None])
+    assert seen == {torch.bfloat16}
+
+
 def test_encoder_lora_trains_the_encoder_and_nothing_else_of_it(tiny_cfg):
     cfg = tiny_cfg(encoder_lora={"r": 2, "target_modules": ["linear_q"]})
     cfg["freeze_params"].append(r"^perception\.encoder\..+$")
