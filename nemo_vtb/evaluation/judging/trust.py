@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nemo_vtb.data.files.locations import locate
-from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.files.rows import placed_rows
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict, ruled
 from nemo_vtb.evaluation.judging.prompts import Case, check_scores
@@ -35,21 +35,14 @@ def read_labels(path: str) -> list[Label]:
     Raises:
         VTBError: If there is no such file, or with file and line on a row that is no label.
     """
-    file = locate(path)
     labels = []
-    with open_lines(file) as lines:
-        for number, line in enumerate(lines, 1):
-            where = f"{file}:{number}"
-            try:
-                row = parse_line(line)
-            except BadRow as error:
-                raise VTBError(f"{where}: {error}") from error
-            if odd := [key for key in _TEXTS if not isinstance(row.get(key), str)]:
-                raise VTBError(f"{where}: '{odd[0]}' is missing or no text")
-            check_scores(row.get("correct"), row.get("redundancy"), where)
-            labels.append(Label(Case(*(row[key] for key in _TEXTS)), row["correct"], row["redundancy"]))
+    for where, row in placed_rows(path):
+        if odd := [key for key in _TEXTS if not isinstance(row.get(key), str)]:
+            raise VTBError(f"{where}: '{odd[0]}' is missing or no text")
+        check_scores(row.get("correct"), row.get("redundancy"), where)
+        labels.append(Label(Case(*(row[key] for key in _TEXTS)), row["correct"], row["redundancy"]))
     if not labels:
-        raise VTBError(f"{file}: no labels")
+        raise VTBError(f"{locate(path)}: no labels")
     return labels
 
 
