@@ -9,7 +9,7 @@ from torch import nn
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.lora.shifted import shift_adapters
 from nemo_vtb.parts.lora import leave_casts_to_autocast
-from nemo_vtb.parts.lora_fields import EMBEDDINGS, HEAD, check_lora_fields, is_shifted
+from nemo_vtb.parts.lora_fields import EMBEDDINGS, HEAD, check_lora_fields, is_named, is_shifted
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -104,11 +104,6 @@ def _check_found(module: nn.Module, settings: Mapping[str, Any], names: list[str
     """Refuses settings that name nothing; PEFT itself takes most of them in silence."""
     from peft.tuners.lora import LoraLayer
     from peft.utils.other import ModulesToSaveWrapper
-
-    def is_named(name: str, wanted: Any) -> bool:
-        if isinstance(wanted, str):
-            return re.fullmatch(wanted, name) is not None
-        return any(name == one or name.endswith(f".{one}") for one in wanted)
 
     adapted = {name.replace(".base_layer", "") for name, part in module.named_modules() if isinstance(part, LoraLayer)}
     copied = {name for name, part in module.named_modules() if isinstance(part, ModulesToSaveWrapper)}
