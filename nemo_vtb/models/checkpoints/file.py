@@ -9,6 +9,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 from nemo_vtb.models.checkpoints.progress_file import write_progress
 
 
@@ -81,11 +82,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         raise VTBError(
-            f"{path} holds more than tensors and plain data, so reading it could run code: {_first_line(error)}. "
+            f"{path} holds more than tensors and plain data, so reading it could run code: {first_line(error)}. "
             "If you trust it, set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1."
         ) from error
     except Exception as error:
-        raise VTBError(f"{path} is not a checkpoint or is damaged: {_first_line(error)}") from error
+        raise VTBError(f"{path} is not a checkpoint or is damaged: {first_line(error)}") from error
 
 
 def _flush_folder(folder: Path) -> None:
@@ -94,7 +95,3 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
