@@ -6,19 +6,6 @@ from numbers import Real
 from typing import Any
 
 MISSING = "–"
-LANGUAGES = {
-    "ar": "Arabic",
-    "de": "German",
-    "en": "English",
-    "es": "Spanish",
-    "fr": "French",
-    "it": "Italian",
-    "ja": "Japanese",
-    "nl": "Dutch",
-    "pt": "Portuguese",
-    "ru": "Russian",
-    "zh": "Chinese",
-}
 _UNITS = {"total_tokens": "LLM positions", "examples": "conversations", "steps": "steps"}
 
 
@@ -28,8 +15,10 @@ def unit_of(report: Mapping[str, Any]) -> str:
 
 
 def language(code: str) -> str:
-    """Returns the English name of a language code, or the code where no name is known."""
-    return LANGUAGES.get(code, code)
+    """Returns the English name of a language code, as Unicode has it, or the code where there is none."""
+    from babel import Locale
+
+    return Locale("en").languages.get(code.replace("-", "_"), code)
 
 
 def section(report: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nemo_vtb.data.row_forms.languages import base_language
 from nemo_vtb.synthesis.jobs.shard import Item, Shard, clip_name, place_in
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def recorded_items(source: Mapping[str, Any], seconds: Sequence[float]) -> Itera
                     facts: dict[str, Any] = vars(
                         Recorded(
                             text=turn.text.strip(),
-                            language=_named(about, "lang")[:2].lower(),
+                            language=base_language(_named(about, "lang")),
                             speaker=_named(about, "speaker"),
                             seconds=round(turn.cut.duration, 4),
                             path=path,
