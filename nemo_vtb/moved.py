@@ -76,7 +76,7 @@ _BY_ROOM = {
         join=synthesis.jobs.join kokoro=synthesis.voices.kokoro llm=inference.llms.interface
         near_duplicates=synthesis.replay.near_duplicates nemo_tts=synthesis.voices.nemo
         open_llm=inference.llms.choose openai_llm=inference.llms.openai packed=synthesis.jobs.packed
-        pool=synthesis.jobs.pool qa_asking=synthesis.qa.asking qa_filters=synthesis.qa.filters
+        pool=synthesis.jobs.pool qa_asking=synthesis.asking qa_filters=synthesis.qa.filters
         qa_maker=synthesis.qa.maker qa_options=synthesis.qa.options qa_prompts=synthesis.qa.prompts
         qa_second_pass=synthesis.qa.second_pass recorded=synthesis.voices.recorded
         recordings_source=synthesis.qa.recordings replay_maker=synthesis.replay.maker
