@@ -14,7 +14,7 @@ from nemo_vtb.synthesis.jobs.shard import Item, Shard
 from nemo_vtb.synthesis.qa.filters import pair_fault, words
 from nemo_vtb.synthesis.qa.options import QAOptions
 from nemo_vtb.synthesis.qa.prompts import Asked, Pair, language_names, load_prompt
-from nemo_vtb.synthesis.qa.recordings import NOT_BAD, Recorded, clip_in, row_files
+from nemo_vtb.synthesis.qa.recordings import clip_in, recorded_in, row_files
 from nemo_vtb.synthesis.qa.second_pass import SecondPass
 
 # Mostly one hears first and is asked then.
@@ -57,11 +57,9 @@ class QAMaker:
                 self._add(one, groups, shard)
 
     def _begin(self, item: Item, shard: Shard) -> Asked | None:
-        if "bad" in item.row:
-            reason, detail = item.row["bad"], item.row["detail"]
-            shard.drop(item.id, reason, f"{item.where}: {detail}", bad=reason not in NOT_BAD)
+        recorded = recorded_in(item, shard)
+        if recorded is None:
             return None
-        recorded = Recorded(**item.row)
         language = recorded.language or self._options.language
         rng = Random(f"{self._seed}/{item.id}")
         prompts = [(p, weight) for p, weight in self._prompts if not p.refusals or language in p.refusals]

@@ -12,7 +12,7 @@ from nemo_vtb.inference.llms.interface import LLM, Sampling
 from nemo_vtb.synthesis.asking import ask
 from nemo_vtb.synthesis.jobs.shard import Item, Shard
 from nemo_vtb.synthesis.qa.filters import words
-from nemo_vtb.synthesis.qa.recordings import NOT_BAD, Recorded, clip_in, row_files
+from nemo_vtb.synthesis.qa.recordings import Recorded, clip_in, recorded_in, row_files
 from nemo_vtb.synthesis.reply.options import OwnReplyOptions
 
 
@@ -57,11 +57,9 @@ class ReplyMaker:
                 self._add(one, answer.text.strip(), shard)
 
     def _begin(self, item: Item, shard: Shard) -> _Said | None:
-        if "bad" in item.row:
-            reason, detail = item.row["bad"], item.row["detail"]
-            shard.drop(item.id, reason, f"{item.where}: {detail}", bad=reason not in NOT_BAD)
+        recorded = recorded_in(item, shard)
+        if recorded is None:
             return None
-        recorded = Recorded(**item.row)
         fewest, most = self._options.recording.words
         if not fewest <= len(words(recorded.text)) <= most or len(recorded.text) > self._options.recording.characters:
             shard.drop(item.id, "transcript.length", recorded.text)
