@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, new_cache, side_by_side, without_rows
-from nemo_vtb.models.generate import Prompt
+from nemo_vtb.models.generate import Prompt, left_padded
 from nemo_vtb.modules.llm.parts import text_config
 from nemo_vtb.parts.encode import sub_batches
 
@@ -164,18 +164,7 @@ def _fed(
             caches.append(new_cache(backbone))
             masks.append(torch.zeros(len(alone), 0, dtype=torch.long, device=backbone.device))
         cache, mask = side_by_side(caches, masks, backbone)
-        longest = max(len(pieces[row][1]) for row in order)
-        new = mask.new_ones(len(order), longest)
-        for line, row in zip(new, order, strict=True):
-            line[: longest - len(pieces[row][1])] = 0
-        pad = backbone.per_layer.pad
-        embeds = torch.stack([_padded(pieces[row][0], longest) for row in order])
-        ids = torch.stack([_padded(pieces[row][1], longest, pad) for row in order])
+        embeds, new, ids = left_padded([pieces[row] for row in order], backbone.per_layer.pad)
         mask = torch.cat([mask, new], dim=1)
         found.append(_Fed(order, cache, mask, backbone.next_hidden_states(embeds, mask, cache, ids, gate)))
     return found
-
-
-def _padded(piece: Tensor, longest: int, value: int = 0) -> Tensor:
-    room = (longest - len(piece), 0)
-    return nn.functional.pad(piece, room if piece.dim() == 1 else (0, 0, *room), value=value)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.audio_input import Sound
@@ -13,6 +13,7 @@ from nemo_vtb.inference.session.answer import Answer
 from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, side_by_side, without_rows
 from nemo_vtb.inference.session.kept import KeptPasts, Past
 from nemo_vtb.inference.session.prompt import PromptWriter, sound_key
+from nemo_vtb.models.generate import left_padded
 from nemo_vtb.models.heard import HeardClips
 from nemo_vtb.models.named_audio import padded_clips
 from nemo_vtb.models.proof import try_out_on_device
@@ -213,11 +214,8 @@ class Decoder:
         answers = [answer for answer, _ in group]
         with self.model.arithmetic():
             fed = [self.writer.embeds(answer.prompt, len(past.keys)) for answer, past in group]  # type: ignore[arg-type]
-            longest = max(len(ids) for _, ids in fed)
-            embeds = torch.stack([nn.functional.pad(own, (0, 0, longest - len(own), 0)) for own, _ in fed])
-            pad = backbone.per_layer.pad
-            ids = torch.stack([nn.functional.pad(own, (longest - len(own), 0), value=pad) for _, own in fed])
-            new = torch.stack([nn.functional.pad(torch.ones_like(own), (longest - len(own), 0)) for _, own in fed])
+            embeds, new, ids = left_padded(fed, backbone.per_layer.pad)
+            longest = new.shape[1]
             if not backbone.caches:
                 self._join(answers, None, new, self._next(embeds, new, None, ids, answers), (embeds, ids))
                 return
