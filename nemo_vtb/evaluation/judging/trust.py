@@ -13,7 +13,7 @@ from nemo_vtb.data.files.rows import placed_rows
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict, ruled
 from nemo_vtb.evaluation.judging.prompts import Case, check_scores
-from nemo_vtb.evaluation.scoring.bootstrap import Drawing, estimate, means, shares
+from nemo_vtb.evaluation.scoring.bootstrap import Drawing, estimate, interval, means, shares
 from nemo_vtb.evaluation.scoring.metrics import squad_exact
 
 LABELS = "corpora:eval_sets/judge_labels.jsonl"
@@ -126,5 +126,5 @@ def _drawn(
     places = np.arange(count)
     drawn: list[np.ndarray] = [np.repeat(places, times.astype(int)) for times in drawing.weights(count)]
     values = np.array([score(labels[rows], verdicts[rows]) for rows in drawn])
-    low, high = np.nanpercentile(values, [2.5, 97.5]) if np.isfinite(values).any() else (np.nan, np.nan)
-    return {"value": score(labels, verdicts), "low": float(low), "high": float(high), "n": count}
+    low, high = interval(values) if np.isfinite(values).any() else (np.nan, np.nan)
+    return {"value": score(labels, verdicts), "low": low, "high": high, "n": count}
