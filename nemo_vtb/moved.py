@@ -53,7 +53,7 @@ _BY_ROOM = {
         generate=models.generate model_card=inference.card.write
     """,
     "launch": """
-        progress=models.checkpoints.progress_file
+        progress=models.checkpoints.file
     """,
     "models": """
         checkpoint=models.checkpoints.contents slim=models.checkpoints.slim
