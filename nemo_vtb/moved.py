@@ -19,7 +19,7 @@ _BY_ROOM = {
         retention=evaluation.retention.callback
     """,
     "data": """
-        audio_check=data.audio.audio_check audio_stores=data.audio.audio_stores chatml=data.prompts.chatml
+        audio_check=data.audio.audio_check audio_stores=data.audio.audio_stores chatml=data.prompts.added_formats
         cli=cli.data counters=data.blend.counters cursor=data.blend.cursor cuts=data.sources.cuts
         disk=data.sources.disk entries=data.files.entries formats=data.sources.formats
         guess=data.sources.guess index=data.sources.index index_build=data.sources.index_build
@@ -60,7 +60,7 @@ _BY_ROOM = {
     """,
     "parts": """
         freeze=parts.trainable fused_loss=parts.loss groups=parts.trainable
-        precision=parts.machine.precision prompt_formats=parts.prompts.prompt_formats
+        precision=parts.machine.precision prompt_formats=data.prompts.formats
         random_state=models.checkpoints.random_state sentences=parts.spoken_spans
         turn_mask=parts.prompts.turn_mask
     """,
