@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, new_cache, side_by_side, without_rows
+from nemo_vtb.inference.session.kept import shared_start
 from nemo_vtb.models.generate import Prompt, left_padded
 from nemo_vtb.modules.llm.parts import text_config
 from nemo_vtb.parts.encode import sub_batches
@@ -108,20 +109,13 @@ def shared_starts(keys: Sequence[np.ndarray]) -> list[tuple[list[int], int]]:
     groups = [([order[0]], 0)]
     for before, now in pairwise(order):
         rows, length = groups[-1]
-        common = _common(keys[before], keys[now])
+        common = shared_start(keys[before], keys[now][:-1])
         common = min(common, length) if len(rows) > 1 else min(common, len(keys[before]) - 1)
         if len(rows) * common >= max((len(rows) - 1) * length, _LEAST_SHARED):
             groups[-1] = ([*rows, now], common)
         else:
             groups.append(([now], 0))
     return groups
-
-
-def _common(one: np.ndarray, other: np.ndarray) -> int:
-    """Positions that both begin with, the last of the other left out."""
-    length = min(len(one), len(other) - 1)
-    differing = np.flatnonzero(one[:length] != other[:length])
-    return int(differing[0]) if len(differing) else length
 
 
 def _read(
