@@ -56,7 +56,8 @@ _BY_ROOM = {
         progress=models.checkpoints.file
     """,
     "models": """
-        checkpoint=models.checkpoints.contents slim=models.checkpoints.slim
+        accumulation=models.step.accumulation batch=models.step.batch checkpoint=models.checkpoints.contents
+        divergences=models.step.divergences slim=models.checkpoints.slim step_guard=models.step.guard
     """,
     "parts": """
         freeze=parts.trainable fused_loss=parts.loss groups=parts.trainable
