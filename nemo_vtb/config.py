@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.host_errors import sentence
+from nemo_vtb.host_errors import first_line, sentence
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -104,7 +104,7 @@ def failed_interpolation(cfg: Any, error: Exception) -> str:
         try:
             OmegaConf.select(cfg, key)
         except Exception:
-            return f"config key {key}: its interpolation fails: {str(error).splitlines()[0]}"
+            return f"config key {key}: its interpolation fails: {first_line(error)}"
     return str(sentence(error))
 
 

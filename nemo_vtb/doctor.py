@@ -9,26 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import EXTRAS
 from nemo_vtb.registry import LAUNCHER_NAMES
 from nemo_vtb.versions import check_versions
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-# Extra of the package -> the modules it brings, by which it is known to be there.
-EXTRAS = {
-    "quickstart": ("gguf", "accelerate", "matplotlib"),
-    "synth": ("babel", "httpx", "jsonschema", "llguidance", "num2words", "onnxruntime", "hibari", "py3langid"),
-    "eval": ("sacrebleu", "matplotlib"),
-    "lm-eval": ("lm_eval",),
-    "public-benchmarks": ("lm_eval", "langdetect", "if_verifiable"),
-    "serve": ("fastapi", "uvicorn", "python_multipart"),
-    "demo": ("gradio",),
-    "slurm": ("nemo_run",),
-    "tables": ("pyarrow",),
-    "quantization": ("bitsandbytes",),
-    "megatron": ("megatron",),
-}
 # Programs that are no Python packages -> what needs them.
 PROGRAMS = {
     "sbatch": "vtb launch slurm",

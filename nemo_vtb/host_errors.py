@@ -10,19 +10,22 @@ from contextlib import contextmanager
 from nemo_vtb.errors import VTBError
 
 _LONGEST = 400
-# Package that is not there -> the extra of nemo-vtb that brings it.
-_EXTRAS = {
-    **dict.fromkeys(("gguf", "accelerate"), "quickstart"),
-    "matplotlib": "quickstart",
-    **dict.fromkeys(
-        ("babel", "httpx", "jsonschema", "llguidance", "num2words", "onnxruntime", "hibari", "py3langid"), "synth"
-    ),
-    **dict.fromkeys(("fastapi", "uvicorn", "python_multipart", "starlette"), "serve"),
-    "gradio": "demo",
-    "sacrebleu": "eval",
-    "lm_eval": "lm-eval",
-    **dict.fromkeys(("nemo_run", "leptonai"), "slurm"),
+# Extra of the package -> the modules it brings, by which it is known to be there.
+EXTRAS = {
+    "quickstart": ("gguf", "accelerate", "matplotlib"),
+    "synth": ("babel", "httpx", "jsonschema", "llguidance", "num2words", "onnxruntime", "hibari", "py3langid"),
+    "eval": ("sacrebleu", "matplotlib"),
+    "lm-eval": ("lm_eval",),
+    "public-benchmarks": ("lm_eval", "langdetect", "if_verifiable"),
+    "serve": ("fastapi", "uvicorn", "python_multipart", "starlette"),
+    "demo": ("gradio",),
+    "slurm": ("nemo_run", "leptonai"),
+    "tables": ("pyarrow",),
+    "quantization": ("bitsandbytes",),
+    "megatron": ("megatron",),
 }
+# Several extras may bring a module: the first is named.
+_EXTRA_OF = {module: extra for extra in reversed(EXTRAS) for module in EXTRAS[extra]}
 _ON_THE_HUB = "a local folder, a packaged asset (`vtb assets list`) or a hub id that this machine can reach"
 # Classes of huggingface_hub and of what it asks with -> what happened and the remedy.
 _HUB = {
@@ -72,26 +75,34 @@ def sentence(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return _missing_package(error)
     if "InterpolationResolutionError" in names or "InterpolationKeyError" in names:
-        return f"config key {_key(error)}: its interpolation fails: {_first_line(error)}"
+        return f"config key {_key(error)}: its interpolation fails: {first_line(error)}"
     if "MissingMandatoryValue" in names:
         return f"missing config key {_key(error)}: say {_key(error)}=..."
     if names & set(_OF_HYDRA):
         key = getattr(error, "full_key", None)
         return f"config key {key}: {_condensed(error)}" if key else _condensed(error)
     if said := _hub(error):
-        return f"{_first_line(error)} ({said})"
+        return f"{first_line(error)} ({said})"
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 text: {error.reason} at byte {error.start}"
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
         return (
             "out of memory: lower data.train_ds.batch_tokens, or batch_size where answers are measured, or choose a "
-            f"smaller model ({_first_line(error)})"
+            f"smaller model ({first_line(error)})"
         )
     if isinstance(error, OSError):
         return _of_the_file_system(error)
     if names & {"MisconfigurationException", "YAMLError", "UnsafeTargetError", "AudioLoadingError"}:
         return _condensed(error)
     return None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, cut where it is long; its class where it says nothing."""
+    # Python shows the key of a KeyError, in quotation marks.
+    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return _cut(lines[0]) if lines else type(error).__name__
 
 
 def _names(error: BaseException) -> set[str]:
@@ -116,8 +127,8 @@ def _hub(error: BaseException) -> str | None:
 
 def _missing_package(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
-    if package in _EXTRAS:
-        return f"the package {package} is missing: pip install 'nemo-vtb[{_EXTRAS[package]}]'"
+    if package in _EXTRA_OF:
+        return f"the package {package} is missing: pip install 'nemo-vtb[{_EXTRA_OF[package]}]'"
     return f"the package {package or '?'} is missing ({error}): pip install it, then `vtb doctor`"
 
 
@@ -149,11 +160,6 @@ def _in_words(error: Exception) -> str:
     if not said:
         return type(error).__name__
     return said if _names(error) & set(_SPEAKS) and len(said.split()) > 1 else f"{type(error).__name__}: {said}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return _cut(lines[0]) if lines else type(error).__name__
 
 
 def _condensed(error: BaseException) -> str:

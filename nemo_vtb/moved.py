@@ -19,7 +19,7 @@ _BY_ROOM = {
         retention=evaluation.retention.callback
     """,
     "data": """
-        audio_check=data.audio.audio_check audio_stores=data.audio.audio_stores chatml=data.prompts.chatml
+        audio_check=data.audio.audio_check audio_stores=data.audio.audio_stores chatml=data.prompts.added_formats
         cli=cli.data counters=data.blend.counters cursor=data.blend.cursor cuts=data.sources.cuts
         disk=data.sources.disk entries=data.files.entries formats=data.sources.formats
         guess=data.sources.guess index=data.sources.index index_build=data.sources.index_build
@@ -53,14 +53,15 @@ _BY_ROOM = {
         generate=models.generate model_card=inference.card.write
     """,
     "launch": """
-        progress=models.checkpoints.progress_file
+        progress=models.checkpoints.file
     """,
     "models": """
-        checkpoint=models.checkpoints.contents slim=models.checkpoints.slim
+        accumulation=models.step.accumulation batch=models.step.batch checkpoint=models.checkpoints.contents
+        divergences=models.step.divergences slim=models.checkpoints.slim step_guard=models.step.guard
     """,
     "parts": """
         freeze=parts.trainable fused_loss=parts.loss groups=parts.trainable
-        precision=parts.machine.precision prompt_formats=parts.prompts.prompt_formats
+        precision=parts.machine.precision prompt_formats=data.prompts.formats
         random_state=models.checkpoints.random_state sentences=parts.spoken_spans
         turn_mask=parts.prompts.turn_mask
     """,
@@ -76,7 +77,7 @@ _BY_ROOM = {
         join=synthesis.jobs.join kokoro=synthesis.voices.kokoro llm=inference.llms.interface
         near_duplicates=synthesis.replay.near_duplicates nemo_tts=synthesis.voices.nemo
         open_llm=inference.llms.choose openai_llm=inference.llms.openai packed=synthesis.jobs.packed
-        pool=synthesis.jobs.pool qa_asking=synthesis.qa.asking qa_filters=synthesis.qa.filters
+        pool=synthesis.jobs.pool qa_asking=synthesis.asking qa_filters=synthesis.qa.filters
         qa_maker=synthesis.qa.maker qa_options=synthesis.qa.options qa_prompts=synthesis.qa.prompts
         qa_second_pass=synthesis.qa.second_pass recorded=synthesis.voices.recorded
         recordings_source=synthesis.qa.recordings replay_maker=synthesis.replay.maker

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 from nemo_vtb.paths import config_dir
 
 Prompt = TypeVar("Prompt")
@@ -42,7 +43,7 @@ def read_prompts(kind: type[Prompt], name: str, folder: str, key: str) -> Prompt
         given = {one: facts[one] for one in _OF_THE_FILE if one in known}
         prompts: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), read, given))
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise VTBError(f"{path}: {str(error).splitlines()[0]}") from error
+        raise VTBError(f"{path}: {first_line(error)}") from error
     assert isinstance(prompts, kind)
     return prompts
 

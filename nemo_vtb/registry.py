@@ -44,8 +44,8 @@ STRATEGIES = {
 # Modules that register themselves with NeMo by its own decorators and subclass hooks: data types, prompt formats.
 SELF_REGISTERING = ("nemo_vtb.data.data_types", "nemo_vtb.data.prompts.formats")
 
-# What a run of VoiceTextBlender is given beside what its trainer has: each class says with ``wanted(model)`` whether it
-# is needed, and returns itself ready for use, or None.
+# What a run of VoiceTextBlender is given beside what its trainer has; a class that not every run needs has a method
+# ``wanted(model)``, which returns itself ready for use, or None.
 RUN_CALLBACKS = (
     "nemo_vtb.callbacks.random_states.RestoreRandomStates",
     "nemo_vtb.callbacks.new_settings.NewSettings",
@@ -91,14 +91,15 @@ def register() -> None:
 
 
 def run_callbacks(model: Any) -> list[Any]:
-    """Returns the callbacks a model's run needs and its trainer has not.
+    """Returns the callbacks a model's run needs and its trainer has not: all, but those whose ``wanted`` returns None.
 
     Args:
         model: A VoiceTextBlender with its trainer.
     """
     has = {type(callback) for callback in model.trainer.callbacks}
-    wanted = [kind.wanted(model) for kind in map(_load, RUN_CALLBACKS) if kind not in has]
-    return [callback for callback in wanted if callback is not None]
+    missing = [kind for kind in map(_load, RUN_CALLBACKS) if kind not in has]
+    made = [kind.wanted(model) if hasattr(kind, "wanted") else kind() for kind in missing]
+    return [callback for callback in made if callback is not None]
 
 
 def register_with_transformers() -> None:

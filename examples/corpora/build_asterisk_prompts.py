@@ -23,6 +23,7 @@ import soundfile
 from tqdm import tqdm
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.synthesis.jobs.shard import write_rows
 
 SAMPLE_RATE = 16_000
 VOICES = {
@@ -179,10 +180,6 @@ def implausible(seconds: float, words: int) -> str | None:
     return None
 
 
-def write_jsonl(path: Path, rows: list[dict]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
 def load(root: Path) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, Path]]]:
     """Returns texts and paths of recordings, both by language and key.
 
@@ -264,9 +261,9 @@ def main() -> None:
                 "split": splits[key] if seconds <= MAX_SECONDS else LONG,
             }
         )
-    write_jsonl(args.out / "manifest.jsonl", rows)
-    write_jsonl(args.out / "ast.jsonl", translations(rows))
-    write_jsonl(args.out / "left_out.jsonl", left_out)
+    write_rows(args.out / "manifest.jsonl", rows)
+    write_rows(args.out / "ast.jsonl", translations(rows))
+    write_rows(args.out / "left_out.jsonl", left_out)
     cells = defaultdict(list)
     for row in rows:
         cells[row["lang"], row["split"]].append(row["duration"])

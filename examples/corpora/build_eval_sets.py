@@ -16,10 +16,12 @@ from random import Random
 
 import command_domain as domain
 import soundfile
-from build_spoken_commands import SAMPLE_RATE, trimmed, write_jsonl
+from build_spoken_commands import SAMPLE_RATE, trimmed
 from eval_conversations import scripted_conversations
 from eval_text_prompts import text_prompts
 from scipy.signal import resample_poly
+
+from nemo_vtb.synthesis.jobs.shard import write_rows
 
 CORPORA = Path(__file__).parent
 OUT = CORPORA / "eval_sets"
@@ -218,13 +220,13 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     commands = read("spoken_commands", "test_new_voice")
     prompts = read("asterisk_prompts", "test", lang="en")
-    write_jsonl(OUT / "multiturn.jsonl", scripted_conversations(commands, prompts))
-    write_jsonl(
+    write_rows(OUT / "multiturn.jsonl", scripted_conversations(commands, prompts))
+    write_rows(
         OUT / "probes.jsonl", [*output_formats(commands), *two_clips(commands), *two_speakers(commands), *biasing()]
     )
-    write_jsonl(OUT / "unseen_direction.jsonl", unseen_direction())
-    write_jsonl(OUT / "spoken_instructions.jsonl", spoken_instructions(commands, args.kokoro))
-    write_jsonl(OUT / "instructions.jsonl", text_prompts())
+    write_rows(OUT / "unseen_direction.jsonl", unseen_direction())
+    write_rows(OUT / "spoken_instructions.jsonl", spoken_instructions(commands, args.kokoro))
+    write_rows(OUT / "instructions.jsonl", text_prompts())
 
 
 if __name__ == "__main__":

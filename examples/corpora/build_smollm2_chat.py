@@ -12,7 +12,6 @@ import hashlib
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
@@ -28,7 +27,7 @@ from nemo_vtb.inference.llms.hugging_face import HuggingFaceLLM
 from nemo_vtb.inference.llms.interface import Reply, Sampling
 from nemo_vtb.synthesis.jobs.job import run_job
 from nemo_vtb.synthesis.jobs.join import join
-from nemo_vtb.synthesis.jobs.shard import read_rows
+from nemo_vtb.synthesis.jobs.shard import read_rows, write_rows
 from nemo_vtb.synthesis.replay.run import job_of, unique
 
 SEED = 11
@@ -36,12 +35,6 @@ BEGUN = 2112
 HELD_OUT = 60
 SUITE_ITEMS, SUITE_SOLVED = 60, 45
 SUITE_TOKENS = 24
-
-
-def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    partial.rename(path)
 
 
 def note(folder: Path, llm: str, part: str, facts: dict) -> None:
@@ -86,7 +79,7 @@ def build_chat(args: argparse.Namespace) -> None:
     tokenizer = AutoTokenizer.from_pretrained(resolve(args.llm))
     frame = ChatFrame.from_tokenizer(tokenizer)
     for name, part in splits.items():
-        write_jsonl(args.out / f"{name}.jsonl", part)
+        write_rows(args.out / f"{name}.jsonl", part)
         lengths = [conversation_tokens(tokenizer, frame, row) for row in part]
         facts[name] = {
             "conversations": len(part),
@@ -118,7 +111,7 @@ def build_suite(args: argparse.Namespace) -> None:
     replies = [reply.text.strip() for reply in greedy(args.llm, prompts, SUITE_TOKENS)]
     right = [score_reply(reply, item["check"]) for reply, item in zip(replies, candidates, strict=True)]
     chosen = choose_items([item["category"] for item in candidates], right)
-    write_jsonl(args.out / "suite.jsonl", (candidates[i] for i in chosen))
+    write_rows(args.out / "suite.jsonl", [candidates[i] for i in chosen])
     categories = Counter(candidates[i]["category"] for i in chosen)
     facts = {
         "dtype": "float32",

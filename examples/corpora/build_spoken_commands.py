@@ -9,7 +9,6 @@ clips that exist already are kept, so it resumes.
 """
 
 import argparse
-import json
 from pathlib import Path
 from random import Random
 
@@ -20,6 +19,7 @@ from command_tasks import written_chat
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
+from nemo_vtb.synthesis.jobs.shard import write_rows
 from nemo_vtb.synthesis.voices.kokoro import ENGLISH_VOICES, KOKORO_SAMPLE_RATE, Kokoro
 
 SAMPLE_RATE = 16_000
@@ -75,13 +75,8 @@ def write_tasks(rows: list[dict], out: Path, seed: int) -> None:
             chats.append({"id": f"{stem}/chat{number}", "split": row["split"], "conversations": turns})
         if row["spanish"]:
             translations.append({**row, "id": f"{stem}/ast", "target_lang": "es", "translation": row["spanish"]})
-    write_jsonl(out / "chats.jsonl", chats)
-    write_jsonl(out / "ast.jsonl", translations)
-
-
-def write_jsonl(path: Path, rows: list[dict]) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_rows(out / "chats.jsonl", chats)
+    write_rows(out / "ast.jsonl", translations)
 
 
 def main() -> None:
@@ -113,7 +108,7 @@ def main() -> None:
                 **utterance.to_dict(),
             }
         )
-    write_jsonl(args.out / "manifest.jsonl", rows)
+    write_rows(args.out / "manifest.jsonl", rows)
     write_tasks(rows, args.out, args.seed)
 
 

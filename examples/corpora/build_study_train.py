@@ -20,7 +20,7 @@ import soundfile
 from build_human_chats import _chats, _problems
 from build_spoken_sets import speak_to
 from build_text_battery import held_out_text
-from open_sentences import _rows, open_sentences
+from open_sentences import open_sentences, rows_of
 from tqdm import tqdm
 
 # Engine and voice, the pitches that make further speakers of it, and how often it speaks.
@@ -88,7 +88,7 @@ def prompts(texts: Path, seed: int) -> Iterator[tuple[str, str]]:
     sources = {
         "chat": ([row["conversations"][0]["value"] for row in _chats(texts / "chitchat.json")], CHATS),
         "problem": ([row["conversations"][0]["value"] for row in _problems(texts / "gsm8k.jsonl")], PROBLEMS),
-        "banking": ([row["input"][-1]["content"] for row in _rows(texts / "banking77.jsonl")], BANKING),
+        "banking": ([row["input"][-1]["content"] for row in rows_of(texts / "banking77.jsonl")], BANKING),
     }
     for name, (asked, count) in sources.items():
         fresh = sorted({text for text in asked if 3 <= len(text.split()) <= 45 and text.lower() not in held_out})

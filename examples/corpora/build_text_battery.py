@@ -9,7 +9,6 @@ licence. Deterministic.
 """
 
 import argparse
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from random import Random
 
 from build_human_chats import _chats, _problems
 from facts import facts
+from open_sentences import rows_of
 from word_problems import sums, word_problems
 
 SOCIAL, SCIENCE, KNOWLEDGE, WORDS, SUMS, PROBLEMS = 400, 400, 400, 300, 200, 150
@@ -85,11 +85,6 @@ def _drawn(rows: Iterator[dict], count: int, seed: int) -> list[dict]:
     return Random(seed).sample(found, min(count, len(found)))
 
 
-def _rows(path: Path) -> Iterator[dict]:
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
-
-
 def _choice(name: str, prompt: str, options: list[str], answer: int) -> Iterator[dict]:
     """The row, unless its options cannot be told apart."""
     if len({option.lower() for option in options}) == len(options) > 1 and all(options):
@@ -97,21 +92,21 @@ def _choice(name: str, prompt: str, options: list[str], answer: int) -> Iterator
 
 
 def _social(path: Path) -> Iterator[dict]:
-    for number, row in enumerate(_rows(path)):
+    for number, row in enumerate(rows_of(path)):
         match = re.fullmatch(r"(.*?) A: (.*?); B: (.*?); C: (.*?)\.?", row["input"][0]["content"].strip(), re.DOTALL)
         if match:
             yield from _choice(f"social/{number}", match[1], [match[2], match[3], match[4]], "ABC".index(row["ideal"]))
 
 
 def _science(path: Path) -> Iterator[dict]:
-    for number, row in enumerate(_rows(path)):
+    for number, row in enumerate(rows_of(path)):
         match = re.fullmatch(r"(.*?)\s*A: (.*?)\s*B: (.*?)", row["input"][-1]["content"].strip(), re.DOTALL)
         if match and row["ideal"] in "AB":
             yield from _choice(f"science/{number}", match[1].strip(), [match[2], match[3]], "AB".index(row["ideal"]))
 
 
 def _knowledge(path: Path) -> Iterator[dict]:
-    for number, row in enumerate(_rows(path)):
+    for number, row in enumerate(rows_of(path)):
         pattern = r"(.*?)\s*\nA\. (.*?)\nB\. (.*?)\nC\. (.*?)\nD\. (.*?)\nAnswer:"
         match = re.fullmatch(pattern, row["question"].strip(), re.DOTALL)
         # Longer ones cost much and tell little about a small LLM.
@@ -122,7 +117,7 @@ def _knowledge(path: Path) -> Iterator[dict]:
 
 def _words(folder: Path) -> Iterator[dict]:
     for path in sorted(folder.glob("related_words_*.jsonl")):
-        for number, row in enumerate(_rows(path)):
+        for number, row in enumerate(rows_of(path)):
             related, options = re.findall(r"\[(.*?)\]", row["input"][-1]["content"])
             listed, right = options.split(", "), row["ideal"].strip("[]")
             if right in listed:

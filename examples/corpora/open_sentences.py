@@ -47,16 +47,17 @@ def open_sentences(folder: Path, count: int, seed: int) -> list[str]:
 def _raw(folder: Path) -> Iterator[str]:
     for chat in json.loads((folder / "chitchat.json").read_text(encoding="utf-8")).values():
         yield from (message["text"] for turn in chat["messages"] for message in turn)
-    for row in _rows(folder / "gsm8k.jsonl"):
+    for row in rows_of(folder / "gsm8k.jsonl"):
         yield from _SENTENCE_END.split(row["question"])
-    for row in _rows(folder / "banking77.jsonl"):
+    for row in rows_of(folder / "banking77.jsonl"):
         yield from _SENTENCE_END.split(row["input"][-1]["content"])
     for name in ("wikipedia", "webtext"):
-        for row in _rows(folder / f"{name}.jsonl"):
+        for row in rows_of(folder / f"{name}.jsonl"):
             yield from _SENTENCE_END.split(row["0"])
 
 
-def _rows(path: Path) -> Iterator[dict]:
+def rows_of(path: Path) -> Iterator[dict]:
+    """The rows of a JSONL file."""
     with path.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
 

@@ -62,11 +62,6 @@ class Heartbeat(Callback):
         self._moved = time.monotonic()
         self._done = threading.Event()
 
-    @classmethod
-    def wanted(cls, model: Any) -> "Heartbeat | None":
-        """Returns one for every run; see ``registry.run_callbacks``."""
-        return cls()
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts to tell and, on rank 0, to watch."""
         if trainer.world_size == 1:

@@ -19,11 +19,6 @@ class NewSettings(Callback):
     def __init__(self) -> None:
         self._before: dict[str, Any] | None = None
 
-    @classmethod
-    def wanted(cls, model: Any) -> "NewSettings | None":
-        """Returns one for every run; see ``registry.run_callbacks``."""
-        return cls()
-
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Takes note of the settings a checkpoint was trained with."""
         self._before = settings_in(checkpoint) if "optimizer_states" in checkpoint else None

@@ -15,11 +15,6 @@ class RestoreRandomStates(Callback):
     def __init__(self) -> None:
         self._saved: list[RandomState] | None = None
 
-    @classmethod
-    def wanted(cls, model: Any) -> "RestoreRandomStates | None":
-        """Returns one for every run; see ``registry.run_callbacks``."""
-        return cls()
-
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Takes the states out of a checkpoint, where they are as many as there are ranks now."""
         saved = checkpoint.get("vtb", {}).get("random_states")

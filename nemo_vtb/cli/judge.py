@@ -110,6 +110,7 @@ def judge_labels(cfg: "DictConfig", command: str) -> dict[str, Any]:
 
 def agreement_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """Yields what ``vtb judge`` prints: agreement with 95 % intervals, and the ids of what was judged wrongly."""
+    from nemo_vtb.reports.figures import in_columns
     from nemo_vtb.reports.score_table import scored
 
     found = report["agreement"]
@@ -117,10 +118,8 @@ def agreement_lines(report: Mapping[str, Any]) -> Iterator[str]:
         [words, *(scored(_column(found, column).get(measure, {}), unit) for column in _COLUMNS)]
         for measure, (words, unit) in _MEASURES.items()
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     yield f"{report['llm']['model']}, prompt {report['prompt']['version']}, {report['labels']['n']} labelled answers"
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from in_columns(rows)
     yield f"judged: {', '.join(f'{count} {by}' for by, count in found['answers'].items()) or 'none'}"
     yield f"judged wrongly: {', '.join(found['wrong']) or 'none'}"
     for name, why in found["not_judged"].items():

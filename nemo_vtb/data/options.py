@@ -178,20 +178,24 @@ class HeldOutSection(Reading):
     use_stateful_dataloader: bool = True
 
 
-def check_train_section(section: Mapping[str, Any], where: str = "data.train_ds") -> None:
+def check_train_section(section: Mapping[str, Any]) -> None:
     """Refuses a ``train_ds`` section with a blend that could not be read as it says.
 
     Raises:
         VTBError: Names the key that is unknown or odd, and what it may hold.
     """
-    read_options(TrainSection, section, where)
+    read_options(TrainSection, section, "data.train_ds")
     for key in _ALWAYS_ON:
         if not section.get(key, True):
-            raise VTBError(f"{where}.{key}=false cannot be had with a blend: its loader always is; remove the key")
+            raise VTBError(
+                f"data.train_ds.{key}=false cannot be had with a blend: its loader always is; remove the key"
+            )
     blend = section_of(section, "blend")
-    read_options(BlendSection, blend, f"{where}.blend")
+    read_options(BlendSection, blend, "data.train_ds.blend")
     if not blend.get("kinds"):
-        raise VTBError(f"missing config key {where}.blend.kinds: a blend needs a kind with a share and an input_cfg")
+        raise VTBError(
+            "missing config key data.train_ds.blend.kinds: a blend needs a kind with a share and an input_cfg"
+        )
 
 
 def augments(section: Mapping[str, Any]) -> bool:
@@ -200,15 +204,15 @@ def augments(section: Mapping[str, Any]) -> bool:
     return any(kind.get("augment", section.get("augment")) for kind in kinds)
 
 
-def check_held_out_section(section: Mapping[str, Any], where: str = "data.validation_ds") -> None:
+def check_held_out_section(section: Mapping[str, Any]) -> None:
     """Likewise a ``validation_ds`` section with ``kinds``.
 
     Raises:
         VTBError: Names the key that is unknown or odd, and what it may hold.
     """
-    read_options(HeldOutSection, section, where)
+    read_options(HeldOutSection, section, "data.validation_ds")
     for name, kind in section_of(section, "kinds").items():
-        read_options(Kind, kind, f"{where}.kinds.{name}")
+        read_options(Kind, kind, f"data.validation_ds.kinds.{name}")
 
 
 def check_entry(entry: Mapping[str, Any], where: str) -> None:

@@ -1,13 +1,15 @@
 """The section ``public`` of ``eval.json``: benchmarks three ways, what could not be read, what was forgotten."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nemo_vtb.evaluation.ask import SIDES
 from nemo_vtb.evaluation.items import Item
 from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict
 from nemo_vtb.evaluation.public.rules import RULES, sums_of
-from nemo_vtb.evaluation.scoring.bootstrap import Drawing, difference, estimate, shares
+from nemo_vtb.evaluation.scoring.bootstrap import Drawing, beside, shares
+
+_Score = Callable[[Sequence[Item], Drawing], dict[str, Any]]
 
 
 def public_scores(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
@@ -20,60 +22,44 @@ def public_scores(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
         it. A set that only a judge can score has the judge's, and without one ``answers`` alone.
     """
     scored = [item for item in items if item.rule]
-    judged = [item for item in items if not item.rule and item.verdicts]
     found: dict[str, Any] = {"answers": len(items), "unscored": len(items) - len(scored)}
-    if not scored:
-        return found | _by_judge(judged, drawing)
-    rule = RULES[scored[0].rule]
-    found |= {"rule": rule.about, "measure": rule.measure}
-    for form in ("speech", "text"):
-        group = [item for item in scored if item.asked.form == form]
-        if group:
-            found[form] = _beside(group, drawing)
+    if scored:
+        rule = RULES[scored[0].rule]
+        found |= {"rule": rule.about, "measure": rule.measure, **_by_form(scored, _by_rule, drawing)}
+    elif judged := _by_form([item for item in items if item.verdicts], _by_judge, drawing):
+        if "speech" not in judged:
+            return found
+        found |= {"rule": "what the judge of eval.judge says", "measure": "right by the judge", "unscored": 0, **judged}
     if "text" in found and (base := found["text"]["base"]["value"]):
         found["forgetting"] = (found["speech"]["value"] - base) / base
     return found
 
 
+def _by_form(items: Sequence[Item], score: _Score, drawing: Drawing) -> dict[str, Any]:
+    groups = {form: [item for item in items if item.asked.form == form] for form in ("speech", "text")}
+    found = {form: score(group, drawing) for form, group in groups.items() if group}
+    return {form: scores for form, scores in found.items() if scores}
+
+
 def _by_judge(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
     """The share of answers that a judge finds right, over those on which it has a verdict for both sides."""
-    found: dict[str, Any] = {}
-    for form in ("speech", "text"):
-        group = [item for item in items if item.asked.form == form]
-        unread = {side: sum(isinstance(item.verdicts[side], NoVerdict) for item in group) for side in SIDES}
-        pairs = [[verdict for side in SIDES if isinstance(verdict := item.verdicts[side], Verdict)] for item in group]
-        if whole := [pair for pair in pairs if len(pair) == len(SIDES)]:
-            sums = {side: shares([bool(pair[at].correct) for pair in whole]) for at, side in enumerate(SIDES)}
-            change = difference(sums["tuned"], sums["base"], drawing)
-            found[form] = {**estimate(sums["tuned"], drawing), "base": estimate(sums["base"], drawing),
-                           "change": change, "unmatched": unread}  # fmt: skip
-    if "speech" not in found:
-        return {}
-    if "text" in found and (base := found["text"]["base"]["value"]):
-        found["forgetting"] = (found["speech"]["value"] - base) / base
-    return {"rule": "what the judge of eval.judge says", "measure": "right by the judge", "unscored": 0, **found}
+    unread = {side: sum(isinstance(item.verdicts[side], NoVerdict) for item in items) for side in SIDES}
+    pairs = [[verdict for side in SIDES if isinstance(verdict := item.verdicts[side], Verdict)] for item in items]
+    whole = [pair for pair in pairs if len(pair) == len(SIDES)]
+    tuned, base = (shares([bool(pair[at].correct) for pair in whole]) for at in range(len(SIDES)))
+    return beside(tuned, base, drawing) | {"unmatched": unread} if whole else {}
 
 
-def _beside(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
-    groups: dict[str, list[Item]] = {}
-    for item in items:
-        groups.setdefault(item.rule, []).append(item)
-    if len(groups) > 1:
-        return _pooled(groups, drawing)
-    (name,) = groups
+def _by_rule(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
+    """Scores by the rule of all rows; where they have several, the share of rows that are right by their own."""
+    names = {item.rule for item in items}
     sums, unmatched = {}, {}
     for side in SIDES:
-        sums[side], unmatched[side] = sums_of(RULES[name], [i.row for i in items], [i.said[side] for i in items])
-    change = difference(sums["tuned"], sums["base"], drawing)
-    return {**estimate(sums["tuned"], drawing), "base": estimate(sums["base"], drawing), "change": change,
-            "unmatched": unmatched}  # fmt: skip
-
-
-def _pooled(groups: Mapping[str, Sequence[Item]], drawing: Drawing) -> dict[str, Any]:
-    """A set of rows with several rules, each of which gives a share of rows that are right."""
-    rows = [item for group in groups.values() for item in group]
-    sums = {side: shares([bool(item.right(side)) for item in rows]) for side in SIDES}
-    unmatched = {side: sum(RULES[item.rule].mark(item.said[side], item.row) is None for item in rows) for side in SIDES}
-    change = difference(sums["tuned"], sums["base"], drawing)
-    return {**estimate(sums["tuned"], drawing), "base": estimate(sums["base"], drawing), "change": change,
-            "unmatched": unmatched}  # fmt: skip
+        if len(names) == 1:
+            sums[side], unmatched[side] = sums_of(
+                RULES[items[0].rule], [i.row for i in items], [i.said[side] for i in items]
+            )
+        else:
+            sums[side] = shares([bool(item.right(side)) for item in items])
+            unmatched[side] = sum(RULES[item.rule].mark(item.said[side], item.row) is None for item in items)
+    return beside(sums["tuned"], sums["base"], drawing) | {"unmatched": unmatched}

@@ -9,7 +9,17 @@ from nemo_vtb.evaluation.ask import SIDES, Answers
 from nemo_vtb.evaluation.items import Item, items_of, measures, passed
 from nemo_vtb.evaluation.public_sections import public_scores
 from nemo_vtb.evaluation.retention.divergence import answer_bytes
-from nemo_vtb.evaluation.scoring.bootstrap import Drawing, Sums, clustered, difference, estimate, rate, ratio, shares
+from nemo_vtb.evaluation.scoring.bootstrap import (
+    Drawing,
+    Sums,
+    beside,
+    clustered,
+    difference,
+    estimate,
+    rate,
+    ratio,
+    shares,
+)
 from nemo_vtb.evaluation.sets.mixed_forms import FORMS
 from nemo_vtb.evaluation.sets.plan import Plan
 
@@ -49,7 +59,7 @@ def sections(plan: Plan, answers: Answers, drawing: Drawing) -> dict[str, Any]:
 def scores(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
     """All scores of prompts of one kind and, for recognition and translation, one language."""
     tuned, base = (measures(items, side) for side in SIDES)
-    return {name: _beside(sums, base[name][0], drawing) | about for name, (sums, about) in tuned.items()}
+    return {name: beside(sums, base[name][0], drawing) | about for name, (sums, about) in tuned.items()}
 
 
 def _with_sets(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
@@ -105,22 +115,13 @@ def _turns(marks: Mapping[str, Sequence[Sequence[bool]]], drawing: Drawing) -> d
     single = {side: clustered(shares([right for turns in marks[side] for right in turns]), owners) for side in SIDES}
     whole = {side: shares([all(turns) for turns in marks[side]]) for side in SIDES}
     return {
-        "accuracy": _beside(single["tuned"], single["base"], drawing, len(owners)),
-        "conversations": _beside(whole["tuned"], whole["base"], drawing),
+        "accuracy": beside(single["tuned"], single["base"], drawing, len(owners)),
+        "conversations": beside(whole["tuned"], whole["base"], drawing),
     }
 
 
 def _suite(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
-    shown = {side: passed(items, side) for side in SIDES}
-    right = [(item, bool(item.right("tuned")), bool(item.right("base"))) for item in items]
-    return {
-        "measure": "accuracy",
-        "tuned": estimate(shown["tuned"], drawing),
-        "base": estimate(shown["base"], drawing),
-        "drop": difference(shown["base"], shown["tuned"], drawing),
-        "lost": [_reply(item) for item, tuned, base in right if base and not tuned],
-        "won": [_reply(item) for item, tuned, base in right if tuned and not base],
-    }
+    return _lost_and_won({side: passed(items, side) for side in SIDES}, list(map(_reply, items)), drawing)
 
 
 def _choices(plan: Plan, answers: Answers, name: str, drawing: Drawing) -> dict[str, Any]:
@@ -137,14 +138,19 @@ def _choices(plan: Plan, answers: Answers, name: str, drawing: Drawing) -> dict[
         {"id": one.id, "prompt": one.prompt, "tuned": one.options[now], "base": one.options[before]}
         for one, now, before in zip(asked, picked["tuned"], picked["base"], strict=True)
     ]
+    return _lost_and_won(shown, replies, drawing)
+
+
+def _lost_and_won(shown: Mapping[str, Sums], replies: Sequence[dict[str, Any]], drawing: Drawing) -> dict[str, Any]:
+    """Accuracy of both sides, with the replies that are right on one side only."""
     right = {side: shown[side].items[:, 0] > 0 for side in SIDES}
     return {
         "measure": "accuracy",
         "tuned": estimate(shown["tuned"], drawing),
         "base": estimate(shown["base"], drawing),
         "drop": difference(shown["base"], shown["tuned"], drawing),
-        "lost": [replies[place] for place in np.flatnonzero(right["base"] & ~right["tuned"])],
-        "won": [replies[place] for place in np.flatnonzero(right["tuned"] & ~right["base"])],
+        "lost": [replies[place] for place in np.flatnonzero(right["base"] & ~right["tuned"]).tolist()],
+        "won": [replies[place] for place in np.flatnonzero(right["tuned"] & ~right["base"]).tolist()],
     }
 
 
@@ -160,7 +166,7 @@ def _chats(rows: np.ndarray, chats: Sequence[Any], drawing: Drawing) -> dict[str
         "base": estimate(Sums(nats["base"], _perplexity), drawing),
         "drop": difference(Sums(nats["tuned"]), Sums(nats["base"]), drawing) | {"unit": "nats a token"},
         "kl": estimate(Sums(np.stack([divergence, tokens], axis=1), rate), drawing),
-        "bits_per_byte": _beside(bits["tuned"], bits["base"], drawing),
+        "bits_per_byte": beside(bits["tuned"], bits["base"], drawing),
     }
 
 
@@ -181,11 +187,6 @@ def _against(items: Sequence[Item], others: Sequence[Item], measure: str, drawin
     by_id = {item.id: item for item in others}
     paired = [by_id[item.id] for item in items]
     return difference(measures(items, "tuned")[measure][0], measures(paired, "tuned")[measure][0], drawing)
-
-
-def _beside(tuned: Sums, base: Sums, drawing: Drawing, n: int | None = None) -> dict[str, Any]:
-    change = difference(tuned, base, drawing, n)
-    return {**estimate(tuned, drawing, n), "base": estimate(base, drawing, n), "change": change}
 
 
 def _perplexity(sums: np.ndarray) -> np.ndarray:

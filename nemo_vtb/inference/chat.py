@@ -11,7 +11,7 @@ from nemo_vtb.inference.session.answer import Answer
 from nemo_vtb.inference.session.decoder import Decoder
 from nemo_vtb.inference.session.messages import Turn, read_messages
 from nemo_vtb.inference.session.sampling import AnswerOptions
-from nemo_vtb.inference.session.saved import content_of, content_to_save
+from nemo_vtb.inference.session.saved import content_of
 from nemo_vtb.inference.session.shown import shown
 from nemo_vtb.inference.session.typed import typed_parts
 
@@ -185,7 +185,7 @@ class ChatSession:
         Raises:
             VTBError: If it cannot be written.
         """
-        messages = [{"role": turn.role, "content": content_to_save(turn)} for turn in self.turns]
+        messages = [{"role": turn.role, "content": content_of(turn, saved=True)} for turn in self.turns]
         try:
             Path(path).expanduser().write_text(json.dumps({"messages": messages}, ensure_ascii=False, indent=1) + "\n")
         except OSError as error:

@@ -11,6 +11,7 @@ from omegaconf import open_dict
 from torch import nn
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 from nemo_vtb.inference.card.data import sources_without_licence, trained_on
 from nemo_vtb.inference.card.text import loses_gate, without_text
 from nemo_vtb.inference.card.write import Facts, part_of, read_report, trained_sizes, write_model_card
@@ -109,7 +110,7 @@ def merge_lora(model: "VoiceTextBlender") -> None:
     try:
         model.llm = model.llm.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, NotImplementedError) as error:
-        raise VTBError(f"LoRA cannot be merged: {str(error).splitlines()[0]} Use --to hf or adapter.") from error
+        raise VTBError(f"LoRA cannot be merged: {first_line(error)} Use --to hf or adapter.") from error
     # PEFT leaves its mark on the model it was taken off.
     del model.llm.peft_config
     model.gated = False

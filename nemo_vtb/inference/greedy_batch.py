@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, new_cache, side_by_side, without_rows
-from nemo_vtb.models.generate import Prompt
+from nemo_vtb.inference.session.kept import shared_start
+from nemo_vtb.models.generate import Prompt, left_padded
 from nemo_vtb.modules.llm.parts import text_config
 from nemo_vtb.parts.encode import sub_batches
 
@@ -108,20 +109,13 @@ def shared_starts(keys: Sequence[np.ndarray]) -> list[tuple[list[int], int]]:
     groups = [([order[0]], 0)]
     for before, now in pairwise(order):
         rows, length = groups[-1]
-        common = _common(keys[before], keys[now])
+        common = shared_start(keys[before], keys[now][:-1])
         common = min(common, length) if len(rows) > 1 else min(common, len(keys[before]) - 1)
         if len(rows) * common >= max((len(rows) - 1) * length, _LEAST_SHARED):
             groups[-1] = ([*rows, now], common)
         else:
             groups.append(([now], 0))
     return groups
-
-
-def _common(one: np.ndarray, other: np.ndarray) -> int:
-    """Positions that both begin with, the last of the other left out."""
-    length = min(len(one), len(other) - 1)
-    differing = np.flatnonzero(one[:length] != other[:length])
-    return int(differing[0]) if len(differing) else length
 
 
 def _read(
@@ -164,18 +158,7 @@ def _fed(
             caches.append(new_cache(backbone))
             masks.append(torch.zeros(len(alone), 0, dtype=torch.long, device=backbone.device))
         cache, mask = side_by_side(caches, masks, backbone)
-        longest = max(len(pieces[row][1]) for row in order)
-        new = mask.new_ones(len(order), longest)
-        for line, row in zip(new, order, strict=True):
-            line[: longest - len(pieces[row][1])] = 0
-        pad = backbone.per_layer.pad
-        embeds = torch.stack([_padded(pieces[row][0], longest) for row in order])
-        ids = torch.stack([_padded(pieces[row][1], longest, pad) for row in order])
+        embeds, new, ids = left_padded([pieces[row] for row in order], backbone.per_layer.pad)
         mask = torch.cat([mask, new], dim=1)
         found.append(_Fed(order, cache, mask, backbone.next_hidden_states(embeds, mask, cache, ids, gate)))
     return found
-
-
-def _padded(piece: Tensor, longest: int, value: int = 0) -> Tensor:
-    room = (longest - len(piece), 0)
-    return nn.functional.pad(piece, room if piece.dim() == 1 else (0, 0, *room), value=value)

@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nemo_vtb.host_errors import first_line
+
 if TYPE_CHECKING:
     from torch.distributed import Store
 
@@ -79,7 +81,7 @@ def check_step(folder: Path, rank: int, ranks: int) -> tuple[list[str], list[str
         # Whatever torch raises here, the sentence a person needs is the same.
         where = ":".join(address)
         return [], [
-            f"{me}: no collective with rank 0 at {where} within {_PATIENCE.seconds} s ({str(error).splitlines()[0]}); "
+            f"{me}: no collective with rank 0 at {where} within {_PATIENCE.seconds} s ({first_line(error)}); "
             "is the port open between nodes? With several networks, set NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME"
         ]
 

@@ -139,7 +139,7 @@ def device_type(device: Any) -> str:
     return kind
 
 
-def precision_here(asked: Any, device: str, where: str = "precision") -> Choice:
+def precision_here(asked: Any, device: str) -> Choice:
     """The precision that answers are computed in: ``auto``, ``32-true`` or ``bf16-mixed``.
 
     Raises:
@@ -147,7 +147,7 @@ def precision_here(asked: Any, device: str, where: str = "precision") -> Choice:
     """
     known = (AUTO, "32-true", "bf16-mixed")
     if asked not in known:
-        raise VTBError(f"{where} is {asked!r}; answers are computed in {', '.join(known)}")
+        raise VTBError(f"precision is {asked!r}; answers are computed in {', '.join(known)}")
     return choose_precision(look(device)) if asked == AUTO else Choice(asked, _ASKED)
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
 from nemo_vtb.errors import VTBError
@@ -124,16 +126,19 @@ def prompt_embeddings(
 ) -> Prompts:
     """Left-padded embeddings of prompts; see ``spliced_prompts``."""
     prompts = spliced_prompts(model, rows, batch, heard)
-    longest = max(len(prompt.keys) for prompt in prompts)
-    first = prompts[0].embeds
-    padded = first.new_zeros(len(prompts), longest, first.shape[-1])
-    mask = torch.zeros(len(prompts), longest, dtype=torch.long, device=padded.device)
-    all_ids = torch.full_like(mask, model.backbone.per_layer.pad)
-    for index, prompt in enumerate(prompts):
-        padded[index, longest - len(prompt.keys) :] = prompt.embeds
-        all_ids[index, longest - len(prompt.keys) :] = prompt.ids
-        mask[index, longest - len(prompt.keys) :] = 1
-    return Prompts(padded, mask, all_ids)
+    return left_padded([(prompt.embeds, prompt.ids) for prompt in prompts], model.backbone.per_layer.pad)
+
+
+def left_padded(prompts: Sequence[tuple[Tensor, Tensor]], pad: int) -> Prompts:
+    """Prompts of a batch behind padding.
+
+    Args:
+        prompts: Embeddings ``(T, H)`` and ids ``(T,)`` of each.
+        pad: The id of padding.
+    """
+    embeds, ids = zip(*prompts, strict=True)
+    behind = partial(pad_sequence, batch_first=True, padding_side="left")
+    return Prompts(behind(embeds), behind(list(map(torch.ones_like, ids))), behind(ids, padding_value=pad))
 
 
 def spliced_prompts(

@@ -16,8 +16,6 @@ from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.prompts.formats import AUTO, formatter_of, tokenizer_of
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
-from nemo_vtb.models.accumulation import TokenWeighted
-from nemo_vtb.models.batch import encoded_of, kinds_of, names_of
 from nemo_vtb.models.checkpoints.contents import (
     check_checkpoint,
     check_state_dict,
@@ -27,12 +25,14 @@ from nemo_vtb.models.checkpoints.contents import (
 )
 from nemo_vtb.models.checkpoints.file import use_atomic_checkpoints
 from nemo_vtb.models.checkpoints.init_from import init_from
-from nemo_vtb.models.divergences import DIVERGENCES
 from nemo_vtb.models.generate import generate_answers
 from nemo_vtb.models.options import check_model_section, step_options
 from nemo_vtb.models.prepare import prepare_for_trainer
 from nemo_vtb.models.proof import try_out, try_out_on_device
-from nemo_vtb.models.step_guard import ForwardPass, StepGuard
+from nemo_vtb.models.step.accumulation import TokenWeighted
+from nemo_vtb.models.step.batch import encoded_of, kinds_of, names_of
+from nemo_vtb.models.step.divergences import DIVERGENCES
+from nemo_vtb.models.step.guard import ForwardPass, StepGuard
 from nemo_vtb.modules.alignment import EmbeddingAlignment
 from nemo_vtb.modules.build import build_backbone, build_llm, build_perception, install_lora, lora_names
 from nemo_vtb.modules.clip_encoder import ClipEncoder

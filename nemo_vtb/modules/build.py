@@ -9,7 +9,7 @@ from torch import nn
 
 from nemo_vtb.config import section_of
 from nemo_vtb.errors import VTBError
-from nemo_vtb.host_errors import blamed_on
+from nemo_vtb.host_errors import blamed_on, first_line
 from nemo_vtb.modules.backbone import HFBackbone
 from nemo_vtb.modules.encoders.fill import HUGGING_FACE, fill_adapter, fill_hugging_face
 from nemo_vtb.modules.encoders.nemo_asr import adopt_nemo_encoder, load_nemo_encoder, shape_nemo_encoder
@@ -71,7 +71,7 @@ def build_llm(cfg: DictConfig) -> "PreTrainedModel":
         return llm
     except (ImportError, ValueError) as error:
         raise VTBError(
-            f"model.attn_implementation={cfg.get('attn_implementation', 'auto')}, {where}: {str(error).splitlines()[0]}"
+            f"model.attn_implementation={cfg.get('attn_implementation', 'auto')}, {where}: {first_line(error)}"
         ) from error
     except Exception as error:
         with blamed_on(where, "give a local folder, a hub id you can reach, or a packaged asset (`vtb assets list`)"):

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.llm.parts import body_of, family, text_config
 from nemo_vtb.modules.lora.untouched import adapters_off
-from nemo_vtb.parts.encode import evaluation_mode
+from nemo_vtb.parts.eval_mode import evaluating
 
 if TYPE_CHECKING:
     from nemo_vtb.modules.backbone import HFBackbone
@@ -76,7 +76,7 @@ def prove(backbone: "HFBackbone") -> Proof:
     """
     began = time.perf_counter()
     llm = backbone.causal_lm
-    with evaluation_mode(llm), adapters_off(llm), _untouched_randomness():
+    with evaluating(llm), adapters_off(llm), _untouched_randomness():
         trial = _Trial(backbone)
         trial.choose_embedding()
         packing = trial.choose_packing()
@@ -288,7 +288,7 @@ def _gate_leaks(backbone: "HFBackbone") -> str | None:
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
     gate = torch.zeros(*ids.shape, 1, device=ids.device)
     embeds = backbone.embed(ids.reshape(-1))[None]
-    with evaluation_mode(backbone.causal_lm), _drawn_lora(backbone.causal_lm), _untouched_randomness():
+    with evaluating(backbone.causal_lm), _drawn_lora(backbone.causal_lm), _untouched_randomness():
         gated = backbone.hidden_states(embeds, positions, gate, ids=ids)
         with backbone.without_lora():
             own = backbone.hidden_states(embeds, positions, ids=ids)

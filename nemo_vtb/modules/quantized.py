@@ -11,6 +11,7 @@ from torch import nn
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 
 # Names for what is usual; a section holds the fields of transformers.BitsAndBytesConfig.
 SHORT: Mapping[str, Mapping[str, Any] | None] = {
@@ -96,4 +97,4 @@ def _settings(asked: Any, dtype: torch.dtype) -> Any:
     try:
         return BitsAndBytesConfig(**fields)
     except (TypeError, ValueError, AttributeError) as error:
-        raise VTBError(f"model.quantization: {str(error).splitlines()[0]}") from error
+        raise VTBError(f"model.quantization: {first_line(error)}") from error

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from torch.optim.lr_scheduler import LRScheduler
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 from nemo_vtb.parts.trainable import parameter_groups
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _build_scheduler(section: Mapping[str, Any], optimizer: "Optimizer", where: 
         # PyTorch's one exception to the order of arguments.
         return kind(optimizer=optimizer, **arguments)
     except Exception as error:
-        raise VTBError(f"{where}: {_name(section)}: {_first_line(error)}") from error
+        raise VTBError(f"{where}: {_name(section)}: {first_line(error)}") from error
 
 
 def _instantiate(section: Mapping[str, Any], where: str, argument: Any) -> Any:
@@ -140,7 +141,7 @@ def _instantiate(section: Mapping[str, Any], where: str, argument: Any) -> Any:
         return safe_instantiate(OmegaConf.create(dict(section)), argument, _convert_="all")
     except Exception as error:
         cause = error.__cause__ or error
-        raise VTBError(f"{where}: {section['_target_']}: {_first_line(cause)}") from error
+        raise VTBError(f"{where}: {section['_target_']}: {first_line(cause)}") from error
 
 
 def _check_class(section: Any, where: str) -> None:
@@ -196,7 +197,3 @@ def _with_length(section: Mapping[str, Any], trainer: Any) -> dict[str, Any]:
 
 def _name(section: Mapping[str, Any]) -> str:
     return section["_target_"].rpartition(".")[2]
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -187,13 +187,14 @@ def length_chart(label: str, edges: Sequence[float], counts: Mapping[str, Sequen
     return svg_of(label, draw)
 
 
-def histogram(label: str, series: Mapping[str, Sequence[float]], axis: str, bins: int = 24) -> "Markup":
+def histogram(label: str, series: Mapping[str, Sequence[float]], axis: str) -> "Markup":
     """Draws how values spread, a second series as a line over the first."""
 
     def draw(axes: "Axes") -> None:
         from matplotlib.ticker import MaxNLocator
 
-        edges = np.histogram_bin_edges(np.concatenate([np.asarray(one, dtype=float) for one in series.values()]), bins)
+        together = np.concatenate([np.asarray(one, dtype=float) for one in series.values()])
+        edges = np.histogram_bin_edges(together, bins=24)
         for place, (one, found) in enumerate(series.items()):
             how: dict[str, Any] = {"linewidth": 1.6} if place else {"fill": True, "alpha": 0.45}
             axes.stairs(np.histogram(found, edges)[0], edges, color=STAND_IN["--kind-asr"], label=one, **how)

@@ -21,7 +21,6 @@ from nemo_vtb.reports.score_table import (
     trust,
 )
 
-_TITLE = "Evaluation · nemo_vtb"
 _FEW = 30
 # Below it a judge's means say little about the answers: "substantial" begins there in Landis and Koch 1977.
 _TRUSTED_KAPPA = 0.6

@@ -1,12 +1,13 @@
 """Running NeMo's perception module in two halves, over clips of any number, including none."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from nemo_vtb.parts.eval_mode import evaluating
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.modules.perception import AudioPerceptionModule
@@ -68,20 +69,8 @@ def no_frames(perception: "AudioPerceptionModule", sampling_rate: int, device: t
     Evaluation mode during the run leaves batch statistics and the random state alone.
     """
     silence = torch.zeros(1, int(_DUMMY_SECONDS * sampling_rate), dtype=torch.float32, device=device)
-    with evaluation_mode(perception):
+    with evaluating(perception):
         frames, _ = perception(
             input_signal=silence, input_signal_length=torch.tensor([silence.shape[1]], device=device)
         )
     return frames[0, :0]
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Puts every submodule in evaluation mode and gives each its own mode back."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.lora_fields import check_lora_fields, is_shifted
+from nemo_vtb.parts.lora_fields import check_lora_fields, is_named, is_shifted
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype, nn
@@ -51,7 +51,7 @@ def lora_settings(settings: Mapping[str, Any], model_type: str, module_names: li
             )
         targets = list(TARGETS_BY_FAMILY[model_type])
     if isinstance(targets, list | tuple):
-        missing = [t for t in targets if not any(name == t or name.endswith("." + t) for name in module_names)]
+        missing = [t for t in targets if not any(is_named(name, [t]) for name in module_names)]
         if missing:
             raise VTBError(f"model.lora.target_modules: the LLM has no module named {', '.join(missing)}")
         targets = list(targets)

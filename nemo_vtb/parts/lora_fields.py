@@ -151,6 +151,13 @@ def is_shifted(settings: Mapping[str, Any]) -> bool:
     return str(settings.get("init_lora_weights", True)).startswith(SHIFTED)
 
 
+def is_named(name: str, wanted: Any) -> bool:
+    """Whether a setting names a module or parameter, as PEFT reads it: a regular expression, or ends of names."""
+    if isinstance(wanted, str):
+        return re.fullmatch(wanted, name) is not None
+    return any(name == one or name.endswith(f".{one}") for one in wanted or ())
+
+
 def not_zero_for_zero(settings: Mapping[str, Any]) -> list[str]:
     """The settings of a section under which a gate on the down-projections would not leave the untouched LLM."""
     settings = {key: value for key, value in settings.items() if value is not None}

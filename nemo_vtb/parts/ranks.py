@@ -87,11 +87,16 @@ def true_on_all_ranks(flag: Tensor) -> bool:
 
 def all_ranks_list(items: list[str]) -> list[str]:
     """Joins a list of every rank, rank 0 first; of those that share batches, one's."""
+    return [item for part in said_by_all(items) for item in part]
+
+
+def said_by_all(value: Any) -> list[Any]:
+    """Every rank's value, rank 0 first; of those that share batches, one's."""
     if not _distributed():
-        return items
-    gathered: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(gathered, items)
-    return [item for part in of_data_ranks(gathered) for item in part]
+        return [value]
+    said: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(said, value)
+    return of_data_ranks(said)
 
 
 def own_part(tensor: Tensor) -> Tensor:

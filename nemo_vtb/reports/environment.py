@@ -49,14 +49,18 @@ def _version(package: str) -> str | None:
 
 def cpu_model() -> str:
     """The name of the processor."""
-    # Linux alone names the model here, and not on every architecture.
+    return listed_of_cpu("model name") or platform.processor() or platform.machine()
+
+
+def listed_of_cpu(*names: str) -> str:
+    """What Linux lists of the processor under one of some names; empty where an architecture has none, or elsewhere."""
     listing = Path("/proc/cpuinfo")
     if listing.is_file():
         for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
-            if name.strip() == "model name" and value.strip():
+            if name.strip() in names and value.strip():
                 return value.strip()
-    return platform.processor() or platform.machine()
+    return ""
 
 
 def usable_cores() -> int:

@@ -1,24 +1,11 @@
 """Reading a report whose keys may be missing, and writing its numbers for people."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 MISSING = "–"
-LANGUAGES = {
-    "ar": "Arabic",
-    "de": "German",
-    "en": "English",
-    "es": "Spanish",
-    "fr": "French",
-    "it": "Italian",
-    "ja": "Japanese",
-    "nl": "Dutch",
-    "pt": "Portuguese",
-    "ru": "Russian",
-    "zh": "Chinese",
-}
 _UNITS = {"total_tokens": "LLM positions", "examples": "conversations", "steps": "steps"}
 
 
@@ -28,8 +15,10 @@ def unit_of(report: Mapping[str, Any]) -> str:
 
 
 def language(code: str) -> str:
-    """Returns the English name of a language code, or the code where no name is known."""
-    return LANGUAGES.get(code, code)
+    """Returns the English name of a language code, as Unicode has it, or the code where there is none."""
+    from babel import Locale
+
+    return Locale("en").languages.get(code.replace("-", "_"), code)
 
 
 def section(report: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
@@ -96,6 +85,13 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def in_columns(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Returns a line of each row of cells, the columns two spaces apart."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def listed(items: list[str]) -> str:

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nemo_vtb.evaluation.scoring.bootstrap import Drawing, Sums, estimate, ratio
-
-_TAILS = (2.5, 97.5)
+from nemo_vtb.evaluation.scoring.bootstrap import Drawing, Sums, estimate, interval, ratio
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Sampled:
     @property
     def interval(self) -> tuple[float, float]:
         """Ends of the 95 % interval."""
-        return self.edge or _percentiles(self.draws)
+        return self.edge or interval(self.draws)
 
     def to_dict(self) -> dict[str, Any]:
         """``value``, ``low``, ``high``, ``n`` and ``seeds``."""
@@ -129,14 +127,9 @@ def lost_share(one: Sampled, base: Sampled) -> Sampled:
 
 def difference(one: Sampled, other: Sampled) -> Difference:
     """One arm minus another on the same items."""
-    low, high = _percentiles(one.draws - other.draws)
+    low, high = interval(one.draws - other.draws)
     counts = len(one.seeds), len(other.seeds)
     paired = one.weights == other.weights and counts[0] == counts[1]
     every = zip(one.seeds, other.seeds, strict=True) if paired else product(one.seeds, other.seeds)
     gaps = [a - b for a, b in every]
     return Difference(one.value - other.value, low, high, counts, paired, min(gaps) > 0 or max(gaps) < 0)
-
-
-def _percentiles(draws: np.ndarray) -> tuple[float, float]:
-    low, high = np.nanpercentile(draws, _TAILS)
-    return float(low), float(high)

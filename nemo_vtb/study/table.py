@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nemo_vtb.reports.figures import MISSING
+from nemo_vtb.reports.figures import MISSING, in_columns
 from nemo_vtb.study.evidence import measure_of
 
 COLUMNS = {
@@ -76,9 +76,7 @@ def score_text(measure: str, score: Mapping[str, Any] | None) -> str:
 def table_lines(report: Mapping[str, Any]) -> list[str]:
     """The table and the verdicts for the terminal."""
     head, rows = cells(report)
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
-    return [*lines, "", *(f"{claim['verdict']:26} {claim['title']}" for claim in report["claims"])]
+    return [*in_columns([head, *rows]), "", *(f"{claim['verdict']:26} {claim['title']}" for claim in report["claims"])]
 
 
 def markdown(report: Mapping[str, Any]) -> str:

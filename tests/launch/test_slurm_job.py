@@ -13,8 +13,7 @@ from ranks import run_ranks
 from tiny_training import CHECKPOINT, recorded, train
 
 from nemo_vtb.cli import main
-from nemo_vtb.models.checkpoints.file import read_checkpoint
-from nemo_vtb.models.checkpoints.progress_file import read_progress
+from nemo_vtb.models.checkpoints.file import read_checkpoint, read_progress
 
 STEPS = 12
 OPTIONS = {"steps": STEPS, "every": 3, "strategy": "ddp"}

@@ -16,8 +16,7 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nemo_vtb.cli import main
-from nemo_vtb.models.checkpoints.file import read_checkpoint
-from nemo_vtb.models.checkpoints.progress_file import read_progress
+from nemo_vtb.models.checkpoints.file import read_checkpoint, read_progress
 
 STEPS = 60
 

@@ -11,7 +11,7 @@ from lhotse import CutSet
 
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.divergences import spoken_divergence
+from nemo_vtb.models.step.divergences import spoken_divergence
 from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 

@@ -6,7 +6,7 @@ import torch
 
 from nemo_vtb.data.dataset import VTBDataset
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.divergences import text_divergence
+from nemo_vtb.models.step.divergences import text_divergence
 from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 from nemo_vtb.parts.pack import plan_packing
 from nemo_vtb.parts.prompts.turn_mask import EncodedConversation

@@ -14,6 +14,7 @@ from nemo_vtb.data.audio.audio_check import LOUDEST, SILENCE
 from nemo_vtb.data.audio.decode import Readable, Undecodable, blocks
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 
 _BLOCK = 1 << 16
 # Below it no word is heard, and features of less may be no numbers: shorter clips end in silence up to there.
@@ -75,7 +76,7 @@ def decode_sound(file: Readable, rate: int, name: str, limits: Limits = USUAL) -
     try:
         return _joined(blocks(file, _BLOCK), rate, name, limits)
     except (Undecodable, BadRow, soundfile.SoundFileError) as error:
-        raise VTBError(f"{name} cannot be read as audio: {_first_line(error)}") from error
+        raise VTBError(f"{name} cannot be read as audio: {first_line(error)}") from error
 
 
 def sound_of_samples(samples: np.ndarray, own_rate: int, rate: int, name: str, limits: Limits = USUAL) -> Sound:
@@ -171,7 +172,3 @@ def _size(file: Readable) -> int:
     size = file.seek(0, 2)
     file.seek(0)
     return size
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -15,6 +15,7 @@ from nemo_vtb.data.audio.headers import header
 from nemo_vtb.data.audio.recordings import BytesSource, recording_of
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 
 SUFFIXES = (".parquet", ".arrow")
 # Where the copy of a table's rows says that a field held bytes.
@@ -88,7 +89,7 @@ class Table:
                     self._batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
                 sizes = [batch.num_rows for batch in self._batches]
         except (OSError, pa.ArrowException) as error:
-            raise VTBError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
+            raise VTBError(f"{path} cannot be read as a table: {first_line(error)}") from error
         self._starts: np.ndarray = np.cumsum([0, *sizes])
 
     def rows(self) -> Iterator[dict[str, Any]]:

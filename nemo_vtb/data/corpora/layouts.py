@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,25 +112,39 @@ def spoken_squad(asked: Asked) -> Iterator[Row]:
         split = "train" if "train" in file.name else "test"
         clips = {path.stem: path for folder in some(asked.folder, f"*{split}*wav*", "wav*", ".") for path in
                  folder.rglob("*.wav")}  # fmt: skip
-        for topic, title in enumerate(json.loads(file.read_text(encoding="utf-8"))["data"]):
-            for place, paragraph in enumerate(title["paragraphs"]):
-                stem = f"{topic}_{place}"
-                own = [clips[name] for name in sorted((n for n in clips if n.rpartition("_")[0] == stem), key=_last)]
-                if not own:
-                    raise VTBError(f"{file}: no clip {stem}_*.wav in {asked.folder}")
-                path = asked.out / "clips" / split / f"{stem}.wav"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                read = [soundfile.read(clip, dtype="float32") for clip in own]
-                soundfile.write(path, np.concatenate([samples for samples, _ in read]), read[0][1])
-                fields = _heard(stem, path, str(file), paragraph["context"], "en")
-                for asks in paragraph["qas"]:
-                    answers = [answer["text"] for answer in asks["answers"]]
-                    row = _chat(asks["id"], fields, asks["question"], answers[0])
-                    yield Row(split, "sqa", {**row, "custom": {"answers": answers}})
+        for stem, paragraph, own in spoken_paragraphs(file, clips):
+            path = asked.out / "clips" / split / f"{stem}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            read = [soundfile.read(clip, dtype="float32") for clip in own]
+            soundfile.write(path, np.concatenate([samples for samples, _ in read]), read[0][1])
+            fields = _heard(stem, path, str(file), paragraph["context"], "en")
+            for asks in paragraph["qas"]:
+                answers = [answer["text"] for answer in asks["answers"]]
+                row = _chat(asks["id"], fields, asks["question"], answers[0])
+                yield Row(split, "sqa", {**row, "custom": {"answers": answers}})
 
 
-def _last(name: str) -> int:
-    return int(name.rpartition("_")[2])
+def spoken_paragraphs(file: Path, clips: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any], list[Path]]]:
+    """Yields the paragraphs of a file of Spoken-SQuAD, each with its name and the clips of its sentences in order.
+
+    Args:
+        file: SQuAD's JSON.
+        clips: By name, ``topic_paragraph_sentence``.
+
+    Raises:
+        VTBError: If a paragraph has no clip.
+    """
+    of_paragraph: defaultdict[str, dict[int, Path]] = defaultdict(dict)
+    for name, path in clips.items():
+        paragraph, _, sentence = name.rpartition("_")
+        if sentence.isdecimal():
+            of_paragraph[paragraph][int(sentence)] = path
+    for topic, title in enumerate(json.loads(file.read_text(encoding="utf-8"))["data"]):
+        for place, found in enumerate(title["paragraphs"]):
+            own = of_paragraph[f"{topic}_{place}"]
+            if not own:
+                raise VTBError(f"{file}: no clip {topic}_{place}_*.wav")
+            yield f"{topic}_{place}", found, [own[sentence] for sentence in sorted(own)]
 
 
 def _heard(name: str, path: Path, where: str, text: str, language: str) -> dict[str, Any]:

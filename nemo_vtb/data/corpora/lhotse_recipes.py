@@ -7,6 +7,7 @@ from typing import Any
 from nemo_vtb.data.corpora.rows import Asked, Row, some
 from nemo_vtb.data.row_forms.languages import language_tag
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 
 _MLS = {"english": "en", "german": "de", "dutch": "nl", "french": "fr", "spanish": "es", "italian": "it",
         "portuguese": "pt", "polish": "pl"}  # fmt: skip
@@ -70,7 +71,7 @@ def _run(recipe: Callable[[], Any], asked: Asked) -> Any:
         raise
     except Exception as error:
         raise VTBError(
-            f"Lhotse's recipe cannot read {asked.folder}: {type(error).__name__}: {str(error).splitlines()[0]}"
+            f"Lhotse's recipe cannot read {asked.folder}: {type(error).__name__}: {first_line(error)}"
         ) from error
 
 

@@ -1,5 +1,7 @@
 """What a corpus is read into: rows of a NeMo manifest, or chats, each with its split."""
 
+import csv
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,19 @@ def table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         yield f"{path}:{number}", dict(zip(names, values, strict=True))
 
 
+def records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each record of a parquet, JSON, JSON lines or CSV file with its place, ``file:number``.
+
+    Raises:
+        VTBError: If the file cannot be read, or holds something else.
+    """
+    for number, row in enumerate(_read(file), 1):
+        where = f"{file}:{number}"
+        if not isinstance(row, dict):
+            raise VTBError(f"{where} is no row of named fields")
+        yield where, row
+
+
 def some(folder: Path, *patterns: str) -> list[Path]:
     """Files or folders of a local copy, the patterns tried in turn.
 
@@ -84,4 +99,30 @@ def some(folder: Path, *patterns: str) -> list[Path]:
     for pattern in patterns:
         if found := sorted(folder.glob(pattern)):
             return found
-    raise VTBError(f"{folder} holds no {' or '.join(patterns)}, which a local copy of this corpus has")
+    raise VTBError(f"{folder} holds no {' or '.join(patterns)}, which a local copy of it has")
+
+
+def _read(file: Path) -> Iterator[Any]:
+    try:
+        if file.suffix == ".parquet":
+            yield from _parquet(file)
+        elif file.suffix == ".csv":
+            with file.open(encoding="utf-8-sig", newline="") as lines:
+                yield from csv.DictReader(lines)
+        elif file.suffix == ".jsonl":
+            with file.open(encoding="utf-8") as lines:
+                yield from (json.loads(line) for line in lines if line.strip())
+        else:
+            yield from json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VTBError(f"{file} cannot be read: {error}") from error
+
+
+def _parquet(file: Path) -> Iterator[Any]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise VTBError("tables need pyarrow: pip install 'nemo-vtb[tables]'") from error
+    # Few at a time: a row may hold a recording.
+    for batch in parquet.ParquetFile(file).iter_batches(64):
+        yield from batch.to_pylist()

@@ -1,11 +1,9 @@
 """Corpora of written chats: the tables or JSON of a local copy as conversations."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from nemo_vtb.data.corpora.rows import Asked, Row, some
+from nemo_vtb.data.corpora.rows import Asked, Row, records, some
 from nemo_vtb.errors import VTBError
 
 _ROLES = {"human": "User", "user": "User", "gpt": "Assistant", "assistant": "Assistant", "system": "System"}
@@ -16,8 +14,7 @@ def chats(asked: Asked) -> Iterator[Row]:
     """Chats of ``messages`` (role, content) or ``conversations`` (from, value); those that end without an answer go."""
     for file in some(asked.folder, "**/*.parquet", "**/*.jsonl", "**/*.json"):
         split = "test" if file.name.startswith("test") else "train"
-        for number, row in enumerate(_rows(file), 1):
-            where = f"{file}:{number}"
+        for number, (where, row) in enumerate(records(file), 1):
             turns = list(_turns(row, where))
             while turns and turns[-1]["from"] != "Assistant":
                 turns.pop()
@@ -39,18 +36,3 @@ def _turns(row: dict[str, Any], where: str) -> Iterator[dict[str, str]]:
             raise VTBError(f"{where}: a turn of '{role}' is no message of user, assistant or system")
         if words.strip():
             yield {"from": _ROLES[role], "type": "text", "value": words}
-
-
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    if file.suffix == ".parquet":
-        try:
-            import pyarrow.parquet as parquet
-        except ImportError as error:
-            raise VTBError("tables need pyarrow: pip install 'nemo-vtb[tables]'") from error
-        for batch in parquet.ParquetFile(file).iter_batches(1024):
-            yield from batch.to_pylist()
-    elif file.suffix == ".jsonl":
-        with file.open(encoding="utf-8") as lines:
-            yield from (json.loads(line) for line in lines if line.strip())
-    else:
-        yield from json.loads(file.read_text(encoding="utf-8"))

@@ -3,12 +3,13 @@
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
 
 # What can be wrong with a row, with the remedy. Counters, lint and reports use these names.
@@ -149,3 +150,27 @@ def open_lines(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise VTBError(f"no such file: {path}")
     return gzip.open(path, "rb") if str(path).endswith(".gz") else open(path, "rb")
+
+
+def placed_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each row of a JSONL file in which every row must be good, with its place; empty lines are left out.
+
+    Args:
+        path: As a config names it; see ``locations.locate``.
+
+    Yields:
+        ``file:line``, and the row.
+
+    Raises:
+        VTBError: If there is no such file, or with file and line where a line is no row.
+    """
+    file = locate(path)
+    with open_lines(file) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = parse_line(line)
+            except BadRow as error:
+                raise VTBError(f"{file}:{number}: {error}") from error
+            yield f"{file}:{number}", row

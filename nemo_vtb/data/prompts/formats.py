@@ -9,14 +9,12 @@ from nemo.utils import logging
 
 from nemo_vtb.assets import resolve
 
-# Register their formats with NeMo.
-from nemo_vtb.data.prompts import chatml, own_template  # noqa: F401
+# Registers its formats with NeMo.
+from nemo_vtb.data.prompts import added_formats  # noqa: F401
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
 from nemo_vtb.parts.prompts.chat_template import ChatTemplate, with_thinking
-from nemo_vtb.parts.prompts.prompt_formats import check_prompt_format
-from nemo_vtb.parts.prompts.turn_mask import encode_turns
-from nemo_vtb.parts.prompts.turn_mask import own_template as own_template_of
+from nemo_vtb.parts.prompts.turn_mask import answer_ending, encode_turns, own_template
 
 AUTO = "auto"
 _CHAT = [("user", "What is it?"), ("assistant", "It is."), ("user", "Sure?"), ("assistant", "Yes, sure.")]
@@ -67,7 +65,7 @@ def formatter_of(name: Any, tokenizer: Any, where: str = "model.prompt_format") 
             f"that NeMo knows are {', '.join(sorted(set(known) - {AUTO}))}"
         )
     formatter = known[name](tokenizer)
-    own = own_template_of(formatter)
+    own = own_template(formatter)
     if own is None:
         check_prompt_format(formatter)
         _compare(formatter)
@@ -78,6 +76,35 @@ def formatter_of(name: Any, tokenizer: Any, where: str = "model.prompt_format") 
             "behind an answer: in training system turns will not be heard; put their words into the first user turn"
         )
     return formatter
+
+
+def check_prompt_format(formatter: PromptFormatter) -> None:
+    """Refuses a format that cannot write a chat, or that does not belong to its tokenizer.
+
+    Raises:
+        VTBError: Names the format and what is wrong.
+    """
+    name = formatter.NAME
+    roles = ("user", formatter.OUTPUT_ROLE)
+    for role in roles:
+        slots = set(formatter.get_slots(role)) if role in formatter.get_roles() else None
+        if slots != {"message"}:
+            wanted = "no such role" if slots is None else f"the slots {', '.join(sorted(slots)) or 'none'}"
+            raise VTBError(f"prompt format '{name}' writes no chats: its role '{role}' has {wanted}; wanted: message")
+    ending = answer_ending(formatter)
+    tokenizer = formatter.tokenizer
+    if formatter.INSERT_BOS and tokenizer.bos is None:
+        raise VTBError(f"prompt format '{name}' begins with bos, which this tokenizer does not have")
+    if not ending or ending == "|eos|":
+        if tokenizer.eos is None:
+            raise VTBError(f"prompt format '{name}' ends answers with eos, which this tokenizer does not have")
+        return
+    pieces = formatter._apply_tokenizer(ending)
+    if len(pieces) != 1:
+        raise VTBError(
+            f"prompt format '{name}' ends answers with '{ending}', which this tokenizer splits into {len(pieces)} "
+            "tokens: the format belongs to another LLM, and generation would not stop"
+        )
 
 
 def _compare(formatter: PromptFormatter) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from nemo_vtb.data.files.locations import locate
-from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.files.rows import placed_rows
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict, ruled
 from nemo_vtb.evaluation.judging.prompts import Case, check_scores
-from nemo_vtb.evaluation.scoring.bootstrap import Drawing, estimate, means, shares
+from nemo_vtb.evaluation.scoring.bootstrap import Drawing, estimate, interval, means, shares
 from nemo_vtb.evaluation.scoring.metrics import squad_exact
 
 LABELS = "corpora:eval_sets/judge_labels.jsonl"
@@ -35,21 +35,14 @@ def read_labels(path: str) -> list[Label]:
     Raises:
         VTBError: If there is no such file, or with file and line on a row that is no label.
     """
-    file = locate(path)
     labels = []
-    with open_lines(file) as lines:
-        for number, line in enumerate(lines, 1):
-            where = f"{file}:{number}"
-            try:
-                row = parse_line(line)
-            except BadRow as error:
-                raise VTBError(f"{where}: {error}") from error
-            if odd := [key for key in _TEXTS if not isinstance(row.get(key), str)]:
-                raise VTBError(f"{where}: '{odd[0]}' is missing or no text")
-            check_scores(row.get("correct"), row.get("redundancy"), where)
-            labels.append(Label(Case(*(row[key] for key in _TEXTS)), row["correct"], row["redundancy"]))
+    for where, row in placed_rows(path):
+        if odd := [key for key in _TEXTS if not isinstance(row.get(key), str)]:
+            raise VTBError(f"{where}: '{odd[0]}' is missing or no text")
+        check_scores(row.get("correct"), row.get("redundancy"), where)
+        labels.append(Label(Case(*(row[key] for key in _TEXTS)), row["correct"], row["redundancy"]))
     if not labels:
-        raise VTBError(f"{file}: no labels")
+        raise VTBError(f"{locate(path)}: no labels")
     return labels
 
 
@@ -133,5 +126,5 @@ def _drawn(
     places = np.arange(count)
     drawn: list[np.ndarray] = [np.repeat(places, times.astype(int)) for times in drawing.weights(count)]
     values = np.array([score(labels[rows], verdicts[rows]) for rows in drawn])
-    low, high = np.nanpercentile(values, [2.5, 97.5]) if np.isfinite(values).any() else (np.nan, np.nan)
-    return {"value": score(labels, verdicts), "low": float(low), "high": float(high), "n": count}
+    low, high = interval(values) if np.isfinite(values).any() else (np.nan, np.nan)
+    return {"value": score(labels, verdicts), "low": low, "high": high, "n": count}

@@ -1,29 +1,12 @@
-"""Rows and clips of a local copy: tables, JSON, JSON lines and CSV, with clips as files or in the cells of a table."""
+"""Fields and clips of a row, with clips as files or in the cells of a table."""
 
-import csv
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nemo_vtb.errors import VTBError
 
-_TABLES = (".parquet", ".arrow")
 _SAMPLE_RATE = 16_000
-
-
-def rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields each row with its place, ``file:number``.
-
-    Raises:
-        VTBError: If the file cannot be read.
-    """
-    for number, row in enumerate(_read(file), 1):
-        where = f"{file}:{number}"
-        if not isinstance(row, dict):
-            raise VTBError(f"{where} is no row of named fields")
-        yield where, row
 
 
 def field(row: Mapping[str, Any], where: str, *names: str) -> Any:
@@ -79,40 +62,3 @@ def joined(clips: Sequence[Path], path: Path, pause: float = 0.3) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.concatenate(parts[:-1]), _SAMPLE_RATE)
     return path
-
-
-def found_in(folder: Path, *patterns: str) -> list[Path]:
-    """Files of a local copy, the patterns tried in turn.
-
-    Raises:
-        VTBError: If there is none.
-    """
-    for pattern in patterns:
-        if files := sorted(path for path in folder.glob(pattern) if path.is_file()):
-            return files
-    raise VTBError(f"{folder} holds no {' or '.join(patterns)}; it is to be a local copy of the benchmark")
-
-
-def _read(file: Path) -> Iterator[Any]:
-    try:
-        if file.suffix in _TABLES:
-            yield from _table(file)
-        elif file.suffix == ".csv":
-            with file.open(encoding="utf-8-sig", newline="") as lines:
-                yield from csv.DictReader(lines)
-        elif file.suffix == ".jsonl":
-            with file.open(encoding="utf-8") as lines:
-                yield from (json.loads(line) for line in lines if line.strip())
-        else:
-            yield from json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise VTBError(f"{file} cannot be read: {error}") from error
-
-
-def _table(file: Path) -> Iterator[Any]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise VTBError("tables need pyarrow: pip install 'nemo-vtb[tables]'") from error
-    for batch in parquet.ParquetFile(BytesIO(file.read_bytes())).iter_batches(64):
-        yield from batch.to_pylist()

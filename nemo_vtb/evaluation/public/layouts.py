@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nemo_vtb.data.corpora.layouts import spoken_paragraphs
+from nemo_vtb.data.corpora.rows import records, some
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.public.choices import plain
-from nemo_vtb.evaluation.public.files import clip_of, found_in, joined, rows_of
+from nemo_vtb.evaluation.public.files import clip_of, joined
 from nemo_vtb.evaluation.public.files import field as take
 
 
@@ -37,7 +39,6 @@ class Question:
     row: Mapping[str, Any] = field(default_factory=dict)
 
 
-_LETTERS = "ABCDEFGHIJ"
 _SCORED = {"mmsu": "letter", "openbookqa": "letter", "bbh": "named_last", "ifeval": "ifeval", "advbench": "refuses",
            "sd-qa": "alias"}  # fmt: skip
 # What the four tasks of VoiceBench's BBH may be answered with.
@@ -64,8 +65,8 @@ _SPEECH_TASKS = (
 def voicebench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """hlt-lab/voicebench: a folder of tables for each subset; ``audio``, ``prompt``, ``reference`` or ``output``."""
     name, _, split = subset.partition("/")
-    for file in found_in(folder / name, f"{split or '*'}-*.parquet", f"{split or '*'}.jsonl"):
-        for number, (where, row) in enumerate(rows_of(file)):
+    for file in some(folder / name, f"{split or '*'}-*.parquet", f"{split or '*'}.jsonl"):
+        for number, (where, row) in enumerate(records(file)):
             own = f"{file.stem.partition('-')[0]}-{number}"
             clip = clip_of(take(row, where, "audio"), where, [file.parent], kept / name, own)
             prompt = str(take(row, where, "prompt"))
@@ -94,7 +95,7 @@ def speech_ifeval(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """
     names = [f"**/{name}.jsonl" for name in (subset, subset.replace("_", "-"))]
     roots = [folder, folder / "audios", folder / "data" / "audios"]
-    for number, (where, row) in enumerate(rows_of(found_in(folder, *names)[0])):
+    for number, (where, row) in enumerate(records(some(folder, *names)[0])):
         clip = clip_of(take(row, where, "audio_filepath"), where, roots, kept, str(number))
         ids = list(row.get("instruction_id_list") or [])
         known = {
@@ -109,27 +110,19 @@ def speech_ifeval(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
 
 def spoken_squad(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """Spoken-SQuAD: SQuAD's JSON, and a clip for each sentence, ``topic_paragraph_sentence.wav``."""
-    import json
-
-    file = found_in(folder, f"*{subset}*.json")[0]
     clips = {path.stem: path for path in folder.rglob("*.wav")}
-    for topic, title in enumerate(json.loads(file.read_text(encoding="utf-8"))["data"]):
-        for place, paragraph in enumerate(title["paragraphs"]):
-            own = sorted((int(stem.rsplit("_", 1)[1]), path) for stem, path in clips.items()
-                         if stem.rsplit("_", 1)[0] == f"{topic}_{place}")  # fmt: skip
-            if not own:
-                raise VTBError(f"{file}: no clip {topic}_{place}_*.wav in {folder}")
-            whole = joined([path for _, path in own], kept / f"{topic}_{place}.wav")
-            for asked in paragraph["qas"]:
-                answers = [answer["text"] for answer in asked["answers"]]
-                turns = ((whole, paragraph["context"]), asked["question"])
-                yield Question(asked["id"], turns, answers[0], "squad_f1", {"answers": answers})
+    for name, paragraph, own in spoken_paragraphs(some(folder, f"*{subset}*.json")[0], clips):
+        whole = joined(own, kept / f"{name}.wav")
+        for asked in paragraph["qas"]:
+            answers = [answer["text"] for answer in asked["answers"]]
+            turns = ((whole, paragraph["context"]), asked["question"])
+            yield Question(asked["id"], turns, answers[0], "squad_f1", {"answers": answers})
 
 
 def heysquad(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """HeySQuAD: tables of ``audio``, ``question``, ``context`` and SQuAD's ``answers``; the question is spoken."""
-    for file in found_in(folder, f"**/{subset}*.parquet", f"**/{subset}*.jsonl"):
-        for number, (where, row) in enumerate(rows_of(file)):
+    for file in some(folder, f"**/{subset}*.parquet", f"**/{subset}*.jsonl"):
+        for number, (where, row) in enumerate(records(file)):
             name = str(row.get("id") or number)
             clip = clip_of(take(row, where, "audio"), where, [file.parent, folder], kept, name)
             found = take(row, where, "answers")
@@ -140,7 +133,7 @@ def heysquad(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
 
 def big_bench_audio(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """Big Bench Audio: ``metadata.jsonl`` of ``category``, ``official_answer`` and ``file_name``."""
-    for where, row in rows_of(found_in(folder, "metadata.jsonl", "**/metadata.jsonl")[0]):
+    for where, row in records(some(folder, "metadata.jsonl", "**/metadata.jsonl")[0]):
         category = str(take(row, where, "category"))
         if subset not in ("all", category):
             continue
@@ -155,7 +148,7 @@ def big_bench_audio(folder: Path, subset: str, kept: Path) -> Iterator[Question]
 
 def air_bench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """AIR-Bench, foundation: ``Foundation_meta.json``, and clips under ``Foundation/<task>_<dataset>/``."""
-    for where, row in rows_of(found_in(folder, "**/Foundation_meta.json")[0]):
+    for where, row in records(some(folder, "**/Foundation_meta.json")[0]):
         task = str(take(row, where, "task_name"))
         if subset != task and not (subset == "speech" and any(word in task.lower() for word in _SPEECH_TASKS)):
             continue
@@ -173,7 +166,7 @@ def air_bench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
 
 def air_bench_chat(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """AIR-Bench, chat: ``Chat_meta.json``, and clips under ``Chat/<task>_<dataset>/``; ``speech`` is speech alone."""
-    for where, row in rows_of(found_in(folder, "**/Chat_meta.json")[0]):
+    for where, row in records(some(folder, "**/Chat_meta.json")[0]):
         task = str(take(row, where, "task_name"))
         if subset != task and not (subset == "speech" and task.startswith("speech") and "_and_" not in task):
             continue
@@ -186,7 +179,7 @@ def air_bench_chat(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
 
 def mmau(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """MMAU: ``mmau-test-mini.json`` of ``audio_id``, ``question``, ``choices``, ``answer`` and ``task``."""
-    for where, row in rows_of(found_in(folder, "mmau-test-mini.json", "*test-mini*.json")[0]):
+    for where, row in records(some(folder, "mmau-test-mini.json", "*test-mini*.json")[0]):
         if subset not in ("all", take(row, where, "task")):
             continue
         choices = [str(choice) for choice in take(row, where, "choices")]
@@ -199,12 +192,10 @@ def mmau(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
 
 def open_audio_bench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     """OpenAudioBench: ``eval_datas/SET/SET.csv``, whose columns have other names in each set, and ``audios`` beside."""
-    file = found_in(folder, f"**/{subset}/{subset}.csv", f"**/{subset}/*.csv")[0]
-    for number, (where, row) in enumerate(rows_of(file)):
+    file = some(folder, f"**/{subset}/{subset}.csv", f"**/{subset}/*.csv")[0]
+    for number, (where, row) in enumerate(records(file)):
         clip = clip_of(take(row, where, "audio_filename"), where, [file.parent / "audios", file.parent], kept, "")
-        right = str(
-            take(row, where, "answers", "answer_normalized_aliases", "answer", "参考答案", "output", "reference")
-        )
+        right = str(take(row, where, *_ANSWERS))
         answers = _listed_in(right) if right.startswith("[") else [right]
         asked = str(take(row, where, "question", "questions", "prompt", "instruction"))
         scored = subset in ("llama_questions", "web_questions", "trivia_qa")

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from nemo_vtb.data.corpora.rows import records, some
 from nemo_vtb.errors import VTBError
-from nemo_vtb.evaluation.public.files import clip_of, found_in, rows_of
+from nemo_vtb.evaluation.public.files import clip_of
 from nemo_vtb.evaluation.public.files import field as take
 from nemo_vtb.evaluation.public.layouts import Answered, Question, options_in
 
@@ -30,8 +31,8 @@ def uro_bench(folder: Path, subset: str, kept: Path) -> Iterator[Question]:
     Of several rounds the last is asked, the earlier ones answered as the benchmark answers them.
     """
     zipped = f"**/{_URO_ZIPPED.get(subset, subset.lower().replace('-', '_'))}/test.jsonl"
-    for file in found_in(folder, f"**/{subset}/test-*.parquet", f"**/{subset}/test.jsonl", zipped):
-        for where, row in rows_of(file):
+    for file in some(folder, f"**/{subset}/test-*.parquet", f"**/{subset}/test.jsonl", zipped):
+        for where, row in records(file):
             own = str(take(row, where, "id"))
             turns: list[tuple[Path, str] | Answered | str] = []
             right, asked = "", ""
@@ -55,8 +56,8 @@ def audio_multichallenge(folder: Path, subset: str, kept: Path) -> Iterator[Ques
 
     Its protocol is a fixed context: the last of the user's turns is answered. ``rubric`` is what a judge is told.
     """
-    for file in found_in(folder, "**/*.parquet", "**/*.jsonl"):
-        for number, (where, row) in enumerate(rows_of(file)):
+    for file in some(folder, "**/*.parquet", "**/*.jsonl"):
+        for number, (where, row) in enumerate(records(file)):
             if subset not in ("all", str(row.get("axis"))):
                 continue
             own = str(row.get("id") or f"{file.stem}-{number}")

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
 
-def kl_to_base(model: "VoiceTextBlender", dataset: VTBDataset, conversations: Sequence[Any], at_once: int = 8) -> float:
+def kl_to_base(model: "VoiceTextBlender", dataset: VTBDataset, conversations: Sequence[Any]) -> float:
     """Mean KL(untouched || tuned) in nats per supervised token of text conversations.
 
     The untouched LLM is the tuned one with LoRA switched off, so no second copy is loaded.
     """
-    sums = text_likelihoods(model, dataset, conversations, at_once).sum(axis=0)
+    sums = text_likelihoods(model, dataset, conversations).sum(axis=0)
     return float(sums[3]) / max(1.0, float(sums[0]))
 
 

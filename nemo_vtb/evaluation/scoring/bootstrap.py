@@ -102,7 +102,7 @@ def estimate(sums: Sums, drawing: Drawing, n: int | None = None) -> dict[str, An
     count = len(sums.items)
     if not count:
         return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
-    low, high = _wilson(sums) or _interval(sums.score(drawing.weights(count) @ sums.items))
+    low, high = _wilson(sums) or interval(sums.score(drawing.weights(count) @ sums.items))
     return {"value": sums.value, "low": low, "high": high, "n": n or count}
 
 
@@ -118,11 +118,18 @@ def difference(one: Sums, other: Sums, drawing: Drawing, n: int | None = None) -
     if not count:
         return estimate(one, drawing)
     weights = drawing.weights(count)
-    low, high = _interval(one.score(weights @ one.items) - other.score(weights @ other.items))
+    low, high = interval(one.score(weights @ one.items) - other.score(weights @ other.items))
     return {"value": one.value - other.value, "low": low, "high": high, "n": n or count}
 
 
-def _interval(scores: np.ndarray) -> tuple[float, float]:
+def beside(tuned: Sums, base: Sums, drawing: Drawing, n: int | None = None) -> dict[str, Any]:
+    """A score with the untouched LLM's under ``base`` and the difference to it under ``change``."""
+    change = difference(tuned, base, drawing, n)
+    return {**estimate(tuned, drawing, n), "base": estimate(base, drawing, n), "change": change}
+
+
+def interval(scores: np.ndarray) -> tuple[float, float]:
+    """Ends of the 95 % interval of a score from its values on the drawn sets; NaN is left out."""
     tail = 100 * (1 - _LEVEL) / 2
     low, high = np.nanpercentile(scores, [tail, 100 - tail])
     return float(low), float(high)

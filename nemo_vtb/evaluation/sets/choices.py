@@ -1,13 +1,12 @@
 """Multiple choice that is scored by likelihood: which of its options an LLM would say, without a word generated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from nemo_vtb.data.files.locations import locate
-from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.files.rows import placed_rows
 from nemo_vtb.errors import VTBError
 
 BY = ("byte", "total")
@@ -52,16 +51,11 @@ def choice_rows(path: str, by: str = BY[0]) -> list[Choice]:
     Raises:
         VTBError: With file and line on a row that is none, or whose id is that of another.
     """
-    file = locate(path)
-    found: list[Choice] = []
-    with open_lines(file) as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                found.append(_choice(line, file, number, by == BY[0]))
+    found = [_choice(row, where, by == BY[0]) for where, row in placed_rows(path)]
     ids = [choice.id for choice in found]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise VTBError(f"{file}: the id '{twice}' stands there twice; give each row its own, or leave one out")
+        raise VTBError(f"{locate(path)}: the id '{twice}' stands there twice; give each row its own, or leave one out")
     return found
 
 
@@ -70,12 +64,7 @@ def common_start(rows: Sequence[Sequence[int]]) -> int:
     return next((place for place, column in enumerate(zip_longest(*rows)) if len(set(column)) > 1), len(rows[0]))
 
 
-def _choice(line: bytes, file: Path, number: int, by_byte: bool) -> Choice:
-    where = f"{file}:{number}"
-    try:
-        row: dict[str, Any] = parse_line(line)
-    except BadRow as error:
-        raise VTBError(f"{where}: {error}") from error
+def _choice(row: Mapping[str, Any], where: str, by_byte: bool) -> Choice:
     options, answer = row.get("options"), row.get("answer")
     if not isinstance(row.get("id"), str) or not isinstance(row.get("prompt"), str):
         raise VTBError(f"{where}: a row of type choices has id, prompt, options and answer; id or prompt is no text")

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from nemo_vtb.data.files.locations import locate
-from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.files.rows import placed_rows
 from nemo_vtb.data.sources.source import Reading, open_source
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
@@ -122,13 +121,10 @@ def suite_rows(path: str) -> list[dict[str, Any]]:
         VTBError: If the file is missing, or with file and line on a row that cannot be asked or checked, or whose id
             is that of another.
     """
-    file = locate(path)
-    with open_lines(file) as lines:
-        rows = {f"{file}:{number}": line for number, line in enumerate(lines, 1) if line.strip()}
-    read = [_suite_row(line, where) for where, line in rows.items()]
-    if repeated := _repeated((row["id"] for row in read), rows):
+    rows = {where: _suite_row(row, where) for where, row in placed_rows(path)}
+    if repeated := _repeated((row["id"] for row in rows.values()), rows):
         raise VTBError(repeated)
-    return read
+    return list(rows.values())
 
 
 def text_task(item: Mapping[str, Any]) -> Task:
@@ -150,11 +146,7 @@ def _repeated(ids: Iterable[str], places: Iterable[str]) -> str:
     return ""
 
 
-def _suite_row(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = parse_line(line)
-    except BadRow as error:
-        raise VTBError(f"{where}: {error}") from error
+def _suite_row(row: dict[str, Any], where: str) -> dict[str, Any]:
     for key, kind in (("id", str), ("prompt", str), ("check", (dict, list))):
         if not isinstance(row.get(key), kind):
             raise VTBError(f"{where}: a row of a text suite has id, prompt and check; '{key}' is missing or odd")

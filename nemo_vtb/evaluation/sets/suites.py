@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_vtb.config import check_keys
-from nemo_vtb.data.files.locations import locate
-from nemo_vtb.data.files.rows import BadRow, open_lines, parse_line
+from nemo_vtb.data.files.rows import placed_rows
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
@@ -85,20 +84,15 @@ def read_suite(entry: Mapping[str, Any], where: str, reading: Reading) -> Suite:
 
 
 def _word_problems(path: str) -> list[dict[str, Any]]:
-    file = locate(path)
-    with open_lines(file) as lines:
-        return [_word_problem(line, file, number) for number, line in enumerate(lines, 1) if line.strip()]
+    return [_word_problem(row, where) for where, row in placed_rows(path)]
 
 
-def _word_problem(line: bytes, file: Path, number: int) -> dict[str, Any]:
-    where = f"{file}:{number}"
+def _word_problem(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    file, _, number = where.rpartition(":")
     try:
-        row = parse_line(line)
         result = str(row["answer"]).rpartition(_RESULT)[2].replace(",", "").strip()
         check = {"type": "number", "answer": float(result)}
-        return {"id": f"{file.stem}:{number}", "prompt": str(row["question"]), "check": check}
-    except BadRow as error:
-        raise VTBError(f"{where}: {error}") from error
+        return {"id": f"{Path(file).stem}:{number}", "prompt": str(row["question"]), "check": check}
     except (KeyError, ValueError) as error:
         raise VTBError(f"{where}: a word problem has a question and an answer that ends in #### NUMBER") from error
 

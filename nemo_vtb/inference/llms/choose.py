@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.interface import LLM
 from nemo_vtb.options import Range, read_options
-
-BACKENDS = ("openai", "hf")
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -30,15 +26,15 @@ class LLMOptions:
     """
 
     model: str
-    backend: str = "openai"
+    backend: Literal["openai", "hf"] = "openai"
     base_url: str = "http://127.0.0.1:8080/v1"
     api_key_env: str | None = None
-    concurrency: Annotated[int, Range(most=1024)] = 8
-    timeout: Annotated[float, Range(most=10**6)] = 120.0
-    retries: Annotated[int, Range(most=100)] = 6
+    concurrency: Annotated[int, Range(1, 1024)] = 8
+    timeout: Annotated[float, Range(0.001, 10**6)] = 120.0
+    retries: Annotated[int, Range(0, 100)] = 6
     device: str = "cpu"
-    dtype: str = "float32"
-    batch_size: Annotated[int, Range(most=10**6)] = 16
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: Annotated[int, Range(1, 10**6)] = 16
 
     @classmethod
     def read(cls, section: Mapping[str, Any]) -> "LLMOptions":
@@ -47,14 +43,7 @@ class LLMOptions:
         Raises:
             VTBError: Names the key that is unknown, missing or of a wrong type.
         """
-        options = read_options(cls, section, "llm")
-        for key, known in (("backend", BACKENDS), ("dtype", DTYPES)):
-            if getattr(options, key) not in known:
-                raise VTBError(f"llm.{key} is {getattr(options, key)!r}; it may be {', '.join(known)}")
-        for key, least in (("concurrency", 1), ("timeout", 0.001), ("retries", 0), ("batch_size", 1)):
-            if getattr(options, key) < least:
-                raise VTBError(f"llm.{key} is {getattr(options, key)}; it is at least {least}")
-        return options
+        return read_options(cls, section, "llm")
 
     def deciding(self) -> dict[str, Any]:
         """What the replies depend on, for a job's settings: a server may move, and be asked more at a time."""

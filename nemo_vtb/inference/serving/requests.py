@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.session.messages import shortened
 from nemo_vtb.inference.session.sampling import AnswerOptions
 
 # Asked of other models, and answered here by what is the same as not asking.
@@ -59,9 +60,9 @@ def read_request(body: Any, usual: Mapping[str, Any], most_tokens: int) -> Asked
         raise VTBError("the body is a JSON object with messages")
     for name, value in body.items():
         if name in _NOTHING and value is not None and value not in _NOTHING[name]:
-            raise VTBError(f"{name} is {_short(value)}: this server cannot do that; leave it out")
+            raise VTBError(f"{name} is {shortened(value)}: this server cannot do that; leave it out")
         if name not in _OWN and name not in _NOTHING and name not in _IGNORED:
-            raise VTBError(f"{_short(name)} is no parameter of this server")
+            raise VTBError(f"{shortened(name)} is no parameter of this server")
     given = {name: value for name, value in body.items() if value is not None}
     if "messages" not in given:
         raise VTBError("messages is missing")
@@ -82,8 +83,3 @@ def read_request(body: Any, usual: Mapping[str, Any], most_tokens: int) -> Asked
     if how.max_new_tokens > most_tokens:
         raise VTBError(f"max_tokens is {how.max_new_tokens}; this server writes at most {most_tokens}")
     return Asked(given["messages"], how, stream, bool(stream_options.get("include_usage", False)))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

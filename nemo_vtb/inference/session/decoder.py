@@ -5,14 +5,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.audio_input import Sound
 from nemo_vtb.inference.session.answer import Answer
 from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, side_by_side, without_rows
-from nemo_vtb.inference.session.frames import KeptFrames
 from nemo_vtb.inference.session.kept import KeptPasts, Past
-from nemo_vtb.inference.session.prompt import PromptWriter
+from nemo_vtb.inference.session.prompt import PromptWriter, sound_key
+from nemo_vtb.models.generate import left_padded
+from nemo_vtb.models.heard import HeardClips
+from nemo_vtb.models.named_audio import padded_clips
 from nemo_vtb.models.proof import try_out_on_device
 from nemo_vtb.modules.llm.parts import text_config
 from nemo_vtb.parts.encode import sub_batches
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 # Positions of a prompt that go through the LLM at a time: bounds what attention takes, and how long a cancel waits.
 _BLOCK = 512
+# Of frames of recordings that are kept.
+_FRAME_BYTES = 1 << 28
 # For the grouping of prompts: what a call of the LLM costs is four of these.
 _UNIT = 16
 
@@ -44,7 +49,7 @@ class Decoder:
 
     def __init__(self, model: "VoiceTextBlender", keep_megabytes: float = 1024.0, most_rows: int = 32) -> None:
         try_out_on_device(model)
-        self.model, self.writer, self.frames = model, PromptWriter(model), KeptFrames(model)
+        self.model, self.writer, self.frames = model, PromptWriter(model), HeardClips(model, _FRAME_BYTES)
         self._pasts = KeptPasts(model.backbone, keep_megabytes)
         alone = not (model.backbone.pads and can_be_cut(model.backbone))
         self.most_rows = 1 if alone else most_rows
@@ -165,7 +170,7 @@ class Decoder:
             except VTBError as error:
                 answer.ends("error", error)
         sounds = [[sound for turn in answer.turns for sound in turn.sounds] for answer, _ in encoded]
-        frames = iter(self.frames.of([sound for own in sounds for sound in own]))
+        frames = iter(self._heard([sound for own in sounds for sound in own]))
         ready = []
         for (answer, ids), own in zip(encoded, sounds, strict=True):
             answer.prompt = self.writer.prompt(ids, own, [next(frames) for _ in own])
@@ -185,6 +190,16 @@ class Decoder:
             ready.append((answer, past))
         return ready
 
+    def _heard(self, sounds: Sequence[Sound]) -> list[Tensor]:
+        """Frames ``(F, H)`` of recordings."""
+
+        def batch(places: list[int]) -> dict[str, Any]:
+            audios, lengths = padded_clips([sounds[place].samples for place in places], self.model.device)
+            return {"audios": audios, "audio_lens": lengths}
+
+        with self.model.arithmetic():
+            return self.frames.of(list(map(sound_key, sounds)), batch)
+
     def _read_together(self, ready: Sequence[tuple[Answer, Past]]) -> list[list[int]]:
         """Numbers of those whose new positions are fed at a time."""
         if not bears_gaps(self.model.backbone):
@@ -199,11 +214,8 @@ class Decoder:
         answers = [answer for answer, _ in group]
         with self.model.arithmetic():
             fed = [self.writer.embeds(answer.prompt, len(past.keys)) for answer, past in group]  # type: ignore[arg-type]
-            longest = max(len(ids) for _, ids in fed)
-            embeds = torch.stack([nn.functional.pad(own, (0, 0, longest - len(own), 0)) for own, _ in fed])
-            pad = backbone.per_layer.pad
-            ids = torch.stack([nn.functional.pad(own, (longest - len(own), 0), value=pad) for _, own in fed])
-            new = torch.stack([nn.functional.pad(torch.ones_like(own), (longest - len(own), 0)) for _, own in fed])
+            embeds, new, ids = left_padded(fed, backbone.per_layer.pad)
+            longest = new.shape[1]
             if not backbone.caches:
                 self._join(answers, None, new, self._next(embeds, new, None, ids, answers), (embeds, ids))
                 return

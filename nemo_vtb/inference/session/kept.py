@@ -54,7 +54,7 @@ class KeptPasts:
         """
         best, length = None, 0
         for past in self._pasts:
-            shared = _shared(past.keys, keys[:-1]) if past.voice == voice else 0
+            shared = shared_start(past.keys, keys[:-1]) if past.voice == voice else 0
             if shared > length and (self._cut or shared == len(past.keys)):
                 best, length = past, shared
         if best is None:
@@ -80,7 +80,8 @@ class KeptPasts:
         self._pasts = [past for past in self._pasts if id(past) not in gone]
 
 
-def _shared(one: np.ndarray, other: np.ndarray) -> int:
+def shared_start(one: np.ndarray, other: np.ndarray) -> int:
+    """How many positions two prompts begin with alike, by their ``(positions,)`` keys."""
     length = min(len(one), len(other))
     differ = np.flatnonzero(one[:length] != other[:length])
     return int(differ[0]) if len(differ) else length

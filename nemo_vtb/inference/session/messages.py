@@ -76,12 +76,12 @@ def _turn(message: Any, where: str, rate: int, limits: Limits, local: bool) -> T
         raise VTBError(f"{where} is no object with role and content")
     role = _ROLES.get(str(message.get("role")))
     if role is None:
-        raise VTBError(f"{where}: role is {_short(message.get('role'))}; it is system, user or assistant")
+        raise VTBError(f"{where}: role is {shortened(message.get('role'))}; it is system, user or assistant")
     content = message.get("content")
     if isinstance(content, str):
         return Turn(role, (content,))
     if not isinstance(content, Sequence) or isinstance(content, bytes) or not content:
-        raise VTBError(f"{where}: content is {_short(content)}; it is a text or a list of parts")
+        raise VTBError(f"{where}: content is {shortened(content)}; it is a text or a list of parts")
     parts = [_part(part, role, f"{where}.content[{at}]", rate, limits, local) for at, part in enumerate(content)]
     return Turn(role, spaced(parts))
 
@@ -92,8 +92,8 @@ def _part(part: Any, role: str, where: str, rate: int, limits: Limits, local: bo
         return part["text"]
     if kind not in _SPOKEN or (kind == "audio" and not local):
         raise VTBError(
-            f"{where}: {_short(kind if isinstance(part, Mapping) else part)} is no part of a message; there are text, "
-            "input_audio and audio_url"
+            f"{where}: {shortened(kind if isinstance(part, Mapping) else part)} is no part of a message; there are "
+            "text, input_audio and audio_url"
         )
     if role != "user":
         raise VTBError(f"{where}: recordings are heard in the user's messages alone")
@@ -118,6 +118,7 @@ def _blank(part: str | Sound, at: int) -> bool:
     return isinstance(part, str) and part[at].isspace()
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """Writes what stands in the place of something else, for an error: 60 characters of it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

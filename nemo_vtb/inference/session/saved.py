@@ -10,26 +10,17 @@ from nemo_vtb.inference.audio_input import Sound
 from nemo_vtb.inference.session.messages import Turn
 
 
-def content_of(turn: Turn) -> str | list[dict[str, Any]]:
-    """The content of a message; recordings are parts of type ``audio``."""
+def content_of(turn: Turn, saved: bool = False) -> str | list[dict[str, Any]]:
+    """The content of a message.
+
+    Args:
+        turn: What is said.
+        saved: Whether recordings are written in base64, as OpenAI's clients send them; else they are parts of type
+            ``audio``, as they are in memory.
+    """
     if not turn.sounds:
         return "".join(map(str, turn.parts))
-    return [
-        {"type": "audio", "audio": part} if isinstance(part, Sound) else {"type": "text", "text": part}
-        for part in turn.parts
-    ]
-
-
-def content_to_save(turn: Turn) -> str | list[dict[str, Any]]:
-    """The content of a message with its recordings in base64, as OpenAI's clients send them."""
-    if not turn.sounds:
-        return "".join(map(str, turn.parts))
-    return [
-        {"type": "input_audio", "input_audio": {"data": _as_wav(part), "format": "wav"}, "name": part.name}
-        if isinstance(part, Sound)
-        else {"type": "text", "text": part}
-        for part in turn.parts
-    ]
+    return [_part(part, saved) if isinstance(part, Sound) else {"type": "text", "text": part} for part in turn.parts]
 
 
 def wav_of(sound: Sound) -> bytes:
@@ -42,5 +33,8 @@ def wav_of(sound: Sound) -> bytes:
     return file.getvalue()
 
 
-def _as_wav(sound: Sound) -> str:
-    return base64.b64encode(wav_of(sound)).decode()
+def _part(sound: Sound, saved: bool) -> dict[str, Any]:
+    if not saved:
+        return {"type": "audio", "audio": sound}
+    data = base64.b64encode(wav_of(sound)).decode()
+    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}, "name": sound.name}

@@ -1,7 +1,6 @@
 """A typed line, in which ``@`` in front of a file's name puts the recording in its place."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from nemo_vtb.errors import VTBError
@@ -16,7 +15,7 @@ _BEHIND = ".,;:?!)\"'"
 _MOST_WORDS = 12
 
 
-def typed_parts(line: str, exists: Callable[[Path], bool] = Path.is_file) -> list[str | Path]:
+def typed_parts(line: str) -> list[str | Path]:
     """Splits a line into words and recordings.
 
     A name may stand in quotes, have its spaces escaped, or simply hold them where such a file is there; ``~`` is the
@@ -24,7 +23,6 @@ def typed_parts(line: str, exists: Callable[[Path], bool] = Path.is_file) -> lis
 
     Args:
         line: As typed.
-        exists: Whether a file is there.
 
     Returns:
         Texts, with their white space, and paths.
@@ -39,7 +37,7 @@ def typed_parts(line: str, exists: Callable[[Path], bool] = Path.is_file) -> lis
         if place < 0:
             break
         text += line[at:place]
-        path, end = _recording(line, place, exists)
+        path, end = _recording(line, place)
         if path is None:
             text, at = text + "@", place + 1
             continue
@@ -56,10 +54,10 @@ def bare_recording(line: str) -> str | None:
     return next((name for name in names if Path(name).suffix.lower() in SUFFIXES and _there(name)), None)
 
 
-def _recording(line: str, place: int, exists: Callable[[Path], bool]) -> tuple[Path | None, int]:
+def _recording(line: str, place: int) -> tuple[Path | None, int]:
     """The recording that an ``@`` names, and where the line goes on; None where it names nothing."""
     if quoted := _QUOTED.match(line, place):
-        return _required(quoted["name"], exists), quoted.end()
+        return _required(quoted["name"]), quoted.end()
     bare = _BARE.match(line, place)
     if bare is None:
         return None, place
@@ -69,12 +67,12 @@ def _recording(line: str, place: int, exists: Callable[[Path], bool]) -> tuple[P
         for length in _without_what_is_behind(line[place + 1 : end]):
             name = line[place + 1 : place + 1 + length]
             for spelt in dict.fromkeys((name, re.sub(r"\\(.)", r"\1", name))):
-                if spelt and exists(path := _expanded(spelt)):
-                    return path, place + 1 + length
+                if spelt and _there(spelt):
+                    return _expanded(spelt), place + 1 + length
     for end in spans:
         name = re.sub(r"\\(.)", r"\1", line[place + 1 : end].rstrip(_BEHIND))
         if Path(name).suffix.lower() in SUFFIXES or (begins and end == spans[0] and name[:1] in "~/."):
-            return _required(name, exists), end
+            return _required(name), end
     return None, place
 
 
@@ -94,11 +92,10 @@ def _without_what_is_behind(name: str) -> list[int]:
     return list(range(len(name), least - 1, -1))
 
 
-def _required(name: str, exists: Callable[[Path], bool]) -> Path:
-    path = _expanded(name)
-    if not exists(path):
+def _required(name: str) -> Path:
+    if not _there(name):
         raise VTBError(f"no recording at {name}")
-    return path
+    return _expanded(name)
 
 
 def _there(name: str) -> bool:

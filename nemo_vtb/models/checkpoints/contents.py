@@ -14,13 +14,14 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.checkpoints.random_state import gather_random_states
+from nemo_vtb.models.checkpoints.random_state import random_state
 from nemo_vtb.modules.llm.waiting import is_waiting, values_of
 from nemo_vtb.modules.lora.shifted import INITIAL
 from nemo_vtb.modules.quantized import is_quantized
 from nemo_vtb.optim.build import settings_of
 from nemo_vtb.optim.resume import check_optimizer
 from nemo_vtb.parts.lora import check_same_lora
+from nemo_vtb.parts.ranks import said_by_all
 
 if TYPE_CHECKING:
     from nemo.collections.speechlm2.models.salm import SALM
@@ -97,7 +98,7 @@ def complete_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
         _name_optimizer_state(state, list(names.values()) if hasattr(type(trainer.strategy), "device_mesh") else own)
         if state:
             state["state"] = model.backbone.whole_moments(state["state"])
-    checkpoint["vtb"]["random_states"] = gather_random_states()
+    checkpoint["vtb"]["random_states"] = said_by_all(random_state())
     checkpoint["vtb"]["settings"] = settings_of(model)
     loop = checkpoint["loops"]["fit_loop"]
     _finish_batch(loop["epoch_loop.batch_progress"])

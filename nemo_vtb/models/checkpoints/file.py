@@ -9,7 +9,10 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.checkpoints.progress_file import write_progress
+from nemo_vtb.host_errors import first_line
+
+# How far a run is, ``step max_steps``, beside its last checkpoint, where a shell can read it.
+_PROGRESS = "progress"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -40,7 +43,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except OSError as error:
             raise VTBError(f"cannot write the checkpoint {target}: {error.strerror or error}") from error
         if target.name.endswith("last.ckpt"):
-            write_progress(target.parent, checkpoint["global_step"], checkpoint.get("vtb", {}).get("max_steps", -1))
+            _write_progress(target.parent, checkpoint["global_step"], checkpoint.get("vtb", {}).get("max_steps", -1))
 
     def load_checkpoint(self, path: str | Path, map_location: Any | None = None) -> dict[str, Any]:
         """Maps a checkpoint into memory; only plain data and tensors are accepted.
@@ -81,11 +84,26 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         raise VTBError(
-            f"{path} holds more than tensors and plain data, so reading it could run code: {_first_line(error)}. "
+            f"{path} holds more than tensors and plain data, so reading it could run code: {first_line(error)}. "
             "If you trust it, set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1."
         ) from error
     except Exception as error:
-        raise VTBError(f"{path} is not a checkpoint or is damaged: {_first_line(error)}") from error
+        raise VTBError(f"{path} is not a checkpoint or is damaged: {first_line(error)}") from error
+
+
+def read_progress(folder: Path) -> tuple[int, int]:
+    """Returns the ``(step, max_steps)`` of a run's folder of checkpoints; ``(0, -1)`` where nothing was saved yet."""
+    path = folder / _PROGRESS
+    if not path.is_file():
+        return 0, -1
+    step, max_steps = path.read_text(encoding="ascii").split()
+    return int(step), int(max_steps)
+
+
+def _write_progress(folder: Path, step: int, max_steps: int) -> None:
+    partial = folder / f".{_PROGRESS}.partial"
+    partial.write_text(f"{step} {max_steps}\n", encoding="ascii")
+    os.replace(partial, folder / _PROGRESS)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -94,7 +112,3 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nemo_vtb.parts.ranks import of_data_ranks
-
 RandomState = dict[str, Any]
 
 
@@ -35,15 +33,6 @@ def set_random_state(state: RandomState) -> None:
     torch.set_rng_state(_own_memory(state["torch"]))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(_own_memory(state["cuda"]))
-
-
-def gather_random_states() -> list[RandomState]:
-    """Returns the states of all ranks, in order; every rank must call it. Ranks that share batches have the same."""
-    if not torch.distributed.is_initialized():
-        return [random_state()]
-    states: list[RandomState] = [{}] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(states, random_state())
-    return of_data_ranks(states)
 
 
 def _own_memory(state: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.llm.parts import body_of, family
-from nemo_vtb.parts.lora_fields import is_shifted
+from nemo_vtb.parts.lora_fields import is_named, is_shifted
 
 # What PEFT cannot do beside parameters that are no linear layers.
 _NOT_WITH_EXPERTS = ("use_dora", "lora_bias", "lora_dropout")
@@ -39,8 +39,8 @@ def widen_all_linear(llm: Any, settings: Mapping[str, Any], gated: bool) -> tupl
     """
     settings, told = dict(settings), []
     everything = str(settings.get("target_modules")).lower() == "all-linear"
-    left_out = [name for name in _beyond_lora(llm) if everything or _is_named(name, settings.get("target_modules"))]
-    left_out = [name for name in left_out if not _is_named(name, settings.get("exclude_modules"))]
+    left_out = [name for name in _beyond_lora(llm) if everything or is_named(name, settings.get("target_modules"))]
+    left_out = [name for name in left_out if not is_named(name, settings.get("exclude_modules"))]
     if left_out and not everything:
         raise VTBError(
             f"model.lora.target_modules names {_shown(left_out)}, which LoRA cannot adapt in {family(llm)}: leave it "
@@ -51,7 +51,7 @@ def widen_all_linear(llm: Any, settings: Mapping[str, Any], gated: bool) -> tupl
         own = settings.get("exclude_modules") or []
         if isinstance(own, str):
             # A pattern that names nothing stays, for whoever refuses it.
-            own = [name for name in names if _is_named(name, own)] or [own]
+            own = [name for name in names if is_named(name, own)] or [own]
         settings["exclude_modules"] = [*own, *left_out]
         told.append(f"left out: {_shown(left_out)}, which LoRA cannot adapt")
     if not everything:
@@ -123,13 +123,6 @@ def _source(module: str, name: str) -> str:
         return inspect.getsource(getattr(sys.modules[module], name))
     except (AttributeError, OSError, TypeError):
         return ""
-
-
-def _is_named(name: str, wanted: Any) -> bool:
-    """Whether settings name a module, as PEFT reads them."""
-    if isinstance(wanted, str):
-        return re.fullmatch(wanted, name) is not None
-    return any(name == one or name.endswith(f".{one}") for one in wanted or ())
 
 
 def _tail(name: str) -> str:

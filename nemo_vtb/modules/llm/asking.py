@@ -89,8 +89,5 @@ def one_by_one(
                 ids=None if ids is None else ids[own, start:],
             )
         )
-    longest = max(answer.shape[1] for answer in answers)
-    padded = [
-        nn.functional.pad(answer, (0, longest - answer.shape[1]), value=config.pad_token_id) for answer in answers
-    ]
-    return torch.cat(padded)
+    rows = [row for answer in answers for row in answer]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=config.pad_token_id)

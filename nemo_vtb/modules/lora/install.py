@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 from nemo_vtb.modules.lora.shifted import shift_adapters
 from nemo_vtb.parts.lora import leave_casts_to_autocast
-from nemo_vtb.parts.lora_fields import EMBEDDINGS, HEAD, check_lora_fields, is_shifted
+from nemo_vtb.parts.lora_fields import EMBEDDINGS, HEAD, check_lora_fields, is_named, is_shifted
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -45,7 +46,7 @@ def adapt_llm(
         if is_shifted(settings):
             shift_adapters(wrapped, settings)
     except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError) as error:
-        raise VTBError(f"model.lora: {_sentence(error)}") from error
+        raise VTBError(f"model.lora: {first_line(error)}") from error
     leave_casts_to_autocast(wrapped)
     return wrapped
 
@@ -74,7 +75,7 @@ def adapt_encoder(encoder: nn.Module, section: Mapping[str, Any]) -> None:
         inject_adapter_in_model(LoraConfig(**settings), encoder)
         _check_found(encoder, settings, names, where)
     except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError) as error:
-        raise VTBError(f"{where}: {_sentence(error)}") from error
+        raise VTBError(f"{where}: {first_line(error)}") from error
     leave_casts_to_autocast(encoder)
 
 
@@ -90,7 +91,7 @@ def merge_into(module: nn.Module) -> None:
         try:
             layer.merge(safe_merge=True)  # type: ignore[attr-defined]
         except (ValueError, NotImplementedError, RuntimeError) as error:
-            raise VTBError(f"LoRA of {name} cannot be merged: {_sentence(error)}") from error
+            raise VTBError(f"LoRA of {name} cannot be merged: {first_line(error)}") from error
         parent, _, own = name.rpartition(".")
         setattr(module.get_submodule(parent), own, layer.get_base_layer())
 
@@ -104,11 +105,6 @@ def _check_found(module: nn.Module, settings: Mapping[str, Any], names: list[str
     """Refuses settings that name nothing; PEFT itself takes most of them in silence."""
     from peft.tuners.lora import LoraLayer
     from peft.utils.other import ModulesToSaveWrapper
-
-    def is_named(name: str, wanted: Any) -> bool:
-        if isinstance(wanted, str):
-            return re.fullmatch(wanted, name) is not None
-        return any(name == one or name.endswith(f".{one}") for one in wanted)
 
     adapted = {name.replace(".base_layer", "") for name, part in module.named_modules() if isinstance(part, LoraLayer)}
     copied = {name for name, part in module.named_modules() if isinstance(part, ModulesToSaveWrapper)}
@@ -180,7 +176,3 @@ def adapted_head(llm: Any) -> nn.Module | None:
 
 def _inside(part: Any) -> Any:
     return part.original_module if hasattr(part, "original_module") else part.get_base_layer()
-
-
-def _sentence(error: Exception) -> str:
-    return str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from nemo_vtb.reports.environment import cpu_model, usable_cores
+from nemo_vtb.reports.environment import cpu_model, listed_of_cpu, usable_cores
 
 # A matrix product as an LLM of some hundred million parameters has it: rows of tokens, hidden size, MLP.
 _ROWS, _HIDDEN, _WIDE = 512, 576, 1536
@@ -57,7 +57,8 @@ def look(device: str = "cpu", measured: bool = True) -> Machine:
         return _gpu()
     if device != "cpu":
         return Machine(device, device, cores=usable_cores(), free_bytes=_free_memory())
-    flags = _flags()
+    # x86 has them under the first name, Arm under the second.
+    flags = set(listed_of_cpu("flags", "Features").split())
     machine = Machine(
         "cpu",
         cpu_model(),
@@ -76,16 +77,16 @@ def default_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def matrix_rates(dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16)) -> dict[str, float]:
+def matrix_rates() -> dict[str, float]:
     """Measures matrix products on one core, in its own processor time, so that other work does not move it.
 
     Returns:
-        GFLOP/s by name of the type.
+        GFLOP/s of ``float32`` and ``bfloat16``.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return {str(dtype).removeprefix("torch."): _rate(dtype) for dtype in dtypes}
+        return {str(dtype).removeprefix("torch."): _rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
     finally:
         torch.set_num_threads(threads)
 
@@ -137,17 +138,6 @@ def _gpu() -> Machine:
         cores=usable_cores(),
         free_bytes=torch.cuda.mem_get_info()[0],
     )
-
-
-def _flags() -> set[str]:
-    """The processor's flags as Linux lists them, x86's under ``flags`` and Arm's under ``Features``."""
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("flags", "Features"):
-                return set(value.split())
-    return set()
 
 
 def _free_memory() -> int:

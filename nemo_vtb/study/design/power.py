@@ -18,6 +18,7 @@ import numpy as np
 from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing
+from nemo_vtb.reports.figures import in_columns
 from nemo_vtb.study.evidence import measure_of
 from nemo_vtb.study.scores import UNTOUCHED, Answers, scores_of
 
@@ -135,7 +136,7 @@ def power(
 def power_lines(needs: Sequence[Need]) -> list[str]:
     """The needs as a table for the terminal."""
     head = ["measure", "arms", "observed", "wanted", "sd items", "sd seeds", "planned", "found from", "seeds needed"]
-    rows = []
+    rows = [head]
     for need in needs:
         scale, digits = (100.0, 1) if measure_of(need.measure).unit == "percent" else (1.0, 4)
         numbers = (need.observed, need.wanted, need.item_sd, need.seed_sd)
@@ -145,10 +146,8 @@ def power_lines(needs: Sequence[Need]) -> list[str]:
             f"{scale * need.detectable:.{digits}f}",
             f"more items ({MOST_SEEDS} seeds do not do)" if need.needed is None else str(need.needed),
         ])  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
     sources = sorted({f"sd seeds: {need.measure} from {need.seeds_known_from}" for need in needs})
-    return [*lines, "", *sources]
+    return [*in_columns(rows), "", *sources]
 
 
 def _seed_sd(

@@ -46,16 +46,6 @@ class Item:
     where: str = ""
 
 
-@dataclass(frozen=True)
-class Drop:
-    """An item, or a part of one, that was left out."""
-
-    id: str
-    reason: str
-    detail: str = ""
-    bad: bool = False
-
-
 class Shard:
     """A shard being written; a context manager whose clean end makes it count.
 

@@ -78,11 +78,11 @@ def shared(these: Sequence[str], those: Sequence[str]) -> float:
     return sum((Counter(these) & Counter(those)).values()) / len(these) if these else 0.0
 
 
-def agree(one: str, other: str, least: float = 0.5) -> bool:
-    """Whether two answers say the same, by the F1 of their words."""
+def agree(one: str, other: str) -> bool:
+    """Whether two answers say the same: the F1 of their words is 0.5 or more."""
     these, those = words(one), words(other)
     both = sum((Counter(these) & Counter(those)).values())
-    return 2 * both >= least * (len(these) + len(those)) and both > 0
+    return 2 * both >= 0.5 * (len(these) + len(those)) and both > 0
 
 
 def _stands_in(part: Sequence[str], whole: Sequence[str]) -> bool:

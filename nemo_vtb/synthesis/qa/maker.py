@@ -9,12 +9,12 @@ from typing import Any
 from nemo_vtb import __version__
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.inference.llms.interface import LLM, Reply, Sampling
+from nemo_vtb.synthesis.asking import ask
 from nemo_vtb.synthesis.jobs.shard import Item, Shard
-from nemo_vtb.synthesis.qa.asking import Asked, ask
 from nemo_vtb.synthesis.qa.filters import pair_fault, words
 from nemo_vtb.synthesis.qa.options import QAOptions
-from nemo_vtb.synthesis.qa.prompts import Pair, language_names, load_prompt
-from nemo_vtb.synthesis.qa.recordings import NOT_BAD, Recorded, clip_in, row_files
+from nemo_vtb.synthesis.qa.prompts import Asked, Pair, language_names, load_prompt
+from nemo_vtb.synthesis.qa.recordings import clip_in, recorded_in, row_files
 from nemo_vtb.synthesis.qa.second_pass import SecondPass
 
 # Mostly one hears first and is asked then.
@@ -57,11 +57,9 @@ class QAMaker:
                 self._add(one, groups, shard)
 
     def _begin(self, item: Item, shard: Shard) -> Asked | None:
-        if "bad" in item.row:
-            reason, detail = item.row["bad"], item.row["detail"]
-            shard.drop(item.id, reason, f"{item.where}: {detail}", bad=reason not in NOT_BAD)
+        recorded = recorded_in(item, shard)
+        if recorded is None:
             return None
-        recorded = Recorded(**item.row)
         language = recorded.language or self._options.language
         rng = Random(f"{self._seed}/{item.id}")
         prompts = [(p, weight) for p, weight in self._prompts if not p.refusals or language in p.refusals]
@@ -82,7 +80,7 @@ class QAMaker:
     def _write(self, asked: Sequence[Asked], shard: Shard) -> list[Reply]:
         reply, most = self._options.reply, self._options.recording.characters
         return ask(
-            self._llm,
+            self._llm.chat,
             [one.prompt.conversation(one.recorded.text, self._names[one.language], most) for one in asked],
             [
                 Sampling(

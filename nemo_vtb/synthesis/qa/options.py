@@ -1,11 +1,12 @@
 """How questions are made and kept: the keys of ``conf/synth/qa.yaml``."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.options import JOB_KEYS, read_options
+from nemo_vtb.options import JOB_KEYS, Count, Range, Share, read_options
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -25,7 +26,7 @@ class Recording:
 
     seconds: list[float]
     words: list[int]
-    characters: int
+    characters: Count
 
 
 @dataclass
@@ -38,9 +39,9 @@ class ReplyOptions:
         tokens: Most for each pair of question and answer.
     """
 
-    temperature: float
-    top_p: float
-    tokens: int
+    temperature: Annotated[float, Range(0)]
+    top_p: Annotated[float, Range(0, 1, above=True)]
+    tokens: Count
 
 
 @dataclass
@@ -57,8 +58,8 @@ class QAFilters:
 
     question_words: list[int]
     answer_words: list[int]
-    support: float
-    copied: float
+    support: Share
+    copied: Share
     second_pass: bool
 
 
@@ -100,22 +101,24 @@ class QAOptions:
         return {match[1]: float(match[2] or 1) for match in map(_WEIGHED.fullmatch, self.prompt_files) if match}
 
     def _check(self) -> None:
-        ranges: dict[str, tuple[list[Any], float]] = {
-            "recording.seconds": (self.recording.seconds, 0),
-            "recording.words": (self.recording.words, 1),
-            "filters.question_words": (self.filters.question_words, 1),
-            "filters.answer_words": (self.filters.answer_words, 1),
+        words = {
+            "recording.words": self.recording.words,
+            "filters.question_words": self.filters.question_words,
+            "filters.answer_words": self.filters.answer_words,
         }
-        for key, (bounds, least) in ranges.items():
-            if len(bounds) != 2 or not least <= bounds[0] <= bounds[1]:
-                raise VTBError(f"{key}={bounds}: name the least and the most, from {least} on, as in [3, 30]")
-        for key, share in (("support", self.filters.support), ("copied", self.filters.copied)):
-            if not 0 <= share <= 1:
-                raise VTBError(f"filters.{key}={share}: a share is between 0 and 1")
-        if self.reply.temperature < 0 or not 0 < self.reply.top_p <= 1 or self.reply.tokens < 1:
-            raise VTBError("reply: temperature is 0 or more, top_p above 0 and up to 1, tokens 1 or more")
-        if self.recording.characters < 1:
-            raise VTBError(f"recording.characters={self.recording.characters}: 1 or more")
+        check_bounds({"recording.seconds": self.recording.seconds}, 0)
+        check_bounds(words, 1)
         wrong = [name for name in self.prompt_files if not _WEIGHED.fullmatch(name)]
         if wrong or not any(self.drawn_files().values()):
             raise VTBError(f"prompt_files={self.prompt_files}: names of files, each with its weight as in [single*2]")
+
+
+def check_bounds(found: Mapping[str, Sequence[float]], least: float) -> None:
+    """Refuses keys that do not hold a least and a most.
+
+    Raises:
+        VTBError: Names the key.
+    """
+    for key, bounds in found.items():
+        if len(bounds) != 2 or not least <= bounds[0] <= bounds[1]:
+            raise VTBError(f"{key}={bounds}: name the least and the most, from {least} on, as in [3, 30]")

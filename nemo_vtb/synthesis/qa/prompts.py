@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from random import Random
 from typing import Any
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.untrusted import quoted
 from nemo_vtb.paths import config_dir
 from nemo_vtb.prompt_files import read_prompts
+from nemo_vtb.synthesis.qa.recordings import Recorded
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,17 @@ class QAPrompt:
     def _reply(self, pairs: Sequence[Pair]) -> str:
         written = [{name: getattr(pair, name) for name in self._parts} for pair in pairs]
         return json.dumps({"pairs": written} if self.pairs > 1 else written[0], ensure_ascii=False)
+
+
+@dataclass
+class Asked:
+    """A recording in the making of its questions."""
+
+    id: str
+    recorded: Recorded
+    prompt: QAPrompt
+    language: str
+    rng: Random
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nemo_vtb.data.row_forms.languages import base_language
 from nemo_vtb.synthesis.jobs.shard import Item, Shard, clip_name, place_in
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from nemo_vtb.data.sources.formats import RowFile
 
 # Unfit for this purpose, but nothing is wrong with them.
-NOT_BAD = ("clip length",)
+_NOT_BAD = ("clip length",)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def recorded_items(source: Mapping[str, Any], seconds: Sequence[float]) -> Itera
                     facts: dict[str, Any] = vars(
                         Recorded(
                             text=turn.text.strip(),
-                            language=_named(about, "lang")[:2].lower(),
+                            language=base_language(_named(about, "lang")),
                             speaker=_named(about, "speaker"),
                             seconds=round(turn.cut.duration, 4),
                             path=path,
@@ -103,6 +104,15 @@ def recorded_items(source: Mapping[str, Any], seconds: Sequence[float]) -> Itera
                     facts = {"bad": error.reason, "detail": str(error)}
                 times[name] += 1
                 yield Item(name if times[name] == 1 else f"{name}#{times[name]}", facts, where)
+
+
+def recorded_in(item: Item, shard: Shard) -> Recorded | None:
+    """The recording of an item; None where its row is bad, which is noted."""
+    if "bad" not in item.row:
+        return Recorded(**item.row)
+    reason, detail = item.row["bad"], item.row["detail"]
+    shard.drop(item.id, reason, f"{item.where}: {detail}", bad=reason not in _NOT_BAD)
+    return None
 
 
 def row_files(source: Mapping[str, Any], seconds: Sequence[float]) -> "list[RowFile]":

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from nemo_vtb.inference.llms.interface import LLM, Sampling
 from nemo_vtb.inference.llms.untrusted import plain, quoted
+from nemo_vtb.synthesis.asking import ask
 from nemo_vtb.synthesis.jobs.shard import Shard
-from nemo_vtb.synthesis.qa.asking import Asked, ask
 from nemo_vtb.synthesis.qa.filters import agree, words
 from nemo_vtb.synthesis.qa.options import QAOptions
-from nemo_vtb.synthesis.qa.prompts import Pair, load_check
+from nemo_vtb.synthesis.qa.prompts import Asked, Pair, load_check
 
 
 class SecondPass:
@@ -67,7 +67,9 @@ class SecondPass:
 
     def _answers(self, asked: Sequence[str], shard: Shard) -> list[str]:
         how = Sampling(self._options.reply.tokens, schema=self._prompt.schema)
-        replies = ask(self._llm, [[{"role": "user", "content": text}] for text in asked], [how] * len(asked), shard)
+        replies = ask(
+            self._llm.chat, [[{"role": "user", "content": text}] for text in asked], [how] * len(asked), shard
+        )
         return [_answer(reply.text) for reply in replies]
 
 

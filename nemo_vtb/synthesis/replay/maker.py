@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -11,8 +10,8 @@ from typing import Any
 import nemo_vtb
 from nemo_vtb.inference.llms.chat_frame import ChatFrame
 from nemo_vtb.inference.llms.interface import LLM, Reply, Sampling
+from nemo_vtb.synthesis.asking import ask
 from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS, HELD_OUT, Item, Shard
-from nemo_vtb.synthesis.llm_counts import count_replies
 from nemo_vtb.synthesis.replay.near_duplicates import words_of
 from nemo_vtb.synthesis.replay.options import ReplayOptions, Side
 from nemo_vtb.synthesis.replay.prompts import ReplayPrompts
@@ -135,9 +134,8 @@ class ReplayMaker:
         }
         how = Sampling(max_tokens=32, schema=schema)
         asked = [self._prompts.classify.replace("{text}", draft.user) for draft in drafts]
-        started = time.monotonic()
-        replies = self._llm.chat([[{"role": "user", "content": text}] for text in asked], [how] * len(asked))
-        count_replies(replies, started, shard)
+        chats = [[{"role": "user", "content": text}] for text in asked]
+        replies = ask(self._llm.chat, chats, [how] * len(asked), shard)
         fit = []
         for draft, reply in zip(drafts, replies, strict=True):
             try:
@@ -184,15 +182,10 @@ class ReplayMaker:
     def _write(
         self, queries: Sequence[str], drafts: Sequence[_Draft], side: Side, shard: Shard, stop: tuple[str, ...]
     ) -> list[Reply]:
-        if not queries:
-            return []
         how = [
             Sampling(side.tokens[1], side.temperature, side.top_p, draft.rng.getrandbits(31), stop) for draft in drafts
         ]
-        started = time.monotonic()
-        replies = self._llm.complete(queries, how)
-        count_replies(replies, started, shard)
-        return replies
+        return ask(self._llm.complete, queries, how, shard)
 
     def _drop(self, draft: _Draft, reason: str, text: str, shard: Shard) -> None:
         # Later exchanges are parts of an item that stays.

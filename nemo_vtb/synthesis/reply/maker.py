@@ -9,10 +9,10 @@ from typing import Any
 from nemo_vtb import __version__
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.inference.llms.interface import LLM, Sampling
+from nemo_vtb.synthesis.asking import ask
 from nemo_vtb.synthesis.jobs.shard import Item, Shard
-from nemo_vtb.synthesis.qa.asking import ask
 from nemo_vtb.synthesis.qa.filters import words
-from nemo_vtb.synthesis.qa.recordings import NOT_BAD, Recorded, clip_in, row_files
+from nemo_vtb.synthesis.qa.recordings import Recorded, clip_in, recorded_in, row_files
 from nemo_vtb.synthesis.reply.options import OwnReplyOptions
 
 
@@ -46,7 +46,7 @@ class ReplyMaker:
         said = [one for one in (self._begin(item, shard) for item in items) if one is not None]
         reply = self._options.reply
         sampling = [Sampling(reply.tokens, reply.temperature, reply.top_p, one.seed) for one in said]
-        replies = ask(self._llm, [self._conversation(one) for one in said], sampling, shard)
+        replies = ask(self._llm.chat, [self._conversation(one) for one in said], sampling, shard)
         fewest, most = self._options.reply_words
         for one, answer in zip(said, replies, strict=True):
             if not answer.finished:
@@ -57,11 +57,9 @@ class ReplyMaker:
                 self._add(one, answer.text.strip(), shard)
 
     def _begin(self, item: Item, shard: Shard) -> _Said | None:
-        if "bad" in item.row:
-            reason, detail = item.row["bad"], item.row["detail"]
-            shard.drop(item.id, reason, f"{item.where}: {detail}", bad=reason not in NOT_BAD)
+        recorded = recorded_in(item, shard)
+        if recorded is None:
             return None
-        recorded = Recorded(**item.row)
         fewest, most = self._options.recording.words
         if not fewest <= len(words(recorded.text)) <= most or len(recorded.text) > self._options.recording.characters:
             shard.drop(item.id, "transcript.length", recorded.text)

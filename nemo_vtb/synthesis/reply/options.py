@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nemo_vtb.errors import VTBError
 from nemo_vtb.options import JOB_KEYS, read_options
-from nemo_vtb.synthesis.qa.options import Recording, ReplyOptions
+from nemo_vtb.synthesis.qa.options import Recording, ReplyOptions, check_bounds
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -43,16 +42,6 @@ class OwnReplyOptions:
             VTBError: Names the key that is unknown, missing or wrong.
         """
         options = read_options(cls, cfg, others=[*JOB_KEYS, "llm"])
-        bounds: dict[str, list[Any]] = {
-            "recording.seconds": options.recording.seconds,
-            "recording.words": options.recording.words,
-            "reply_words": options.reply_words,
-        }
-        for key, found in bounds.items():
-            if len(found) != 2 or not 0 <= found[0] <= found[1]:
-                raise VTBError(f"{key}={found}: name the least and the most, as in [1, 300]")
-        if options.reply.temperature < 0 or not 0 < options.reply.top_p <= 1 or options.reply.tokens < 1:
-            raise VTBError("reply: temperature is 0 or more, top_p above 0 and up to 1, tokens 1 or more")
-        if options.recording.characters < 1:
-            raise VTBError(f"recording.characters={options.recording.characters}: 1 or more")
+        heard, words = options.recording, options.reply_words
+        check_bounds({"recording.seconds": heard.seconds, "recording.words": heard.words, "reply_words": words}, 0)
         return options

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from nemo_vtb.data.row_forms.languages import base_language
 from nemo_vtb.synthesis.jobs.shard import Item
 from nemo_vtb.synthesis.spoken_turns.options import ChatFilters
 
 # What a category, and a language, may be called; Magpie's and NeMo's sets differ.
 _CATEGORY_KEYS, _LANGUAGE_KEYS = ("category", "task_category"), ("lang", "language")
-_NAMES = {"english": "en", "spanish": "es", "french": "fr", "italian": "it", "portuguese": "pt", "german": "de"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def chat_items(source: Mapping[str, Any]) -> Iterator[Item]:
                 facts = {
                     "turns": turns,
                     "category": _named(about, _CATEGORY_KEYS),
-                    "language": _language(_named(about, _LANGUAGE_KEYS)),
+                    "language": base_language(_named(about, _LANGUAGE_KEYS)),
                     "split": _named(about, ("split",)),
                     "sha256": sha256(json.dumps(turns, ensure_ascii=False).encode()).hexdigest(),
                 }
@@ -135,8 +135,3 @@ class ChatFilter:
 
 def _named(about: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     return next((about[key] for key in keys if isinstance(about.get(key), str)), "")
-
-
-def _language(name: str) -> str:
-    name = name.strip().lower()
-    return _NAMES.get(name, name[:2])

@@ -89,7 +89,7 @@ def test_preview_is_the_golden_one(name, many_markers, chat):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_answer_is_learnt_with_its_end_and_nothing_else(name, many_markers, chat):
-    from nemo_vtb.parts.prompts.prompt_formats import check_prompt_format
+    from nemo_vtb.data.prompts.formats import check_prompt_format
     from nemo_vtb.parts.prompts.turn_mask import end_of_turn_id
 
     formatter = formatter_of(name, many_markers)
@@ -120,7 +120,7 @@ def test_llama2_writes_the_system_prompt_in_its_own_way(many_markers, chat):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_formats_that_write_no_chats_are_refused_by_name(name, many_markers):
-    from nemo_vtb.parts.prompts.prompt_formats import check_prompt_format
+    from nemo_vtb.data.prompts.formats import check_prompt_format
 
     with pytest.raises(VTBError, match=f"prompt format '{name}' {REFUSED[name]}"):
         check_prompt_format(formatter_of(name, many_markers))
@@ -128,7 +128,7 @@ def test_formats_that_write_no_chats_are_refused_by_name(name, many_markers):
 
 def test_a_format_of_another_llm_is_refused(tokenizer):
     from nemo_vtb import registry
-    from nemo_vtb.parts.prompts.prompt_formats import check_prompt_format
+    from nemo_vtb.data.prompts.formats import check_prompt_format
 
     registry.register()
     with pytest.raises(VTBError, match=r"'gemma' ends answers with '<end_of_turn>', which this tokenizer splits into"):

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO, read_checkpoint
-from nemo_vtb.models.checkpoints.progress_file import read_progress
+from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO, read_checkpoint, read_progress
 from nemo_vtb.models.load import load_checkpoint
 
 

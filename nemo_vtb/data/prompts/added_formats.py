@@ -1,4 +1,4 @@
-"""The prompt format ``auto``, registered with NeMo: whatever chat template the tokenizer carries."""
+"""The prompt formats that are registered with NeMo beside its own: ``auto`` and ``chatml``."""
 
 from typing import Any, ClassVar
 
@@ -8,10 +8,11 @@ from nemo.collections.common.prompts.formatter import Modality, PromptFormatter
 from nemo_vtb.parts.prompts.chat_template import ChatTemplate
 
 _MESSAGE = {"template": "|message|", "slots": {"message": Modality.Text}}
+_START, _END = "<|im_start|>", "<|im_end|>"
 
 
 class OwnTemplateFormatter(PromptFormatter):
-    """Writes conversations as the tokenizer's own ``apply_chat_template`` does.
+    """``auto``: writes conversations as the tokenizer's own ``apply_chat_template`` does.
 
     Args:
         tokenizer: NeMo's wrapper of a Hugging Face tokenizer.
@@ -41,3 +42,19 @@ class OwnTemplateFormatter(PromptFormatter):
         context = min(len(before), len(ids))
         mask = torch.from_numpy(encoded.loss_mask)
         return {"input_ids": ids, "context_ids": ids[:context], "answer_ids": ids[context:], "mask": mask}
+
+
+def _turn(role: str) -> dict:
+    return {"template": f"{_START}{role}\n|message|{_END}\n", "slots": {"message": Modality.Text}}
+
+
+class ChatMLPromptFormatter(PromptFormatter):
+    """``chatml``: ``<|im_start|>role`` newline message ``<|im_end|>`` newline, for system, user and assistant.
+
+    NeMo's own ``qwen`` format has no system role. Used for SmolLM2 and any LLM with ``<|im_start|>`` turns.
+    """
+
+    NAME = "chatml"
+    OUTPUT_ROLE = "assistant"
+    INFERENCE_PREFIX = f"{_START}assistant\n"
+    TEMPLATE: ClassVar = {"system": _turn("system"), "user": _turn("user"), OUTPUT_ROLE: _turn(OUTPUT_ROLE)}
