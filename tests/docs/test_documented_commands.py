@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from documents import Block, Command, command_blocks, commands
-from forks import forks
+from forks import Forks
 from limits import PLACEHOLDERS, limits, not_run
 from llama_server import MODEL, LlamaServer, free_port
 from scratch import begin_page, make_scratch
@@ -36,6 +36,7 @@ def scratch(
     tiny_llm: Path,
     tiny_whisper: Path,
     clips: Any,
+    forked: Forks,
 ) -> Iterator[SimpleNamespace]:
     """The folder, the paths that limits name, and the environment of the shell."""
     folder = tmp_path_factory.mktemp("checkout")
@@ -51,7 +52,7 @@ def scratch(
         "port": str(free_port()),
         "clip": str(clips[0].path),
     }
-    with forks(tmp_path_factory.mktemp("fork")) as forked, server:
+    with server:
         yield SimpleNamespace(
             folder=folder,
             checkpoint=trained[1],
