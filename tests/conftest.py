@@ -3,12 +3,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from warm_vtb import OF_ONE_PROCESS
+from forks import OF_ONE_PROCESS, Forks, forks
 
 # Read when the libraries are imported, and inherited by every process a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -61,6 +62,19 @@ def no_old_handlers() -> Iterator[None]:
             # pytest's own are of derived classes.
             if type(handler) is logging.StreamHandler and handler.stream not in (sys.__stdout__, sys.__stderr__):
                 logger.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """The process that has imported NeMo, of which commands are forks."""
+    with forks(tmp_path_factory.mktemp("fork")) as one:
+        yield one
+
+
+@pytest.fixture
+def forking(forked: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``sys.executable`` forks: what is started of it imports nothing anew."""
+    monkeypatch.setattr(sys, "executable", forked.python)
 
 
 @pytest.fixture(scope="session")
@@ -251,22 +265,31 @@ def trained(slim_cfg: Callable[..., dict[str, Any]], tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
-def run_folder(tmp_path: Path, slim_cfg: Callable, clips: list[SimpleNamespace]) -> Path:
+def run_folder(tmp_path: Path, write_run: Callable[[Path], Path]) -> Path:
     """A folder with ``config.json``: a tiny model and a blend of text and speech."""
+    return write_run(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def write_run(slim_cfg: Callable, clips: list[SimpleNamespace]) -> Callable[[Path], Path]:
+    """Fills what ``run_folder`` is."""
+    return partial(_write_run, slim_cfg(), clips)
+
+
+def _write_run(model: dict[str, Any], clips: list[SimpleNamespace], folder: Path) -> Path:
     questions = {
         "text": [(f"t{number}", "text", f"Say {number}.", f"Here is number {number}.") for number in range(12)],
         "asr": [(f"a{number}", "audio", str(clip.path), clip.text) for number, clip in enumerate(clips)],
     }
     kinds = {}
     for kind, of_kind in questions.items():
-        path = tmp_path / f"{kind}.jsonl"
+        path = folder / f"{kind}.jsonl"
         with path.open("w") as file:
             for name, modality, question, answer in of_kind:
                 asked = {"from": "User", "value": question, "type": modality}
                 said = {"from": "Assistant", "value": answer, "type": "text"}
                 file.write(json.dumps({"id": name, "conversations": [asked, said]}) + "\n")
         kinds[kind] = {"share": 0.5, "input_cfg": [{"manifest_filepath": str(path)}]}
-    model = slim_cfg()
     common = {
         "prompt_format": "chatml",
         "audio_locator_tag": model["audio_locator_tag"],
@@ -277,8 +300,8 @@ def run_folder(tmp_path: Path, slim_cfg: Callable, clips: list[SimpleNamespace])
         "train_ds": {**common, "batch_tokens": 128, "blend": {"kinds": kinds}},
         "validation_ds": {**common, "batch_tokens": 64, "kinds": held_out},
     }
-    (tmp_path / "config.json").write_text(json.dumps({"model": model, "data": data}))
-    return tmp_path
+    (folder / "config.json").write_text(json.dumps({"model": model, "data": data}))
+    return folder
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,17 +11,19 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from hosts import FROZEN, MODULES
+
 # Python 3.11's server of forks ignores the path it is given and an import that fails, and each rank imported NeMo anew.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
 _CONTEXT = multiprocessing.get_context("forkserver")
-_PRELOADED = ["tiny_training"]
-_CONTEXT.set_forkserver_preload(_PRELOADED)
+_PRELOADED = [*MODULES, "tiny_training"]
+_CONTEXT.set_forkserver_preload([*_PRELOADED, FROZEN])
 
 
 def preload(*modules: str) -> None:
     """Has more imported in the process that ranks are forked from; from a conftest, before a test starts one."""
     _PRELOADED.extend(modules)
-    _CONTEXT.set_forkserver_preload(_PRELOADED)
+    _CONTEXT.set_forkserver_preload([*_PRELOADED, FROZEN])
 
 
 def run_ranks(
@@ -55,6 +57,8 @@ def exit_codes(processes: list[BaseProcess], timeout: float = 120.0) -> list[int
 
 
 def _rank(rank: int, port: str, function: Callable[..., None], args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    # Of workers that it starts: as in a process that was not itself started by multiprocessing.
+    multiprocessing.set_start_method("fork", force=True)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
     try:
         function(*args, **options)

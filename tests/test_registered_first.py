@@ -2,12 +2,10 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from warm_vtb import warm_vtb
+from forks import Forks
 
 from nemo_vtb.cli import main
 from nemo_vtb.paths import config_dir
@@ -18,42 +16,36 @@ WAYS = [
     "import nemo_vtb.data.datamodule",
     "from nemo_vtb.registry import register; register()",
 ]
-# In a fork of a process that has imported the hosts and nothing of ours.
 SCRIPT = """
-import os, sys
+import sys
 from lightning.pytorch import Trainer
 from nemo.utils.trainer_utils import resolve_trainer_cfg
-import nemo.collections.speechlm2
 from omegaconf import OmegaConf
 
+assert not any(name.startswith("nemo_vtb") for name in sys.modules)
+exec(sys.argv[1])
 last = {"_target_": "nemo_vtb.callbacks.last_checkpoint.LastCheckpoint"}
 trainer = {"accelerator": "cpu", "devices": 1, "strategy": "vtb_fsdp2", "callbacks": [last], "logger": False}
-for way in sys.argv[1:]:
-    assert not any(name.startswith("nemo_vtb") for name in sys.modules)
-    pid = os.fork()
-    if pid == 0:
-        exec(way)
-        made = Trainer(**resolve_trainer_cfg(OmegaConf.create(trainer)))
-        print("READY", type(made.strategy).__name__, type(made.checkpoint_callback).__name__, way, flush=True)
-        os._exit(0)
-    os.waitpid(pid, 0)
+made = Trainer(**resolve_trainer_cfg(OmegaConf.create(trainer)))
+print("READY", type(made.strategy).__name__, type(made.checkpoint_callback).__name__)
 """
 
 
-def test_every_import_comes_with_what_a_config_may_name():
-    done = subprocess.run([sys.executable, "-c", SCRIPT, *WAYS], capture_output=True, text=True, timeout=300)
-    ready = [line.split(" ", 3)[1:] for line in done.stdout.splitlines() if line.startswith("READY")]
-    assert ready == [["ShardedStrategy", "LastCheckpoint", way] for way in WAYS], done.stderr
+def test_every_import_comes_with_what_a_config_may_name(forked: Forks, tmp_path: Path):
+    script = tmp_path / "named.py"
+    script.write_text(SCRIPT)
+    for way, (_, said) in forked.run([(way, [way]) for way in WAYS], tmp_path, str(script)).items():
+        assert "READY ShardedStrategy LastCheckpoint" in said, f"{way}: {said}"
 
 
-def test_the_example_takes_the_clusters_line(tiny_llm: Path, tiny_whisper: Path, tmp_path: Path):
+def test_the_example_takes_the_clusters_line(tiny_llm: Path, tiny_whisper: Path, forked: Forks, tmp_path: Path):
     script = str(config_dir().parent / "examples" / "vtb_train.py")
     adapter = [f"++model.perception.modality_adapter.{size}" for size in ("d_model=32", "n_heads=4", "n_layers=1")]
     models = [f"model.pretrained_llm={tiny_llm}", f"model.pretrained_asr={tiny_whisper}", *adapter]
     short = ["data.train_ds.batch_tokens=512", "trainer.max_steps=1", "++trainer.limit_val_batches=0"]
     line = ["--config-name=quickstart", *models, *short, "+cluster=slurm", "+trainer.strategy=vtb_fsdp2"]
     variables = {"VTB_DEVICES": "1", "VTB_NODES": "1", "VTB_RUN": "the_run"}
-    [(code, said)] = warm_vtb([("example", line)], tmp_path, script, **variables).values()
+    [(code, said)] = forked.run([("example", line)], tmp_path, script, **variables).values()
     assert code == 0, said
     assert len(list(tmp_path.rglob("the_run/checkpoints/last.ckpt"))) == 1
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -44,6 +45,23 @@ class Record(Callback):
         }
         with Path(f"{self.path}.{trainer.global_rank}").open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+class Keep(Callback):
+    """Keeps what was saved after a step, which ``go_back`` takes."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, model: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step and trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir)
+            shutil.copytree((folder / CHECKPOINT).parent, folder / "kept", dirs_exist_ok=True)
+
+
+def go_back(folder: Path) -> None:
+    """Makes the checkpoint that was kept the last one."""
+    shutil.copytree(folder / "kept", (folder / CHECKPOINT).parent, dirs_exist_ok=True)
 
 
 class Dawdle(Callback):
@@ -98,6 +116,7 @@ def train(
     devices: int = 2,
     validate_every: int | None = None,
     logger: bool = False,
+    keep: int | None = None,
     more: tuple[Callback, ...] = (),
     prepare: Callable[[Any], None] | None = None,
     **options: Any,
@@ -117,6 +136,7 @@ def train(
         devices: Ranks.
         validate_every: Batches between two validations.
         logger: Whether to write for TensorBoard.
+        keep: The step of a Keep.
         more: Callbacks.
         prepare: Is given the model when it is built.
         **options: Of the Trainer.
@@ -125,6 +145,8 @@ def train(
     seed_everything(7, verbose=False)
     cfg = json.loads((folder / "config.json").read_text())
     callbacks: list[Callback] = [Record(folder / log, kill_before), LastCheckpoint(every), *more]
+    if keep is not None:
+        callbacks.append(Keep(keep))
     if dawdle is not None:
         callbacks.append(Dawdle(folder, *dawdle))
     if heartbeat is not None:

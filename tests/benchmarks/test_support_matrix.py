@@ -1,12 +1,12 @@
 """A sample of the support matrix in each run of the tests; the whole is ``examples/support_matrix_adapters.py``."""
 
 import json
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from forks import Forks
 
 _FOLDER = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(_FOLDER))
@@ -45,12 +45,13 @@ def test_encoder(name: str):
     assert row["outcome"] == ("refused" if matrix.ENCODERS[name][2] is None else "proved"), row
 
 
-def test_the_command_in_the_guide(tmp_path: Path):
+def test_the_command_in_the_guide(forked: Forks, tmp_path: Path):
     guide = tmp_path / "guide.md"
     mark = matrix.MARK.format("adapters")
     guide.write_text(f"before\n{mark}\nold\n{mark}\nafter\n")
-    command = [sys.executable, str(_FOLDER / "support_matrix_adapters.py"), "--only", "EVA", "--markdown", str(guide)]
-    subprocess.run(command, check=True, capture_output=True)
+    line = ["--only", "EVA", "--markdown", str(guide)]
+    [(code, said)] = forked.run([("EVA", line)], tmp_path, str(_FOLDER / "support_matrix_adapters.py")).values()
+    assert code == 0, said
     text = guide.read_text()
     assert "| EVA | model.lora.init_lora_weights=eva is not supported" in text
     assert "old" not in text and text.startswith("before\n") and "\nafter\n" in text

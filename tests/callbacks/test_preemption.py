@@ -3,7 +3,9 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ranks import exit_codes, run_ranks, start_ranks
@@ -12,6 +14,7 @@ from tiny_training import CHECKPOINT, recorded, train
 from nemo_vtb.models.checkpoints.file import read_checkpoint
 
 STEPS = 8
+OPTIONS = {"steps": STEPS, "every": 3, "validate_every": 4}
 
 
 def wait_for(path: Path, seconds: float = 60.0) -> None:
@@ -21,15 +24,22 @@ def wait_for(path: Path, seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[[Path], Path]) -> list[list[dict[str, Any]]]:
+    """What each rank recorded of a run without a signal."""
+    folder = write_run(tmp_path_factory.mktemp("whole"))
+    assert run_ranks(train, folder, "whole", **OPTIONS) == [0, 0]
+    return [recorded(folder, "whole", rank) for rank in (0, 1)]
+
+
 @pytest.mark.parametrize(
     ("place", "number", "ranks"),
     [("step", signal.SIGUSR1, (0, 1)), ("validation", signal.SIGUSR1, (0, 1)), ("save", signal.SIGTERM, (1,))],
 )
 def test_a_signal_leaves_a_checkpoint_to_go_on_from(
-    place: str, number: signal.Signals, ranks: tuple[int, ...], run_folder: Path
+    place: str, number: signal.Signals, ranks: tuple[int, ...], run_folder: Path, whole: Any
 ):
-    options = {"steps": STEPS, "every": 3, "validate_every": 4}
-    processes = start_ranks(train, run_folder, "first", dawdle=(place, 0.3), **options)
+    processes = start_ranks(train, run_folder, "first", dawdle=(place, 0.3), **OPTIONS)
     for rank in ranks:
         wait_for(run_folder / f"in_{place}.{rank}")
     for rank in ranks:
@@ -38,8 +48,7 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_from(
     checkpoint = read_checkpoint(run_folder / CHECKPOINT)
     first = recorded(run_folder, "first", 0)
     assert 0 < checkpoint["global_step"] == first[-1]["step"] < STEPS
-    assert run_ranks(train, run_folder, "second", resume=True, **options) == [0, 0]
-    assert run_ranks(train, run_folder, "whole", **options) == [0, 0]
+    assert run_ranks(train, run_folder, "second", resume=True, **OPTIONS) == [0, 0]
     for rank in (0, 1):
         both = recorded(run_folder, "first", rank) + recorded(run_folder, "second", rank)
-        assert both == recorded(run_folder, "whole", rank)
+        assert both == whole[rank]

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from warm_vtb import fresh_environment, warm_vtb
+from forks import Forks, fresh_environment
 
 from nemo_vtb.paths import config_dir, corpora_dir
 
@@ -102,6 +102,7 @@ def test_every_config_and_every_option_trains(
     open_speech: Path,
     study_made: Path,
     clips: list[SimpleNamespace],
+    forked: Forks,
     tmp_path: Path,
 ):
     bank = tmp_path / "bank.jsonl"
@@ -148,16 +149,17 @@ def test_every_config_and_every_option_trains(
         jobs[f"prompts: {pool}"] = [*quickstart, f"data.train_ds.blend.kinds.asr.input_cfg={asked % pool}"]
     configs = {path.stem for path in config_dir().glob("*.yaml")}
     assert configs <= set(jobs) and len(jobs) > 20
+    jobs["+trainer.strategy=vtb_fsdp2"] = [*quickstart, "+trainer.strategy=vtb_fsdp2"]
     variables = {"VTB_DEVICES": "1", "VTB_NODES": "1", "VTB_RUN": "the_run"}
-    done = warm_vtb(jobs.items(), tmp_path / "jobs", **variables)
+    done = forked.run(jobs.items(), tmp_path / "jobs", **variables)
     failed = {name: said.strip().splitlines()[-1] for name, (code, said) in done.items() if code}
     assert not failed
     kept = {name: list((tmp_path / "jobs" / f"job_{n}").rglob("last.ckpt")) for n, name in enumerate(jobs)}
     assert all(len(files) == 1 for files in kept.values()), kept
 
 
-@pytest.mark.parametrize("line", [["+cluster=slurm"], ["+trainer.strategy=vtb_fsdp2"]], ids=" ".join)
-def test_in_a_process_of_its_own(line: list[str], whisper_run: list[str], tmp_path: Path):
+def test_in_a_process_of_its_own(whisper_run: list[str], tmp_path: Path):
+    line = ["+cluster=slurm", "+trainer.strategy=vtb_fsdp2"]
     command = [shutil.which("vtb"), "train", "--config-name=quickstart", *whisper_run, *line]
     variables = {"VTB_DEVICES": "1", "VTB_NODES": "1", "VTB_RUN": str(tmp_path / "run")}
     done = subprocess.run(

@@ -55,6 +55,13 @@ class Command:
         return words[: ends[0]] if ends else words
 
     @property
+    def typed(self) -> str:
+        """Without comment and continuations."""
+        return (
+            self.text if "<<" in self.text else shlex.join(shlex.split(self.text.replace("\\\n", " "), comments=True))
+        )
+
+    @property
     def where(self) -> str:
         return f"{self.path}:{self.line}"
 

@@ -99,8 +99,11 @@ LIMITS = (
         r"^vtb judge ", ("llm.backend=hf", "llm.model={llm}", "bootstrap=20", "threads=1"), "the judge is a tiny LLM"
     ),
     Limit(r"^vtb lm-eval ", ("--limit=1",), "one question"),
-    Limit(r"^vtb synth text ", ("count=2",), "two conversations"),
-    Limit(r"^vtb synth text .*text_magpie", ("user.tokens=[2,24]", "answer.tokens=[2,24]"), "short ones"),
+    Limit(
+        r"^vtb synth text ", ("count=2", "user.tokens=[2,24]", "answer.tokens=[2,24]"), "two conversations, short ones"
+    ),
+    Limit(r"^vtb synth speech ", ("speak.variants=1",), "each chat is spoken once"),
+    Limit(r"^vtb synth qa ", ("reply.tokens=40",), "short replies"),
     Limit(
         r"vtb synth (text|qa|reply) .*(-gguf|=served)",
         ("llm.base_url={server}", "llm.model={served}"),
@@ -135,7 +138,7 @@ NOT_RUN = (
         "compose",
         "its weights come from a hub; tests/models/test_presets.py builds its shapes, tests/cli trains it as a toy",
     ),
-    NotRun(r"support_matrix\.py --sample", "parse", "tests/modules/test_support_of_llms.py runs it in a fresh process"),
+    NotRun(r"support_matrix\.py --sample", "parse", "tests/modules/test_support_of_llms.py runs it"),
     NotRun(r"tutorials/run_notebooks", "nothing", "tests/tutorials runs every notebook"),
     NotRun(r"^make ", "make", "it would make an environment; what it calls is run as vtb quickstart and as this suite"),
     NotRun(r"coverage (run|combine|report)", "nothing", "it runs this whole suite, and reads what that has counted"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from documents import Block, Command, command_blocks, commands
-from forks import forks
+from forks import Forks
 from limits import PLACEHOLDERS, limits, not_run
 from llama_server import MODEL, LlamaServer, free_port
 from scratch import begin_page, make_scratch
@@ -25,7 +25,7 @@ _BLOCKS = command_blocks()
 _FRESH = ("README.md",)
 _SECONDS = 240
 # Where a line stands first.
-_FIRST = {command.text: command.where for block in reversed(_BLOCKS) for command in reversed(list(commands(block)))}
+_FIRST = {command.typed: command.where for block in reversed(_BLOCKS) for command in reversed(list(commands(block)))}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def scratch(
     tiny_llm: Path,
     tiny_whisper: Path,
     clips: Any,
+    forked: Forks,
 ) -> Iterator[SimpleNamespace]:
     """The folder, the paths that limits name, and the environment of the shell."""
     folder = tmp_path_factory.mktemp("checkout")
@@ -51,7 +52,7 @@ def scratch(
         "port": str(free_port()),
         "clip": str(clips[0].path),
     }
-    with forks(tmp_path_factory.mktemp("fork")) as forked, server:
+    with server:
         yield SimpleNamespace(
             folder=folder,
             checkpoint=trained[1],
@@ -74,11 +75,12 @@ def test_block_runs(block: Block, scratch: SimpleNamespace, record_property: Any
     found = [command for command in commands(block) if command.words and not _sets_variables(command)]
     dry = [(command, entry) for command in found if (entry := not_run(command.text))]
     left_out = {command for command, _ in dry}
-    whole = [command for command in commands(block) if command not in left_out]
+    # What another page has said before is run there; a server that it begins, here too.
+    again = {command for command in found if _FIRST[command.typed] != command.where and "&" not in command.text}
+    whole = [command for command in commands(block) if command not in left_out | again]
     told = {"found": len(found), "executed": len(found) - len(dry)}
     record_property("documentation", told | {"dry": [f"{one.where}: {entry.how}; {entry.why}" for one, entry in dry]})
-    # A block that another page has said before is run there.
-    if any(_FIRST[command.text] == command.where for command in whole if not _sets_variables(command)):
+    if any(_FIRST[command.typed] == command.where for command in whole if not _sets_variables(command)):
         lines = [_with_limits(command, scratch) for command in whole]
         _shell(lines, scratch, "fresh" if block.path in _FRESH else "run")
     read = [command.text for command, entry in dry if entry.how == "parse"]

@@ -13,10 +13,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rank_server import serve
+from fork_server import serve
+from rank_server import rank
 from ranks import _CONTEXT
 
-HERE = Path(__file__).parent
+STUB = Path(__file__).parents[1] / "fork_stub.py"
 PACKAGES = "slurmctld slurmd slurm-client munge"
 # A requeued job waits for cred_expire: two minutes by default, and where it is 4 s or less.
 CONFIG = """
@@ -87,10 +88,10 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
 def rank_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """The command whose argument is the options of ``tiny_training.train`` as JSON."""
     path = str(tmp_path_factory.mktemp("ranks") / "socket")
-    server = _CONTEXT.Process(target=serve, args=(path,), daemon=True)
+    server = _CONTEXT.Process(target=serve, args=(path, rank), daemon=True)
     server.start()
     _wait(Path(path).exists, "the rank server")
-    yield [sys.executable, "-S", "-E", str(HERE / "rank_stub.py"), path]
+    yield [sys.executable, "-S", "-E", str(STUB), path]
     server.kill()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from forks import Forks
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -23,7 +24,7 @@ STEPS = 60
 
 @pytest.fixture
 def line(slurm: SimpleNamespace, run_folder: Path, capfd: pytest.CaptureFixture) -> Callable[[Path], str]:
-    """Submits the line for a folder, on two nodes; returns the job's number. ``vtb`` is the installed command."""
+    """Submits the line for a folder, on two nodes; returns the job's number. ``vtb`` is what PATH has."""
     config = json.loads((run_folder / "config.json").read_text())
     quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary"), False)
     config["trainer"] = {"accelerator": "cpu", "devices": 1, "max_steps": STEPS, "log_every_n_steps": 1, **quiet}
@@ -58,7 +59,7 @@ def step(folder: Path) -> int:
 
 
 def rank_of(folder: Path, rank: int) -> int | None:
-    """The process of a rank, by its environment."""
+    """The process that stands for a rank, by its environment."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             variables = (entry / "environ").read_bytes().split(b"\0")
@@ -66,7 +67,7 @@ def rank_of(folder: Path, rank: int) -> int | None:
         except OSError:
             continue
         wanted = {f"VTB_RUN={folder}".encode(), f"RANK={rank}".encode()}
-        if wanted <= set(variables) and any(word.endswith(b"/vtb") for word in command[:2]):
+        if wanted <= set(variables) and any(word.endswith(b"/fork_stub.py") for word in command):
             return int(entry.name)
     return None
 
@@ -82,12 +83,18 @@ def losses(folder: Path) -> dict[int, list[float]]:
 
 
 def test_signalled_killed_and_requeued_it_trains_as_if_nothing_had_been(
-    line: Callable[[Path], str], run_folder: Path, until: Callable[..., None]
+    line: Callable[[Path], str],
+    run_folder: Path,
+    until: Callable[..., None],
+    forked: Forks,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    """The whole run is of the installed command; attempts of the other are forks, which import nothing anew."""
     whole, disturbed = run_folder / "whole", run_folder / "disturbed"
     job = line(whole)
     until(lambda: ended(whole, job), f"the end of job {job}", 400)
 
+    monkeypatch.setenv("PATH", f"{Path(forked.python).parent}{os.pathsep}{os.environ['PATH']}")
     job = line(disturbed)
     until(lambda: step(disturbed) >= 10, "step 10", 300)
     subprocess.run(["scancel", "--batch", "--signal=USR1", job], check=True)

@@ -1,10 +1,6 @@
 """Two real processes whose batches are not alike, under DDP and FSDP2: the step of one process that has all batches."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from two_ranks_worker import batch_statistics, build_model, gradients, trained
+from ranks import run_ranks
+from two_ranks_worker import batch_statistics, build_model, fit_all, gradients, trained
 
-_WORKER = Path(__file__).with_name("two_ranks_worker.py")
 _BATCH_KEYS = ("audios", "audio_lens", "input_ids", "loss_mask", "encoded", "transcripts", "written", "audio_ids")
 _SGD = {"_target_": "torch.optim.SGD", "lr": 1.0}
 
@@ -91,35 +87,13 @@ def folder(
     configs["cache"]["freeze_params"].append(r"^perception\.encoder\..+$")
     for name, cfg in configs.items():
         (folder / f"{name}.json").write_text(json.dumps(cfg))
-    (folder / "scenarios.json").write_text(json.dumps(_SCENARIOS))
     return folder
 
 
 @pytest.fixture(scope="module")
 def ranks(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What each rank ended with, per scenario."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0"}
-    logs = [(folder / f"rank{rank}.log").open("w+") for rank in (0, 1)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(_WORKER), str(folder)],
-            env={**os.environ, **address, "LOCAL_RANK": str(rank)},
-            stdout=logs[rank],
-            stderr=subprocess.STDOUT,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        codes = [process.wait(timeout=600) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for log in logs:
-        log.seek(0)
-    assert codes == [0, 0], "\n".join(log.read()[-5000:] for log in logs)
+    assert run_ranks(fit_all, folder, _SCENARIOS, timeout=600) == [0, 0]
     return {
         name: [torch.load(folder / f"{name}.rank{rank}.pt", weights_only=True) for rank in (0, 1)]
         for name in _SCENARIOS

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -95,12 +94,8 @@ def fit(folder: Path, scenario: dict[str, Any], rank: int) -> dict[str, Any]:
     }
 
 
-def main(folder: Path) -> None:
+def fit_all(folder: Path, scenarios: dict[str, dict[str, Any]]) -> None:
     rank = int(os.environ["LOCAL_RANK"])
-    for name, scenario in json.loads((folder / "scenarios.json").read_text()).items():
+    for name, scenario in scenarios.items():
         print(f"scenario {name}", flush=True)
         torch.save(fit(folder, scenario, rank), folder / f"{name}.rank{rank}.pt")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

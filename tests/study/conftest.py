@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from forks import Forks
 from omegaconf import OmegaConf
 
 
@@ -50,7 +51,7 @@ def tiny_study(
 
 
 @pytest.fixture(scope="package")
-def finished(tiny_study: list[str]) -> SimpleNamespace:
+def finished(tiny_study: list[str], forked: Forks) -> SimpleNamespace:
     """A study that was killed in its second arm and started again: ``out``, and the times of the first arm's files."""
     out = Path(tiny_study[2].partition("=")[2]) / "made"
     command = [sys.executable, "-m", "nemo_vtb.cli", *tiny_study]
@@ -71,7 +72,8 @@ def finished(tiny_study: list[str]) -> SimpleNamespace:
         raise AssertionError("the worker outlived its parent")
     assert not (second / "arm.json").exists()
     kept = {path: path.stat().st_mtime_ns for path in first.iterdir()}
-    again = subprocess.run(command, capture_output=True, text=True)
+    command[0] = forked.python
+    again = subprocess.run(command, env=os.environ | {"VTB_FORKS": forked.python}, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     return SimpleNamespace(out=out, kept=kept, said=again.stdout)
 

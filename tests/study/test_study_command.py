@@ -139,7 +139,7 @@ def test_parts_share_the_runs_and_first_seeds_come_first(tiny_study):
     assert only.arm == "speech_only" and only.settings["training"]["seed"] == 0
 
 
-def test_weights_of_another_arm_are_asked_with_lora_scaled_or_gated(tiny_study, tmp_path, capfd):
+def test_weights_of_another_arm_are_asked_with_lora_scaled_or_gated(tiny_study, tmp_path, capfd, forking):
     line = [
         *(*tiny_study, f"out={tmp_path}", "keep_checkpoints=true", "~arms.speech_only"),
         "+arms.silent={title: LoRA silent, weights_of: joint, asked_with: {lora_scale: 0}}",

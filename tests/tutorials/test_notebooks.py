@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
-from forks import Forks, forks
+from forks import Forks
 from run_notebooks import FOLDER, execute
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
@@ -29,17 +29,18 @@ _PLACES = re.compile(r"/(root|work|tmp|home|usr)/")
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+def kernel(tmp_path_factory: pytest.TempPathFactory, forked: Forks) -> Iterator[Forks]:
     """The kernel ``forked``."""
     folder = tmp_path_factory.mktemp("jupyter")
-    with forks(tmp_path_factory.mktemp("fork")) as forked, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         spec = folder / "kernels" / "forked" / "kernel.json"
         spec.parent.mkdir(parents=True)
         module = ["run", "python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec.write_text(json.dumps({"argv": [*forked.call, *module], "display_name": "forked", "language": "python"}))
         patch.setenv("JUPYTER_PATH", str(folder))
         patch.setenv("PATH", forked.forked)
-        patch.setenv("VTB_DOCS_MODE", "run")
+        # torchrun's own.
+        patch.setenv("PYTHON_EXEC", forked.python)
         patch.setenv("STEPS", "2")
         yield forked
 

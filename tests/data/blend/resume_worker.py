@@ -1,4 +1,4 @@
-"""One rank of ``test_resume``: scenarios one after another, each in a fork, so that libraries are imported once.
+"""One rank of ``test_resume``.
 
 Every training batch's conversation ids are appended to a file at once; a scenario may end by SIGKILL in a given step.
 """
@@ -6,8 +6,6 @@ Every training batch's conversation ids are appended to a file at once; a scenar
 import json
 import os
 import signal
-import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -57,8 +55,11 @@ class Toy(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1e-3)
 
 
-def run(folder: Path, scenario: dict[str, Any], rank: int) -> None:
-    ranks = scenario["ranks"]
+def run(folder: Path, scenario: dict[str, Any]) -> None:
+    ranks, rank = scenario["ranks"], int(os.environ["LOCAL_RANK"])
+    said = os.open(folder / f"{scenario['name']}.{rank}.log", os.O_WRONLY | os.O_CREAT)
+    for number in (1, 2):
+        os.dup2(said, number)
     timeout = timedelta(seconds=60)
     strategies = {
         "ddp": lambda: DDPStrategy(process_group_backend="gloo", timeout=timeout),
@@ -97,34 +98,3 @@ def run(folder: Path, scenario: dict[str, Any], rank: int) -> None:
         ckpt_path=scenario.get("resume") and folder / scenario["resume"],
     )
     assert trainer.world_size == ranks and model.validations
-
-
-def main(folder: Path, rank: int) -> None:
-    for scenario in json.loads((folder / "scenarios.json").read_text()):
-        if rank >= scenario["ranks"]:
-            continue
-        child = os.fork()
-        if child == 0:
-            os.environ["MASTER_PORT"] = str(scenario["port"])
-            os.environ["WORLD_SIZE"] = str(scenario["ranks"])
-            try:
-                run(folder, scenario, rank)
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-                sys.stderr.flush()
-                os._exit(1)
-            os._exit(0)
-        # A rank whose partner was killed waits for it; kill -9 of a node takes both.
-        deadline = time.monotonic() + 100
-        while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-            time.sleep(0.05)
-        code = os.waitstatus_to_exitcode(done[1])
-        (folder / f"{scenario['name']}.{rank}.code").write_text(str(code))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(os.environ["LOCAL_RANK"]))

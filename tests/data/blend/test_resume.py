@@ -2,19 +2,15 @@
 
 import csv
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from ranks import run_ranks
+from resume_worker import run
 
-_WORKER = Path(__file__).with_name("resume_worker.py")
-_KILLED = -9
 # Checkpoints are written after the steps 3, 6, ...; every killed run dies in its sixth step, before the second one.
 _DDP = {"ranks": 2, "strategy": "ddp", "steps": 8}
 _FSDP = {**_DDP, "strategy": "fsdp2"}
@@ -55,42 +51,19 @@ def folder(tiny_llm: Path, clips: list[Any], tmp_path_factory: pytest.TempPathFa
     # Fewer held-out batches than ranks, and Lightning may split what is split already.
     held_out = {**common, "batch_tokens": 10_000, "kinds": {"text": {"input_cfg": text}}}
     OmegaConf.save({"train_ds": train, "validation_ds": held_out}, folder / "data.yaml")
-    scenarios = [{**scenario, "port": _free_port()} for scenario in SCENARIOS]
-    (folder / "scenarios.json").write_text(json.dumps(scenarios))
-    logs = [(folder / f"rank{rank}.log").open("w+") for rank in (0, 1)]
-    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "NODE_RANK": "0"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(_WORKER), str(folder)],
-            env={**environment, "LOCAL_RANK": str(rank)},
-            stdout=logs[rank],
-            stderr=subprocess.STDOUT,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        codes = [process.wait(timeout=500) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert codes == [0, 0], "\n".join(_tail(folder, rank) for rank in (0, 1))
+    for scenario in SCENARIOS:
+        ranks = scenario["ranks"]
+        code = -9 if "kill_at" in scenario else 0
+        assert run_ranks(run, folder, scenario, ranks=ranks) == [code] * ranks, _said(folder, scenario["name"])
     return folder
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def _said(folder: Path, name: str) -> str:
+    return "\n".join(path.read_text()[-3000:] for path in sorted(folder.glob(f"{name}.*.log")))
 
 
-def _tail(folder: Path, rank: int) -> str:
-    return (folder / f"rank{rank}.log").read_text()[-3000:]
-
-
-def seen(folder: Path, name: str, ranks: int = 2, code: int = 0, what: str = "ids") -> list[list[Any]]:
-    """Conversation ids, or positions, by step and rank; the scenario must have ended as expected."""
-    for rank in range(ranks):
-        assert (folder / f"{name}.{rank}.code").read_text() == str(code), _tail(folder, rank)
+def seen(folder: Path, name: str, ranks: int = 2, what: str = "ids") -> list[list[Any]]:
+    """Conversation ids, or positions, by step and rank."""
     by_rank = [
         [json.loads(line)[what] for line in (folder / f"{name}.{rank}.jsonl").read_text().splitlines()]
         for rank in range(ranks)
@@ -115,13 +88,13 @@ def test_ranks_get_equal_work(folder: Path):
 
 def test_after_kill_the_next_steps_are_those_of_the_whole_run(folder: Path):
     whole = seen(folder, "whole")
-    assert seen(folder, "killed", code=_KILLED) == whole[:6]
+    assert seen(folder, "killed") == whole[:6]
     assert seen(folder, "resumed") == whole[3:]
 
 
 def test_sharded_training_resumes_the_same_way(folder: Path):
     whole = seen(folder, "whole")
-    assert seen(folder, "sharded_killed", code=_KILLED) == whole[:6]
+    assert seen(folder, "sharded_killed") == whole[:6]
     assert seen(folder, "sharded_resumed") == whole[3:]
 
 
@@ -151,4 +124,4 @@ def test_fewer_ranks_go_on_with_the_next_conversation(folder: Path):
     for kind in "at":
         going_on = [name for name in after if name[0] == kind]
         assert going_on == [name for name in whole[len(before) :] if name[0] == kind][: len(going_on)]
-    assert len(after) > 5 and "instead of 2 of 96" in _tail(folder, 0)
+    assert len(after) > 5 and "instead of 2 of 96" in _said(folder, "fewer_ranks")

@@ -26,14 +26,14 @@ def sets(tmp_path, clips):
     return found
 
 
-def test_every_benchmark_is_read_asked_and_scored(tmp_path, sets, trained, capsys):
+def test_every_benchmark_is_read_asked_and_scored(tmp_path, sets, trained, tiny_llm, capsys):
     assert set(ALL) == set(BENCHMARKS)
     pytest.importorskip("langdetect")
     (tmp_path / "labels.jsonl").write_text(
         "".join((corpora_dir() / "eval_sets" / "judge_labels.jsonl").open().readlines()[:2])
     )
     judge = {"prompt_file": "open_answers", "labels": str(tmp_path / "labels.jsonl")}
-    judge["llm"] = {"backend": "hf", "model": "smollm2-135m-instruct"}
+    judge["llm"] = {"backend": "hf", "model": str(tiny_llm)}
     asked = {"max_new_tokens": 4, "bootstrap": 20, "sets": sets, "judge": judge}
     config = {"out": str(tmp_path / "out"), "eval": asked}
     (tmp_path / "mine.yaml").write_text(OmegaConf.to_yaml(config))

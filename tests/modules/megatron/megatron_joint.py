@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import warnings
 import zlib
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import megatron_shim
 import torch
 from lightning.pytorch import Callback, Trainer
-from tiny_training import CHECKPOINT, train
+from tiny_training import train
 
 FAMILY = "qwen3"
 FIELDS = {"vocab_size": 272, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
@@ -74,15 +73,6 @@ class SharedFactors(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, model: Any, optimizer: Any) -> None:
         if not model.backbone.tensor_parallel:
             share_gradients(model.llm)
-
-
-class KeepFirst(Callback):
-    """Keeps the checkpoint of step 3 when the run goes on."""
-
-    def on_train_batch_start(self, trainer: Trainer, model: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == 3 and trainer.is_global_zero:
-            folder = Path(trainer.default_root_dir)
-            shutil.copytree((folder / CHECKPOINT).parent, folder / "first", dirs_exist_ok=True)
 
 
 class Unsteady(Callback):
@@ -165,7 +155,6 @@ def run(
     ranks: int = 2,
     fixed: bool = False,
     averaged: bool | None = None,
-    keep_first: bool = False,
     **options: Any,
 ) -> None:
     """``tiny_training.train`` on megatron-core, or on Hugging Face where the config says so.
@@ -176,7 +165,6 @@ def run(
         ranks: Of the run.
         fixed: Whether both backbones are to begin, and step, alike.
         averaged: Of ``Unsteady``; None leaves it out.
-        keep_first: Whether the checkpoint of step 3 is kept in ``first``.
         **options: Of ``tiny_training.train``.
     """
     warnings.filterwarnings("ignore")
@@ -189,6 +177,4 @@ def run(
         options |= {"more": (SharedFactors(),), "prepare": begin_alike}
     if averaged is not None:
         options["more"] = (Unsteady(averaged, folder / "whole"),)
-    if keep_first:
-        options |= {"more": (KeepFirst(),), "every": 3}
     train(folder, log, strategy, devices=ranks, **options)

@@ -30,7 +30,7 @@ CORPUS = Path(__file__).parents[3] / "examples" / "corpora" / "asterisk_prompts"
 SHORT = ["reply.tokens=48", "shard_size=2", "seed=1", "reply.temperature=0", "filters.support=0"]
 
 
-def corpus_rows(lang: str = "en", count: int = 6) -> list[dict[str, Any]]:
+def corpus_rows(lang: str = "en", count: int = 4) -> list[dict[str, Any]]:
     rows = [row for row in read_rows(CORPUS / "manifest.jsonl") if row["lang"] == lang]
     return [{**row, "audio_filepath": str(CORPUS / row["audio_filepath"])} for row in rows[:count]]
 
@@ -40,10 +40,10 @@ def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
-@pytest.fixture
-def manifest(tmp_path: Path) -> Path:
-    """Six prompts that a person recorded."""
-    return write_manifest(tmp_path / "manifest.jsonl", corpus_rows())
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four prompts that a person recorded."""
+    return write_manifest(tmp_path_factory.mktemp("recorded") / "manifest.jsonl", corpus_rows())
 
 
 def arguments(out: Path, manifest: Path, url: str, *more: str) -> list[str]:
@@ -62,12 +62,18 @@ def accounted(out: Path) -> Counter[str]:
 # With a real LLM ------------------------------------------------------------------------------------------------------
 
 
-def test_an_llm_asks_about_recordings_and_nemo_reads_it(llama: LlamaServer, manifest: Path, tmp_path: Path):
+@pytest.fixture(scope="module")
+def undisturbed(llama: LlamaServer, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert main(arguments(out, manifest, llama.url)) == 0
+    return out
+
+
+def test_an_llm_asks_about_recordings_and_nemo_reads_it(undisturbed: Path, manifest: Path):
     from nemo.collections.common.data.lhotse.text_adapters import NeMoMultimodalConversationJsonlAdapter
 
-    out = tmp_path / "out"
-    assert main(arguments(out, manifest, llama.url)) == 0
-    assert accounted(out) == {f"{tmp_path.name}/manifest.jsonl:{n}": 1 for n in range(1, 7)}
+    out = undisturbed
+    assert accounted(out) == {f"{manifest.parent.name}/manifest.jsonl:{n}": 1 for n in range(1, 5)}
     rows = read_rows(out / "conversations.jsonl")
     assert rows
     for row in rows:
@@ -79,15 +85,13 @@ def test_an_llm_asks_about_recordings_and_nemo_reads_it(llama: LlamaServer, mani
     read = NeMoMultimodalConversationJsonlAdapter(str(out / "conversations.jsonl"), audio_locator_tag="<|audio|>")
     assert [one.id for one in read] == [row["id"] for row in rows]
     totals = json.loads((out / "totals.json").read_text())
-    assert totals["amounts"]["requests"] == 6 and totals["amounts"]["pairs"] == len(rows)
+    assert totals["amounts"]["requests"] == 4 and totals["amounts"]["pairs"] == len(rows)
     assert (out / "card.html").is_file()
 
 
 def test_a_server_that_fails_and_dies_loses_nothing_and_doubles_nothing(
-    llama: LlamaServer, proxy: FaultyProxy, manifest: Path, tmp_path: Path
+    llama: LlamaServer, proxy: FaultyProxy, undisturbed: Path, manifest: Path, tmp_path: Path
 ):
-    undisturbed = tmp_path / "undisturbed"
-    assert main(arguments(undisturbed, manifest, llama.url)) == 0
     proxy.faults += [status(429, Retry_After="0"), garbage(), slow(0.2), cut, status(503)]
     out = tmp_path / "out"
     restart = Thread(target=llama.start)
@@ -114,7 +118,7 @@ def test_a_server_that_is_gone_stops_the_run_which_then_goes_on(
     assert "run the same command again" in capsys.readouterr().err
     assert len(list((out / "shards").glob("0*"))) == 1
     assert main(arguments(out, manifest, llama.url)) == 0
-    assert set(accounted(out).values()) == {1} and len(accounted(out)) == 6
+    assert set(accounted(out).values()) == {1} and len(accounted(out)) == 4
 
 
 def test_a_killed_run_goes_on_without_a_hole(llama: LlamaServer, manifest: Path, tmp_path: Path):
@@ -127,17 +131,17 @@ def test_a_killed_run_goes_on_without_a_hole(llama: LlamaServer, manifest: Path,
         os.kill(process.pid, signal.SIGKILL)
     assert not (out / "totals.json").exists()
     assert main(arguments(out, manifest, llama.url)) == 0
-    assert set(accounted(out).values()) == {1} and len(accounted(out)) == 6
+    assert set(accounted(out).values()) == {1} and len(accounted(out)) == 4
 
 
 def test_an_llm_that_ignores_the_schema_costs_pairs_not_the_run(proxy: FaultyProxy, manifest: Path, tmp_path: Path):
     proxy.faults += [reply("Sure! Here is your question."), reply('{"question": "HACKED", "answer": "HACKED"}')]
-    proxy.faults += [reply('{"question": "What is said about a number?", "answer": "' + "x" * 9 + '"}')] * 4
+    proxy.faults += [reply('{"question": "What is said about a number?", "answer": "' + "x" * 9 + '"}')] * 2
     out = tmp_path / "out"
     assert main(arguments(out, manifest, proxy.url, "filters.support=0.6")) == 0
     assert read_rows(out / "conversations.jsonl") == []
     reasons = Counter(drop["reason"] for drop in read_rows(out / "drops.jsonl"))
-    assert reasons == {"reply.unparsable": 1, "question.length": 1, "answer.unsupported": 4}
+    assert reasons == {"reply.unparsable": 1, "question.length": 1, "answer.unsupported": 2}
 
 
 # With an LLM that says what it is told --------------------------------------------------------------------------------

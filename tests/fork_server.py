@@ -15,32 +15,27 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = (
-    "numba llvmlite numba.typed "
-    "torch hydra omegaconf lightning.pytorch transformers peft lhotse nemo.collections.speechlm2 "
-    "nemo.utils.exp_manager nemo.utils.trainer_utils nemo.core.config torch.distributed.fsdp"
-).split()
+from hosts import FROZEN, MODULES
 
 
-def serve(path: str, vtb: str) -> None:
-    """Answers ``launch/rank_stub.py`` until it is killed; a caller that dies takes its command with it.
+def serve(path: str, run: Callable[[list[str]], None]) -> None:
+    """Answers ``fork_stub.py`` until it is killed; a caller that dies takes its fork with it.
 
     Args:
         path: Of the socket.
-        vtb: The installed command.
+        run: Is given a caller's arguments, in a fork that has the caller's environment, folder and streams.
     """
-    for name in _LIBRARIES:
-        importlib.import_module(name)
-    assert not [name for name in sys.modules if name.split(".")[0] == "nemo_vtb"]
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
     running: dict[int, socket.socket] = {}
     while True:
-        readable, _, _ = select.select([listener, *running.values()], [], [], 0.02)
+        readable, _, _ = select.select([listener, *running.values()], [], [], 0.02 if running else None)
         for pid, caller in list(running.items()):
             if caller in readable and not caller.recv(1):
                 with contextlib.suppress(ProcessLookupError):
@@ -52,31 +47,32 @@ def serve(path: str, vtb: str) -> None:
                 running.pop(pid).close()
         if listener in readable:
             caller, _ = listener.accept()
-            running[_fork(caller, listener, vtb)] = caller
+            running[_fork(caller, listener, run)] = caller
 
 
-def _fork(caller: socket.socket, listener: socket.socket, vtb: str) -> int:
-    _, outputs, _, _ = socket.recv_fds(caller, 1, 2)
+def _fork(caller: socket.socket, listener: socket.socket, run: Callable[[list[str]], None]) -> int:
+    _, streams, _, _ = socket.recv_fds(caller, 1, 3)
     wanted = json.loads(caller.makefile().readline())
     pid = os.fork()
     if pid == 0:
         listener.close()
-        for number, output in zip((1, 2), outputs, strict=True):
-            os.dup2(output, number)
-        _become(wanted, vtb)
-    for output in outputs:
-        os.close(output)
+        _become(wanted, streams, run)
+    for stream in streams:
+        os.close(stream)
     caller.sendall(f"{pid}\n".encode())
     return pid
 
 
-def _become(wanted: dict[str, Any], vtb: str) -> None:
+def _become(wanted: dict[str, Any], streams: list[int], run: Callable[[list[str]], None]) -> None:
+    os.setsid()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
     os.environ.clear()
     os.environ.update(wanted["env"])
     os.chdir(wanted["folder"])
     code: Any = 1
     try:
-        _run(wanted["arguments"], vtb)
+        run(wanted["arguments"])
         code = 0
     except SystemExit as error:
         code = error.code
@@ -91,9 +87,11 @@ def _become(wanted: dict[str, Any], vtb: str) -> None:
         os._exit(code or 0)
 
 
-def _run(arguments: list[str], vtb: str) -> None:
+def _run(vtb: str, arguments: list[str]) -> None:
     """Runs ``[mode, program, argument ...]``; ``parse`` as mode ends once the arguments are read."""
     mode, program, *rest = arguments
+    # Of one that is to fork as well what it starts.
+    sys.executable = os.environ.get("VTB_FORKS", sys.executable)
     if mode == "parse":
         _end_after_parsing()
     script = vtb if program == "vtb" else rest.pop(0)
@@ -119,5 +117,12 @@ def _end_after_parsing() -> None:
     argparse.ArgumentParser.parse_args = parse_args  # type: ignore[method-assign]
 
 
+def _main(path: str, vtb: str) -> None:
+    for name in (*MODULES, FROZEN):
+        importlib.import_module(name)
+    assert not [name for name in sys.modules if name.split(".")[0] == "nemo_vtb"]
+    serve(path, partial(_run, vtb))
+
+
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    _main(*sys.argv[1:])

@@ -1,6 +1,6 @@
-"""What Slurm starts as a rank: asks the rank server to fork it, and passes signals and the end on.
+"""What stands for a fork: asks fork_server.py for it, and passes signals and the end on.
 
-python -S -E rank_stub.py SOCKET ARGUMENT ...     needs nothing but the standard library, so it starts in milliseconds
+python -S -E fork_stub.py SOCKET ARGUMENT ...     needs nothing but the standard library, so it starts in milliseconds
 """
 
 import json
@@ -14,7 +14,7 @@ def main() -> None:
     server = socket.socket(socket.AF_UNIX)
     server.connect(sys.argv[1])
     wanted = {"env": dict(os.environ), "folder": os.getcwd(), "arguments": sys.argv[2:]}
-    socket.send_fds(server, [b"\0"], [1, 2])
+    socket.send_fds(server, [b"\0"], [0, 1, 2])
     stream = server.makefile("rw")
     stream.write(json.dumps(wanted) + "\n")
     stream.flush()
