@@ -91,3 +91,15 @@ def test_an_install_is_found_by_hydra(how, environment, tmp_path):
     (tmp_path / "app.py").write_text(APPLICATION)
     said = environment.run(tmp_path, "app.py", "+vtb@_global_=default", "+lora=r32", "--cfg=all")
     assert "nemo_vtb.hydra_plugin.use_vtb.UseVTB" in said and "r: 32" in said, said
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+def test_there_are_versions_of_all_that_every_extra_brings(python: str, tmp_path: Path):
+    """Of all extras together, and so of each; ``.ci/installs`` installs and imports them."""
+    links = [f"--find-links={os.environ['PIP_FIND_LINKS']}"] if "PIP_FIND_LINKS" in os.environ else []
+    asked = ["--all-extras", "--python-version", python, *links, "--output-file", tmp_path / "found.txt"]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *asked, REPOSITORY / "pyproject.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "nemo-toolkit==3.0.0" in (tmp_path / "found.txt").read_text()
