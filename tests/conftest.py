@@ -26,6 +26,7 @@ FRAME_SECONDS = 0.08
 # The longest files begin first, so that no worker is left alone with one of them at the end.
 _LONGEST = (
     "docs/test_documented_commands.py",
+    "tutorials/test_notebooks.py",
     "launch/test_slurm_line.py",
     "cli/test_wrong_values.py",
     "cli/test_every_config.py",
