@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hosts import FROZEN, MODULES
+from preloaded import FROZEN, MODULES
 
 
 def serve(path: str, run: Callable[[list[str]], None]) -> None:

@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from hosts import FROZEN, MODULES
+from preloaded import FROZEN, MODULES
 
 # Python 3.11's server of forks ignores the path it is given and an import that fails, and each rank imported NeMo anew.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))

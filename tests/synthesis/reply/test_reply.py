@@ -129,7 +129,7 @@ def test_the_order_of_clip_and_instruction_is_drawn(manifest):
     ("override", "said"),
     [
         ("reply_words=[3,1]", "reply_words=[3, 1]"),
-        ("reply.top_p=0", "reply: temperature"),
+        ("reply.top_p=0", "reply.top_p is 0; it is"),
         ("+answers=1", "answers"),
     ],
 )
