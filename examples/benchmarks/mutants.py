@@ -35,7 +35,7 @@ _ROOT = _HERE.parents[1]
 _PLACES = ("nemo_vtb/parts", "nemo_vtb/data/blend")
 _LIBRARIES = ("torch", "lhotse", "numba", "hypothesis", "peft", "lightning.pytorch", "nemo.collections.speechlm2")
 # Seconds of the processor for one mutant.
-_LIMIT = 150
+_LIMIT = 90
 _KNOWN = tomllib.loads((_HERE / "mutants.toml").read_text(encoding="utf-8"))
 _HOOK = """
 import importlib.abc, importlib.machinery, importlib.util, marshal, sys

@@ -152,9 +152,14 @@ def _ask_scheduler(script: str) -> None:
         print("note: sbatch is not on this machine, so the scheduler was not asked", file=sys.stderr)
         return
     # A machine may have Slurm's programs and no cluster.
-    answered = subprocess.run(["sinfo"], capture_output=True, text=True, timeout=60)
-    if answered.returncode:
-        why = answered.stderr.strip().rpartition("\n")[2]
+    why = None
+    try:
+        answered = subprocess.run(["sinfo"], capture_output=True, text=True, timeout=60)
+        if answered.returncode:
+            why = answered.stderr.strip().rpartition("\n")[2]
+    except subprocess.TimeoutExpired:
+        why = "sinfo said nothing for 60 s"
+    if why is not None:
         print(f"note: Slurm does not answer, so the scheduler was not asked: {why}", file=sys.stderr)
         return
     print(f"note: {_sbatch(['--test-only'], script).strip()}", file=sys.stderr)
