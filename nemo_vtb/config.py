@@ -164,6 +164,18 @@ def check_keys(section: Mapping[str, Any], known: Iterable[str], where: str) -> 
             raise VTBError(f"unknown config key {where}.{key}{hint}")
 
 
+def flattened(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings and lists as one mapping of dotted names; empty ones are values."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping) or not value:
+        return {name: value}
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        found |= flattened(item, f"{name}.{key}" if name else str(key))
+    return found
+
+
 def _folders(config_dir: ConfigDirs, shipped: Path) -> list[Path]:
     given = [config_dir] if isinstance(config_dir, str | Path) else list(config_dir or [])
     folders = [Path(folder).resolve() for folder in given]

@@ -1,11 +1,12 @@
-"""Speaks open-vocabulary English for the reference run: many sentences, many voices, a NeMo manifest.
+"""Speaks open-vocabulary English for the reference run: many sentences, many voices, and questions about them.
 
     python examples/corpora/build_open_speech.py --out runs/open_speech
 
 The clips are made, not shipped. Voice, speed and pitch are drawn per sentence; a changed pitch makes another speaker of
 a voice. ``--phone`` sentences of a telephone system, written by an LLM, stand beside the open ones, and the English
-training prompts that a person read come back at ``VARIANTS`` of their speed. Deterministic by ``--seed``; clips that
-exist are kept, so it resumes and a larger ``--count`` adds to them; ``--part 0/2`` with ``--part 1/2`` share the work.
+training prompts that a person read come back at ``VARIANTS`` of their speed. Some of what is trained on sounds in a
+room, or through noise (``rooms.py``). Deterministic by ``--seed``; clips that exist are kept, so it resumes and a
+larger ``--count`` adds to them; ``--part 0/2`` with ``--part 1/2`` share the work.
 """
 
 import argparse
@@ -18,8 +19,10 @@ import numpy as np
 import soundfile
 import soxr
 from build_spoken_commands import HELD_OUT_VOICES, LEFT_OUT, trimmed
+from open_questions import question_rows
 from open_sentences import open_sentences
 from phone_sentences import phone_sentences
+from rooms import SAMPLE_RATE, drawn_room, in_room, make_noises
 from tqdm import tqdm
 
 from nemo_vtb.assets import resolve
@@ -27,20 +30,19 @@ from nemo_vtb.paths import corpora_dir
 from nemo_vtb.synthesis.voices.kokoro import ENGLISH_VOICES
 from nemo_vtb.synthesis.voices.light import speak
 
-SAMPLE_RATE = 16_000
 DEV = 160
 POOL = 16_000
 # Engine or voice -> share; Kokoro speaks best and slowest.
 SHARES = {
-    "hibari:heart": 0.35,
-    "flite:slt": 0.2,
+    "hibari:heart": 0.34,
+    "flite:slt": 0.19,
     "flite:rms": 0.19,
     "flite:awb": 0.19,
     "flite:kal16": 0.04,
-    "kokoro": 0.03,
+    "kokoro": 0.05,
 }
 # Of the speed and pitch at which people read their prompts.
-VARIANTS = (0.9, 0.95, 1.05, 1.1)
+VARIANTS = (0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12)
 
 
 def plan(sentences: list[str], seed: int, domain: str = "open") -> list[dict]:
@@ -51,11 +53,9 @@ def plan(sentences: list[str], seed: int, domain: str = "open") -> list[dict]:
     for number, text in enumerate(sentences):
         dev = domain == "open" and number >= len(sentences) - DEV
         voice = "kokoro" if dev else rng.choices(list(SHARES), list(SHARES.values()))[0]
-        pitch = 1.0
+        pitch = 1.0 if dev else round(rng.uniform(0.88, 1.14), 2)
         if voice == "kokoro":
             voice = f"kokoro:{rng.choice(HELD_OUT_VOICES if dev else heard)}"
-        else:
-            pitch = round(rng.uniform(0.88, 1.14), 2)
         name = f"{'' if domain == 'open' else domain}{number:05d}_{voice.replace(':', '_')}"
         rows.append(
             {
@@ -66,14 +66,15 @@ def plan(sentences: list[str], seed: int, domain: str = "open") -> list[dict]:
                 "speed": round(rng.uniform(0.88, 1.12), 2),
                 "pitch": pitch,
                 "split": "dev" if dev else f"train_{domain}",
+                **({} if dev else drawn_room(rng)),
             }
         )
     return rows
 
 
-def variants(corpus: Path) -> list[dict]:
+def variants(corpus: Path, seed: int) -> list[dict]:
     """Returns manifest rows of people's English training prompts at other speeds; ``source`` is the recording."""
-    rows = []
+    rng, rows = Random(seed), []
     for line in (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
         prompt = json.loads(line)
         if prompt["lang"] != "en" or prompt["split"] != "train":
@@ -88,6 +89,7 @@ def variants(corpus: Path) -> list[dict]:
                     "speed": speed,
                     "split": "train_people",
                     "source": prompt["audio_filepath"],
+                    **drawn_room(rng),
                 }
             )
     return rows
@@ -105,7 +107,7 @@ def main() -> None:
     """Speaks what is missing and writes the manifest once every clip is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=10_000, help=f"of {POOL} drawn sentences, how many to speak")
+    parser.add_argument("--count", type=int, default=POOL, help=f"of {POOL} drawn sentences, how many to speak")
     parser.add_argument("--sentences", type=Path, help="a file of your own, one sentence a line")
     parser.add_argument("--phone", type=int, default=1_500, help="sentences of a telephone system besides")
     parser.add_argument("--llm", default="smollm2-135m-instruct", help="what writes those")
@@ -119,7 +121,7 @@ def main() -> None:
     corpus = corpora_dir() / "asterisk_prompts"
     rows = plan(sentences, args.seed)
     rows = [*rows[-DEV:], *rows[: args.count - DEV]]
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_noises(args.out / "noise", sentences[:1000], args.seed)
     written = args.out / f"phone_{args.phone}.txt"
     if args.phone and not written.exists():
         phone = phone_sentences(corpus / "manifest.jsonl", args.llm, args.phone, args.seed)
@@ -128,14 +130,14 @@ def main() -> None:
         os.replace(partial, written)
     if args.phone:
         rows += plan(written.read_text(encoding="utf-8").splitlines(), args.seed, "phone")
-    rows += variants(corpus)
+    rows += variants(corpus, args.seed)
     part, parts = map(int, args.part.split("/"))
     for row in tqdm(rows[part::parts], unit="clip"):
         path = args.out / row["audio_filepath"]
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        audio = audio_of(row, corpus)
+        audio = in_room(audio_of(row, corpus), row, args.out / "noise")
         partial = path.with_suffix(".partial")
         soundfile.write(partial, audio, SAMPLE_RATE, format="FLAC")
         os.replace(partial, path)
@@ -143,8 +145,9 @@ def main() -> None:
         return
     for row in rows:
         row["duration"] = round(soundfile.info(args.out / row["audio_filepath"]).duration, 3)
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (args.out / "manifest.jsonl").write_text(text, encoding="utf-8")
+    for name, made in (("sqa.jsonl", question_rows(rows, args.seed)), ("manifest.jsonl", rows)):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
+        (args.out / name).write_text(text, encoding="utf-8")
     print(f"{len(rows)} clips, {sum(row['duration'] for row in rows) / 3600:.1f} h in {args.out}")
 
 

@@ -31,13 +31,17 @@ class LastCheckpoint(Checkpoint):
         self.every_n_train_steps, self.dirpath = every_n_train_steps, dirpath
         self._saved_step = 0
 
+    def folder(self, trainer: Trainer) -> Path:
+        """Where the file is kept."""
+        return Path(self.dirpath) if self.dirpath else Path(trainer.default_root_dir) / "checkpoints"
+
     def save(self, trainer: Trainer) -> Path:
         """Saves unless the file already holds this step; every rank must call it.
 
         Returns:
             The file.
         """
-        path = _folder(trainer, self.dirpath) / LAST
+        path = self.folder(trainer) / LAST
         if trainer.global_step != self._saved_step and not trainer.fast_dev_run:
             trainer.save_checkpoint(path)
             self._saved_step = trainer.global_step
@@ -51,7 +55,7 @@ class LastCheckpoint(Checkpoint):
         """
         if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
             key = "dirpath of LastCheckpoint" if self.dirpath else "trainer.default_root_dir"
-            require_writable(_folder(trainer, self.dirpath), key)
+            require_writable(self.folder(trainer), key)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What a run starts from need not be saved again."""
@@ -93,7 +97,7 @@ class TrainedWeights(LastCheckpoint):
 
     def save(self, trainer: Trainer) -> Path:
         """Saves; every rank must call it."""
-        path = _folder(trainer, self.dirpath) / LAST
+        path = self.folder(trainer) / LAST
         trainer.save_checkpoint(path, weights_only=True)
         logging.info(f"nemo_vtb: the trained weights are in {path}")
         return path
@@ -122,10 +126,6 @@ def save_last(trainer: Trainer) -> Path:
                 # As NeMo's PreemptionCallback does it; Lightning has no public name for it.
                 callback._save_last_checkpoint(trainer, callback._monitor_candidates(trainer))
             return Path(callback.last_model_path)
-    path = _folder(trainer, None) / LAST
+    path = LastCheckpoint().folder(trainer) / LAST
     trainer.save_checkpoint(path)
     return path
-
-
-def _folder(trainer: Trainer, dirpath: str | None) -> Path:
-    return Path(dirpath) if dirpath else Path(trainer.default_root_dir) / "checkpoints"

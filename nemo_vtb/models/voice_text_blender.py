@@ -82,7 +82,9 @@ class VoiceTextBlender(SALM):
         self.audio_locator_tag = self.cfg.audio_locator_tag
         self.tokenizer = tokenizer_of(self.cfg)
         self.formatter = formatter_of(self.cfg.prompt_format, self.tokenizer)
-        llm = build_llm(self.cfg)
+        # The first LLM that a process reads draws numbers, the second none, and LoRA is to be the same.
+        with torch.random.fork_rng(devices=[]):
+            llm = build_llm(self.cfg)
         # As in SALM: inside the LLM the embeddings would be swept into its sharding.
         self.embed_tokens = take_table(llm)
         own_weights = weight_samples(llm)

@@ -43,7 +43,8 @@ def measure(
 def speech_results(tasks: Sequence[Task], before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
     """Word error rates and accuracies of both sets of answers, with the keys of ``report.json``.
 
-    ``wer`` is that of the first recognition group; the others stand under their names in it, people's by language.
+    ``wer`` is that of the first recognition group; the others stand under their names in it, people's by language. So
+    do the groups of questions and of partly spoken turns.
     """
     first, *others = dict.fromkeys(task.group for task in tasks if task.kind == "asr")
     results: dict[str, Any] = {"wer": _wer(tasks, before, after, first)}
@@ -56,13 +57,18 @@ def speech_results(tasks: Sequence[Task], before: Sequence[str], after: Sequence
         if not group.startswith(HUMAN):
             results["wer"][group] = _wer(tasks, before, after, group)
     for kind in ("sqa", "mixed"):
-        picked = [i for i, task in enumerate(tasks) if task.kind == kind]
-        results[kind] = {
-            "before": _accuracy(kind, tasks, before, picked),
-            "after": _accuracy(kind, tasks, after, picked),
-            "n": len(picked),
-        }
+        groups = list(dict.fromkeys(task.group for task in tasks if task.kind == kind)) or [""]
+        rows = [_exact(kind, tasks, before, after, group) for group in groups]
+        results[kind] = {**rows[0], **dict(zip(groups[1:], rows[1:], strict=True))}
     return results
+
+
+def _exact(
+    kind: str, tasks: Sequence[Task], before: Sequence[str], after: Sequence[str], group: str
+) -> dict[str, float]:
+    picked = [i for i, task in enumerate(tasks) if (task.kind, task.group) == (kind, group)]
+    was, now = (_accuracy(kind, tasks, answers, picked) for answers in (before, after))
+    return {"before": was, "after": now, "n": len(picked)}
 
 
 def correct(task: Task, answer: str) -> bool:

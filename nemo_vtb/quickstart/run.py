@@ -50,16 +50,21 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
     folder = Path(out)
     require_writable(folder, "--out")
     with stages("models: fetch and convert (once)"):
+        from omegaconf import OmegaConf
+
         from nemo_vtb.assets import resolve
         from nemo_vtb.config import compose
         from nemo_vtb.quickstart.tasks import check_held_out
         from nemo_vtb.training import check_config, use_machine
 
         cfg = compose(config_name, overrides, config_dir)
+        settings: Any = OmegaConf.to_container(cfg)
         if "held_out" not in cfg:
             raise VTBError(f"config '{config_name}' has no section held_out: nothing says what to ask")
         check_config(cfg)
         check_held_out(cfg)
+        if not cfg.trainer.get("default_root_dir"):
+            OmegaConf.update(cfg, "trainer.default_root_dir", str(folder), force_add=True)
         chosen = use_machine(cfg)
         resolve(cfg.model.pretrained_llm)
         if cfg.model.get("pretrained_asr"):
@@ -69,23 +74,34 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
         from nemo_vtb.callbacks.shares import RealisedShares
         from nemo_vtb.quickstart import tasks as held_out
         from nemo_vtb.quickstart.measure import measure
+        from nemo_vtb.quickstart.resume import Stopped
         from nemo_vtb.training import build
 
         progress, shares = KindProgress(), RealisedShares()
         trainer, model, datamodule = build(cfg, [progress, shares], chosen)
+        stopped = Stopped(trainer, settings)
         dataset = datamodule.dataset
         tasks = held_out.held_out_tasks(cfg.held_out, cfg.data.train_ds)
         suite, replay = held_out.text_suite(cfg.held_out), held_out.held_out_text(cfg.held_out, cfg.data.train_ds)
-    expected = _expected(cfg, model, len(tasks) + len(suite), chosen)
     longest = cfg.held_out.get("max_new_tokens", 24)
     precision = trainer.precision_plugin.val_step_context
-    with stages("before: held-out questions"), precision():
-        before = measure(model, dataset, tasks, suite, "before", longest)
-    with stages("before: held-out loss"):
-        trainer.validate(model, datamodule, verbose=False)
+    expected, before, checkpoint = None, stopped.before, stopped.checkpoint
+    if before is None or checkpoint is None:
+        checkpoint = None
+        expected = _expected(cfg, model, len(tasks) + len(suite), chosen)
+        with stages("before: held-out questions"), precision():
+            before = measure(model, dataset, tasks, suite, "before", longest)
+        with stages("before: held-out loss"):
+            trainer.validate(model, datamodule, verbose=False)
+        stopped.keep(before, stages.seconds)
+    else:
+        print(f"goes on from {checkpoint}", flush=True)
+        stages.seconds |= stopped.seconds
     with stages("train"):
-        trainer.fit(model, datamodule)
+        trainer.fit(model, datamodule, ckpt_path=checkpoint)
         trainer.save_checkpoint(folder / "last.ckpt", weights_only=True)
+    if checkpoint is not None:
+        stages.seconds["train"] = round(progress.train[-1]["seconds"], 1)
     with stages("after: held-out questions"), precision():
         after = measure(model, dataset, tasks, suite, "after", longest)
     with stages("after: divergence from the untouched LLM"), precision():
@@ -132,7 +148,7 @@ def _report(
     kinds = cfg.data.train_ds.blend.kinds
     asked = {kind: float(section.share) for kind, section in kinds.items()}
     return {
-        "seconds": round(time.monotonic() - stages.start, 1),
+        "seconds": round(sum(stages.seconds.values()), 1),
         "stages": stages.seconds,
         "loss": {
             kind: {"first": first[f"val_loss_{kind}"], "last": last[f"val_loss_{kind}"]}
@@ -189,7 +205,9 @@ def _say(report: dict[str, Any], folder: Path) -> None:
     for name, row in {"": wer, **groups, **people}.items():
         print(_line(f"Word error rate {name}", row))
     for kind in ("sqa", "mixed"):
-        print(_line(f"{kind} answered exactly", report[kind]))
+        asked = {name: row for name, row in report[kind].items() if isinstance(row, dict)}
+        for name, row in {"": report[kind], **asked}.items():
+            print(_line(f"{kind} answered exactly {name}".rstrip(), row))
     kept = {"before": text["score_before"], "after": text["score_after"], "n": text["n"]}
     print(_line("Text suite", kept), f"KL to the untouched LLM {text['kl_to_base']:.3f} nats")
     print(f"{report['seconds']:.0f} s in all. Report: {folder / 'report.html'}")

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nemo_vtb.config import flattened
 from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.for_machine import device_type, precision_here, settings_here
@@ -67,7 +68,7 @@ def settled(settings: Mapping[str, Any], others: Iterable[Path]) -> dict[str, An
 
 def differing(path: Path, settings: Mapping[str, Any]) -> str:
     """Says how the settings in a file differ from these, in words that follow "made"; empty where they do not."""
-    there, now = _flat(json.loads(path.read_text(encoding="utf-8"))), _flat(json.loads(json.dumps(settings)))
+    there, now = flattened(json.loads(path.read_text(encoding="utf-8"))), flattened(json.loads(json.dumps(settings)))
     for key in {**there, **now}:
         # What the machine decides was decided when the run was made.
         if there.get(key) == now.get(key) or key.startswith(_OF_NO_EFFECT) or now.get(key) == AUTO:
@@ -97,15 +98,3 @@ def _files(value: Any) -> dict[str, str]:
     if isinstance(value, str) and len(value) < _LONGEST_NAME and locate(value).is_file():
         return {value: sha256(locate(value).read_bytes()).hexdigest()}
     return {}
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested mappings and lists as one mapping of dotted names."""
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if not isinstance(value, Mapping) or not value:
-        return {name: value}
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        found |= _flat(item, f"{name}.{key}" if name else str(key))
-    return found

@@ -34,7 +34,15 @@ def open_speech(tmp_path_factory: pytest.TempPathFactory, clips: list[SimpleName
         {"audio_filepath": str(clip.path), "duration": clip.duration, "text": clip.text, "lang": "en", "split": split}
         for clip, split in zip(clips, splits, strict=True)
     ]
-    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    questions = [
+        {"id": f"q{number}", "conversations": [
+            {"from": "User", "type": "audio", "value": row["audio_filepath"], "text": row["text"]},
+            {"from": "User", "type": "text", "value": "What is the first word?"},
+            {"from": "Assistant", "type": "text", "value": row["text"].split()[0]}], "split": row["split"]}
+        for number, row in enumerate(rows)
+    ]  # fmt: skip
+    for name, made in (("manifest.jsonl", rows), ("sqa.jsonl", questions)):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in made))
     return folder
 
 
@@ -112,9 +120,10 @@ def test_every_config_and_every_option_trains(
             file.write(json.dumps({"text": sentence, **spoken}) + "\n")
     alone = ["trainer.devices=1", "trainer.num_nodes=1"]
     quickstart = ["train", "--config-name=quickstart", *whisper_run]
+    reference = [f"data.open_speech={open_speech}", f"data.replay={study_made}", "data.train_ds.batch_tokens=1536"]
     more = {
         "+blend=speak": [f"data.train_ds.blend.kinds.mixed.speak.bank={bank}"],
-        "data=reference": [f"data.open_speech={open_speech}"],
+        "data=reference": reference,
         # Its telephone prompts are longer than the other toys' batches.
         "data=study": [f"data.made={study_made}", "data.train_ds.batch_tokens=1536"],
     }
@@ -123,7 +132,7 @@ def test_every_config_and_every_option_trains(
     )
     jobs = {
         "quickstart": quickstart,
-        "reference": ["train", "--config-name=reference", *whisper_run, f"data.open_speech={open_speech}"],
+        "reference": ["train", "--config-name=reference", *whisper_run, *reference],
         "study_train": ["train", "--config-name=study_train", *whisper_run, *more["data=study"]],
         "canary_gemma": ["train", "--config-name=canary_gemma", *canary_run, *alone],
         "canary_gemma_large": ["train", "--config-name=canary_gemma_large", *canary_run, *alone],

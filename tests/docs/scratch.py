@@ -66,6 +66,16 @@ def begin_page(folder: Path, checkpoint: Path) -> None:
     splits = ("train_open", "train_phone", "train_people", "dev")
     rows = [{**row, "id": f"{split}/{row['id']}", "split": split} for split in splits for row in _recordings()]
     _write(folder / "runs" / "open_speech" / "manifest.jsonl", rows)
+    asked = [{**_chat(row["id"], row, "that"), "split": row["split"]} for row in rows]
+    _write(folder / "runs" / "open_speech" / "sqa.jsonl", asked)
+    replay = folder / "runs" / "study_data" / "train"
+    replay.mkdir(parents=True)
+    chats = [_chat(f"c{n}", f"Say {n}. Then stop.", f"Here is number {n}.") for n in range(8)]
+    _write(replay / "replay.jsonl", chats)
+    _write(
+        replay / "bank.jsonl",
+        _bank([*chats, *_read(folder / "examples" / "corpora" / "spoken_commands" / "chats.jsonl")]),
+    )
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
@@ -75,9 +85,6 @@ def _left_out(folder: str, names: list[str]) -> set[str]:
 def _write_rows(folder: Path, chats_of_corpus: Path) -> None:
     chats = [_chat(f"c{n}", f"Say {n}. Then stop.", f"Here is number {n}.") for n in range(8)]
     spoken = _recordings()
-    said = [turn["value"] for row in _read(chats_of_corpus) for turn in row["conversations"][:1]]
-    sentences = [sentence for text in said for sentence in re.split(r"(?<=[.?!]) ", text)]
-    texts = [*sentences, *(f"Say {n}." for n in range(8)), "Then stop."]
     turns = [{"from": "User", "value": "Hi. Who are you?"}, {"from": "Assistant", "value": "A model."}]
     shared = [{"from": "human", "value": "<sound>\nWhat is said?"}, {"from": "gpt", "value": spoken[0]["text"]}]
     files = {
@@ -89,10 +96,17 @@ def _write_rows(folder: Path, chats_of_corpus: Path) -> None:
         "translated": [{**row, "answer": row["text"], "target_lang": "es"} for row in spoken],
         "asked": [_chat(row["id"], row, "that") for row in spoken],
         "suite": [{"id": "s", "prompt": "Say hi.", "check": {"type": "words", "at_least": 0}}],
-        "bank": [{**row, "text": text} for row, text in zip(cycle(spoken), texts)],
+        "bank": _bank([*_read(chats_of_corpus), *chats]),
     }
     for name, rows in (files | {"recordings": files["bank"]}).items():
         _write(folder / f"{name}.jsonl", rows)
+
+
+def _bank(chats: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A recording, the same two in turn, of every sentence with which chats begin."""
+    said = [row["conversations"][0]["value"] for row in chats]
+    sentences = [sentence for text in said for sentence in re.split(r"(?<=[.?!]) ", text)]
+    return [{**row, "text": text} for row, text in zip(cycle(_recordings()), sentences)]
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
