@@ -97,7 +97,7 @@ def main() -> None:
     versions = {"before": args.against.resolve(), "now": _ROOT}
     measured = {name: compared(COMMANDS[name], versions, args.times) for name in args.only or COMMANDS}
     about = environment(f"python {' '.join(sys.argv)}", seed=0) | {"load_average": os.getloadavg()[0]}
-    commits = {name: _commit(root) for name, root in versions.items()}
+    commits = {name: commit_of(root) for name, root in versions.items()}
     text = json.dumps({"commands": measured, "commits": commits, "environment": about}, indent=2) + "\n"
     if args.json is not None:
         args.json.write_text(text, encoding="utf-8")
@@ -165,7 +165,7 @@ def _named(noted: list[list[Any]], work: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def _commit(root: Path) -> str:
+def commit_of(root: Path) -> str:
     return subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=root, text=True).strip()
 
 

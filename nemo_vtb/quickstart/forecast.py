@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.parts.machine.choice import is_half
 from nemo_vtb.parts.machine.hardware import Machine
 
@@ -62,8 +63,10 @@ def forecast(
     trained = sum(weight.numel() for weight in weights if weight.requires_grad)
     frozen = sum(weight.numel() for weight in weights) - trained
     positions = cfg.trainer.max_steps * cfg.data.train_ds.batch_tokens
+    aligned = positions * _aligned(cfg.data.train_ds.get("blend") or {})
+    adapter = sum(weight.numel() for weight in model.perception.modality_adapter.parameters() if weight.requires_grad)
     # Forward and backward; what is frozen has no gradient of its own.
-    training = positions * (4 * frozen + 6 * trained) / 1e9
+    training = ((positions - aligned) * (4 * frozen + 6 * trained) + aligned * 6 * adapter) / 1e9
     asking = _TIMES * questions * _POSITIONS * 2 * (frozen + trained) / 1e9
     speed = rate * cores
     return Forecast(
@@ -72,3 +75,9 @@ def forecast(
         f"{cfg.trainer.max_steps} steps are {training / 1e3:.0f} TFLOP, {questions} questions before and after "
         f"{asking / 1e3:.0f}; matrix products at {rate:.0f} GFLOP/s a core, {cores} core{'s' if cores > 1 else ''}",
     )
+
+
+def _aligned(blend: Any) -> float:
+    """Share of a batch's positions that the adapter alone hears."""
+    shares = {kind: float(section.share) for kind, section in (blend.get("kinds") or {}).items()}
+    return shares.get(ALIGN, 0.0) / sum(shares.values()) if blend.get("unit") == "total_tokens" else 0.0
