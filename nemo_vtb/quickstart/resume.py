@@ -13,33 +13,30 @@ from nemo_vtb.reports.write import write_json
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-# Where things are kept and how they are computed, not what is learnt and asked.
-_OF_NO_EFFECT = ("threads", "trainer.precision", "model.llm_dtype", "model.encoder_cache", "model.attn_implementation")
-_SETTINGS, _BEFORE = "settings", "before"
+_BEFORE = "before"
 
 
 class Stopped:
     """What a run leaves beside its last checkpoint, and finds there again.
 
+    What else may have changed in between is for the checkpoint to refuse, as in ``vtb train``.
+
     Args:
         trainer: As built.
-        settings: The composed config as plain values, before the machine chose anything.
+        asked: The section ``held_out`` as plain values.
 
     Raises:
-        VTBError: If what is there was left by another config.
+        VTBError: If other questions were asked before.
     """
 
-    def __init__(self, trainer: "Trainer", settings: dict[str, Any]) -> None:
+    def __init__(self, trainer: "Trainer", asked: dict[str, Any]) -> None:
         keeps = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, LastCheckpoint)]
-        self._folder = keeps[0].folder(trainer) if keeps else None
-        if self._folder is None:
-            return
-        path = self._folder / f"{_SETTINGS}.json"
-        if self.checkpoint is not None and path.exists():
-            _same(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(settings)), self._folder)
-        else:
-            (self._folder / f"{_BEFORE}.json").unlink(missing_ok=True)
-            write_json(settings, self._folder, _SETTINGS)
+        self._folder, self._asked = keeps[0].folder(trainer) if keeps else None, json.loads(json.dumps(asked))
+        self._kept: dict[str, Any] = {}
+        path = self._folder / f"{_BEFORE}.json" if self._folder else None
+        if self.checkpoint is not None and path is not None and path.exists():
+            self._kept = json.loads(path.read_text(encoding="utf-8"))
+            _same(self._kept["asked"], self._asked, path.parent)
 
     @property
     def checkpoint(self) -> Path | None:
@@ -60,19 +57,14 @@ class Stopped:
     def keep(self, before: Measured, seconds: dict[str, float]) -> None:
         """Keeps what was answered before the training, and what that took."""
         if self._folder is not None:
-            kept = {"answers": before.answers, "suite": before.suite, "seconds": seconds}
+            kept = {"asked": self._asked, "answers": before.answers, "suite": before.suite, "seconds": seconds}
             write_json(kept, self._folder, _BEFORE)
-
-    @property
-    def _kept(self) -> dict[str, Any]:
-        path = self._folder / f"{_BEFORE}.json" if self._folder else None
-        return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else {}
 
 
 def _same(there: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    left, asked = flattened(there), flattened(now)
+    left, asked = flattened(there, "held_out"), flattened(now, "held_out")
     for key in {**left, **asked}:
-        if left.get(key) != asked.get(key) and not key.startswith(_OF_NO_EFFECT):
+        if left.get(key) != asked.get(key):
             raise VTBError(
                 f"{folder} holds a run that was stopped, with {key}={left.get(key)!r}; now it is {asked.get(key)!r}: "
                 "take the old value and it goes on, remove that folder, or name another one with --out"

@@ -58,11 +58,11 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
         from nemo_vtb.training import check_config, use_machine
 
         cfg = compose(config_name, overrides, config_dir)
-        settings: Any = OmegaConf.to_container(cfg)
         if "held_out" not in cfg:
             raise VTBError(f"config '{config_name}' has no section held_out: nothing says what to ask")
         check_config(cfg)
         check_held_out(cfg)
+        asked: Any = OmegaConf.to_container(cfg.held_out, resolve=True)
         if not cfg.trainer.get("default_root_dir"):
             OmegaConf.update(cfg, "trainer.default_root_dir", str(folder), force_add=True)
         chosen = use_machine(cfg)
@@ -79,7 +79,7 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
 
         progress, shares = KindProgress(), RealisedShares()
         trainer, model, datamodule = build(cfg, [progress, shares], chosen)
-        stopped = Stopped(trainer, settings)
+        stopped = Stopped(trainer, asked)
         dataset = datamodule.dataset
         tasks = held_out.held_out_tasks(cfg.held_out, cfg.data.train_ds)
         suite, replay = held_out.text_suite(cfg.held_out), held_out.held_out_text(cfg.held_out, cfg.data.train_ds)

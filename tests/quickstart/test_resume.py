@@ -39,8 +39,8 @@ def killed(tmp_path, tiny_llm, tiny_whisper):
 
 def test_the_same_command_goes_on(killed, tmp_path, tiny_llm, tiny_whisper, capfd):
     argv, folder = killed
-    assert main([*argv, "trainer.max_steps=13"]) == 2
-    assert f"trainer.max_steps={_STEPS}" in capfd.readouterr().err
+    assert main([*argv, "held_out.max_new_tokens=5"]) == 2
+    assert "held_out.max_new_tokens=4; now it is 5" in capfd.readouterr().err
     before = json.loads((folder / "checkpoints" / "before.json").read_text())
     assert main(argv) == 0
     said = capfd.readouterr().out
