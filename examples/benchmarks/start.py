@@ -30,10 +30,16 @@ _TRAIN = [
     "data.train_ds.batch_tokens=256",
     "threads=1",
 ]
+# What it asks before the training is not a start.
+_ONE_QUESTION = [
+    "held_out.asked=[{kind: asr, at_most: 1, type: nemo, manifest_filepath: 'corpora:spoken_commands/manifest.jsonl', "
+    "only: {split: test}}]",
+    "held_out.text_suite=SUITE",
+]
 COMMANDS = {
     "chat": ["chat", "shipped", "--threads", "1", "--max-tokens", "8"],
     "train": ["train", "--config-name=quickstart", *_TRAIN],
-    "quickstart": ["quickstart", "--out=out", *_TRAIN],
+    "quickstart": ["quickstart", "--out=out", *_TRAIN, *_ONE_QUESTION],
 }
 # Notes the time at the ends of stages, whichever version it is: the classes are wrapped once they are imported.
 _PROGRAM = """
@@ -126,7 +132,9 @@ def compared(command: list[str], versions: dict[str, Path], times: int) -> dict[
 def stages(command: list[str], root: Path) -> dict[str, dict[str, float]]:
     """Seconds of each stage of one run."""
     with tempfile.TemporaryDirectory() as folder:
-        marks = Path(folder) / "marks.json"
+        marks, suite = Path(folder) / "marks.json", Path(folder) / "suite.jsonl"
+        suite.write_text('{"id": "one", "prompt": "Hi.", "check": {"type": "words", "at_least": 1}}\n')
+        command = [word.replace("SUITE", str(suite)) for word in command]
         path = os.pathsep.join([str(root), str(root / "nemo_vtb" / "hydra_plugin")])
         subprocess.run(
             [sys.executable, "-c", _PROGRAM, str(marks), *command],
