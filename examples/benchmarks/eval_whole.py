@@ -8,7 +8,6 @@ Each version runs as it is shipped, in a process of its own and one thread. The 
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from start import commit_of
+from start import commit_of, environment_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,12 +24,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, required=True, help="a checkout of the other version")
     parser.add_argument("--json", type=Path, help="where to write what was measured")
-    parser.add_argument("overrides", nargs="*", help="of the evaluation's config, for both")
     args = parser.parse_args()
     from nemo_vtb.reports.environment import environment
 
     versions = {"before": args.against.resolve(), "now": _ROOT}
-    runs = {name: evaluated(root, args.overrides) for name, root in versions.items()}
+    runs = {name: evaluated(root) for name, root in versions.items()}
     answers = {name: run.pop("answers") for name, run in runs.items()}
     asked = answers["before"].keys() & answers["now"].keys()
     same = sum(answers["before"][key] == answers["now"][key] for key in asked)
@@ -47,15 +45,14 @@ def main() -> None:
     print(text)
 
 
-def evaluated(root: Path, overrides: list[str]) -> dict[str, Any]:
+def evaluated(root: Path) -> dict[str, Any]:
     """Seconds, and every answer by what was asked and of whom."""
     with tempfile.TemporaryDirectory() as folder:
-        path = os.pathsep.join([str(root), str(root / "nemo_vtb" / "hydra_plugin")])
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
-            [sys.executable, "-m", "nemo_vtb.cli", "eval", "shipped", "threads=1", f"out={folder}", *overrides],
+            [sys.executable, "-m", "nemo_vtb.cli", "eval", "shipped", "threads=1", f"out={folder}"],
             cwd=root,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            env=environment_of(root),
             check=True,
         )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -135,13 +135,12 @@ def stages(command: list[str], root: Path) -> dict[str, dict[str, float]]:
         marks, suite = Path(folder) / "marks.json", Path(folder) / "suite.jsonl"
         suite.write_text('{"id": "one", "prompt": "Hi.", "check": {"type": "words", "at_least": 1}}\n')
         command = [word.replace("SUITE", str(suite)) for word in command]
-        path = os.pathsep.join([str(root), str(root / "nemo_vtb" / "hydra_plugin")])
         subprocess.run(
             [sys.executable, "-c", _PROGRAM, str(marks), *command],
             cwd=root if command[0] != "chat" else folder,
             input="hello\n/quit\n",
             text=True,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            env=environment_of(root),
             stdout=subprocess.DEVNULL,
             check=True,
         )
@@ -171,6 +170,12 @@ def _named(noted: list[list[Any]], work: str) -> dict[str, dict[str, float]]:
         unit: first[at_work][number] - first["begin"][number] for number, unit in enumerate(("cpu_s", "wall_s"))
     }
     return found
+
+
+def environment_of(root: Path) -> dict[str, str]:
+    """In which a process runs a checkout's version, on one thread."""
+    path = os.pathsep.join([str(root), str(root / "nemo_vtb" / "hydra_plugin")])
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def commit_of(root: Path) -> str:

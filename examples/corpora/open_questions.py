@@ -1,7 +1,7 @@
 """Questions about open sentences whose answers follow from the words, so that code can check them.
 
-Half of what is asked needs one word of the sentence, the rest whether a word stood in it, what kind of sentence it was,
-or how it went on.
+Asked is for one word of the sentence by its place, whether a word stood in it, whether it was a question, and how it
+went on.
 """
 
 import re
@@ -29,7 +29,7 @@ def open_question(sentence: str, others: list[str], rng: Random) -> tuple[str, s
         others: Sentences that lend the words that were not said.
         rng: Source of randomness.
     """
-    words = re.findall(r"[a-z0-9'-]+", sentence.lower())
+    words = _words(sentence)
     once = [i for i, word in enumerate(words) if words.count(word) == 1]
     inner = {"after": [i for i in once if i < len(words) - 1], "before": [i for i in once if i > 0]}
     kinds = ["first", "last", "whether", "asks", *(kind for kind, found in inner.items() if found)]
@@ -40,9 +40,8 @@ def open_question(sentence: str, others: list[str], rng: Random) -> tuple[str, s
         return rng.choice(asked).format(words[place]), words[place + step]
     if kind == "whether":
         said = rng.random() < 0.5
-        missing = [
-            w for other in rng.sample(others, 8) for w in re.findall(r"[a-z']+", other.lower()) if w not in words
-        ]
+        # Of one sentence too, so that the length of a word does not tell whether it was said.
+        missing = [word for word in _words(rng.choice(others)) if word not in words] if others else []
         said = said or not missing
         long = sorted(words if said else missing, key=len)[-3:]
         return rng.choice(_WHETHER).format(rng.choice(long)), "yes" if said else "no"
@@ -57,7 +56,7 @@ def open_question(sentence: str, others: list[str], rng: Random) -> tuple[str, s
 def question_rows(manifest: list[dict], seed: int) -> list[dict]:
     """Conversations about every open sentence of a manifest, one question each, before the clip or after it."""
     rows, rng = [], Random(seed)
-    asked_of = [row for row in manifest if row["split"] in ("train_open", "dev")]
+    asked_of = [row for row in manifest if row["split"] in ("train_open", "dev") and _words(row["text"])]
     sentences = [row["text"] for row in asked_of if row["split"] == "train_open"]
     for row in asked_of:
         question, answer = open_question(row["text"], sentences, rng)
@@ -68,3 +67,7 @@ def question_rows(manifest: list[dict], seed: int) -> list[dict]:
         answered = {"from": "Assistant", "type": "text", "value": answer}
         rows.append({"id": f"open/{name}", "conversations": [*said, answered], "split": row["split"]})
     return rows
+
+
+def _words(sentence: str) -> list[str]:
+    return re.findall(r"[a-z0-9'-]+", sentence.lower())

@@ -86,8 +86,9 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
     longest = cfg.held_out.get("max_new_tokens", 24)
     precision = trainer.precision_plugin.val_step_context
     expected, before, checkpoint = None, stopped.before, stopped.checkpoint
-    if before is None or checkpoint is None:
-        checkpoint = None
+    if checkpoint is not None:
+        print(f"goes on from {checkpoint}", flush=True)
+    if before is None:
         expected = _expected(cfg, model, len(tasks) + len(suite), chosen)
         with stages("before: held-out questions"), precision():
             before = measure(model, dataset, tasks, suite, "before", longest)
@@ -95,7 +96,6 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
             trainer.validate(model, datamodule, verbose=False)
         stopped.keep(before, stages.seconds)
     else:
-        print(f"goes on from {checkpoint}", flush=True)
         stages.seconds |= stopped.seconds
     with stages("train"):
         trainer.fit(model, datamodule, ckpt_path=checkpoint)

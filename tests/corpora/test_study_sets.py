@@ -1,24 +1,12 @@
 """The sets of the long study: enough of them, each answerable, and nothing of them in training."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
-
-import pytest
 
 from nemo_vtb.evaluation.sets.choices import choice_rows
 from nemo_vtb.evaluation.sets.instructions import follows, phrase_place
 from nemo_vtb.evaluation.sets.usable_checks import check_usable
 from nemo_vtb.paths import corpora_dir
-
-
-@pytest.fixture(scope="module")
-def script():
-    """Imports a script of examples/corpora by name."""
-    sys.path.insert(0, str(corpora_dir()))
-    yield importlib.import_module
-    sys.path.remove(str(corpora_dir()))
 
 
 def test_own_questions_can_be_asked_and_have_one_right_option_each(script, tmp_path: Path):

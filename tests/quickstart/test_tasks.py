@@ -55,3 +55,13 @@ def test_the_first_recognition_group_is_the_word_error_rate(conversation):
     assert (results["wer"]["before"], results["wer"]["after"], results["wer"]["n"]) == (1.0, 0.0, 1)
     assert results["wer"]["by_language"] == {"en": {"before": 1.0, "after": 0.5, "n": 1}}
     assert results["wer"]["new_voice"]["after"] == 0.0
+
+
+def test_groups_of_questions_stand_apart(conversation):
+    def task(group, answer):
+        return Task("sqa", conversation("c", ("user", "say"), ("assistant", answer)), group)
+
+    asr = Task("asr", conversation("c", ("user", "say"), ("assistant", "one")))
+    tasks = [asr, task("", "one"), task("", "two"), task("open questions", "three")]
+    found = speech_results(tasks, ["", "", "", "three"], ["one", "one", "x", "x"])["sqa"]
+    assert found == {"before": 0, "after": 0.5, "n": 2, "open questions": {"before": 1, "after": 0, "n": 1}}

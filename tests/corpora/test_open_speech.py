@@ -1,0 +1,60 @@
+"""What the reference run's speech is made with: questions that code can check, rooms and noise that repeat."""
+
+import re
+from random import Random
+
+import numpy as np
+import soundfile
+
+SENTENCES = [
+    "I honestly don't know where he went.",
+    "Is that a big deal for you?",
+    "The quick brown fox.",
+    "My uncle brought 2 cats into it.",
+]
+
+
+def test_answers_follow_from_the_sentence(script):
+    ask, rng = script("open_questions").open_question, Random(0)
+    kinds = set()
+    for sentence in SENTENCES * 60:
+        question, answer = ask(sentence, SENTENCES, rng)
+        said = sentence.lower().rstrip(".?")
+        about = re.search(r"'(.+)'", question)
+        if answer in ("yes", "no") and about is None:
+            kinds.add("asks")
+            assert (answer == "yes") == sentence.endswith("?")
+        elif answer in ("yes", "no"):
+            kinds.add(answer)
+            assert (answer == "yes") == (about[1] in said.split())
+        elif about is None:
+            kinds.add("ends")
+            assert answer == said.split()[0 if "first" in question else -1]
+        else:
+            kinds.add("inside")
+            assert f"{about[1]} {answer}" in said or f"{answer} {about[1]}" in said
+    assert kinds == {"asks", "yes", "no", "ends", "inside"}
+
+
+def test_one_sentence_of_ones_own_can_be_asked_about_and_one_without_words_is_not(script):
+    rows = [
+        {"audio_filepath": f"{n}.flac", "duration": 1.0, "text": text, "split": "train_open"}
+        for n, text in enumerate(("The quick brown fox.", "...!"))
+    ]
+    for seed in range(30):
+        (row,) = script("open_questions").question_rows(rows, seed)
+        assert row["id"] == "open/0" and row["conversations"][-1]["value"]
+
+
+def test_a_room_and_noise_repeat_and_change_no_length(script, clips, tmp_path):
+    rooms = script("rooms")
+    audio = soundfile.read(clips[0].path, dtype="float32")[0]
+    noise = np.random.default_rng(0).standard_normal(8000) * 0.1
+    soundfile.write(tmp_path / "hum.flac", noise, rooms.SAMPLE_RATE)
+    assert rooms.in_room(audio, {}, tmp_path) is audio
+    for row in ({"room": 3}, {"noise": "hum.flac", "snr": 6.0}):
+        first, again = (rooms.in_room(audio, row, tmp_path) for _ in range(2))
+        assert np.array_equal(first, again) and first.shape == audio.shape and not np.array_equal(first, audio)
+    drawn = [rooms.drawn_room(Random(seed)) for seed in range(400)]
+    assert 0.15 < sum("room" in row for row in drawn) / 400 < 0.35
+    assert all(6 <= row["snr"] <= 24 for row in drawn if "noise" in row)
