@@ -34,12 +34,12 @@ DEV = 160
 POOL = 16_000
 # Engine or voice -> share; Kokoro speaks best and slowest.
 SHARES = {
-    "hibari:heart": 0.34,
+    "hibari:heart": 0.36,
     "flite:slt": 0.19,
     "flite:rms": 0.19,
     "flite:awb": 0.19,
     "flite:kal16": 0.04,
-    "kokoro": 0.05,
+    "kokoro": 0.03,
 }
 # Of the speed and pitch at which people read their prompts.
 VARIANTS = (0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12)

@@ -6,7 +6,7 @@ They come from the packaged asset ``english-texts`` (``nemo_vtb.assets``) and ar
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -25,7 +25,7 @@ def open_sentences(folder: Path, count: int, seed: int) -> list[str]:
         count: How many are wanted; fewer come back when the texts have no more.
         seed: Of the draw.
     """
-    sentences = sorted({s for s in map(clean_sentence, _raw(folder)) if s is not None})
+    sentences = sorted({s for source in raw_sentences(folder).values() for s in source})
     frequency = Counter(word for sentence in sentences for word in _words(sentence))
     rng = Random(seed)
     rng.shuffle(sentences)
@@ -44,16 +44,24 @@ def open_sentences(folder: Path, count: int, seed: int) -> list[str]:
     return chosen
 
 
-def _raw(folder: Path) -> Iterator[str]:
-    for chat in json.loads((folder / "chitchat.json").read_text(encoding="utf-8")).values():
-        yield from (message["text"] for turn in chat["messages"] for message in turn)
-    for row in rows_of(folder / "gsm8k.jsonl"):
-        yield from _SENTENCE_END.split(row["question"])
-    for row in rows_of(folder / "banking77.jsonl"):
-        yield from _SENTENCE_END.split(row["input"][-1]["content"])
-    for name in ("wikipedia", "webtext"):
-        for row in rows_of(folder / f"{name}.jsonl"):
-            yield from _SENTENCE_END.split(row["0"])
+def raw_sentences(folder: Path) -> dict[str, set[str]]:
+    """The sentences that can be spoken, by where they come from; the asset's folder is given."""
+    return {name: {s for s in map(clean_sentence, texts) if s is not None} for name, texts in _raw(folder).items()}
+
+
+def _raw(folder: Path) -> dict[str, Iterator[str]]:
+    chats = json.loads((folder / "chitchat.json").read_text(encoding="utf-8")).values()
+
+    def split(name: str, text: Callable[[dict], str]) -> Iterator[str]:
+        return (s for row in rows_of(folder / f"{name}.jsonl") for s in _SENTENCE_END.split(text(row)))
+
+    return {
+        "chitchat": (message["text"] for chat in chats for turn in chat["messages"] for message in turn),
+        "gsm8k": split("gsm8k", lambda row: row["question"]),
+        "banking77": split("banking77", lambda row: row["input"][-1]["content"]),
+        "wikipedia": split("wikipedia", lambda row: row["0"]),
+        "webtext": split("webtext", lambda row: row["0"]),
+    }
 
 
 def rows_of(path: Path) -> Iterator[dict]:

@@ -81,4 +81,4 @@ def test_unseen_wordings_are_in_no_other_pool():
 
 def test_the_reference_evaluation_composes():
     cfg = compose("eval/reference", ["eval.sets.people_en.at_most=2"])
-    assert cfg.eval.sets.people_en.prompts == "default" and "new_voices" in cfg.eval.sets
+    assert cfg.eval.sets.people_en.prompts == "default" and "people_to_english_fr" in cfg.eval.sets
