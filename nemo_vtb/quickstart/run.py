@@ -100,6 +100,9 @@ def quickstart(out: str, overrides: list[str], config_name: str = "quickstart", 
     with stages("train"):
         trainer.fit(model, datamodule, ckpt_path=checkpoint)
         trainer.save_checkpoint(folder / "last.ckpt", weights_only=True)
+        # A run that was stopped behind its last step saved that step before it was validated.
+        if progress.validation[-1]["step"] != trainer.global_step:
+            trainer.validate(model, datamodule, verbose=False)
     if checkpoint is not None:
         stages.seconds["train"] = round(progress.train[-1]["seconds"], 1)
     with stages("after: held-out questions"), precision():

@@ -59,6 +59,14 @@ def test_the_same_command_goes_on(killed, tmp_path, tiny_llm, tiny_whisper, capf
         torch.load(tmp_path / name / "last.ckpt", weights_only=False)["state_dict"] for name in ("killed", "whole")
     )
     assert left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+    (folder / "checkpoints" / "before.json").unlink()
+    assert main(argv) == 0
+    said = capfd.readouterr().out
+    assert "goes on from" in said and "before: held-out questions" in said
+    again = json.loads((folder / "report.json").read_text())
+    assert again["history"]["train"] == resumed["history"]["train"]
+    for key in ("loss", "wer", "sqa", "mixed", "text", "blend"):
+        assert again[key] == whole[key]
 
 
 def test_the_reference_run_keeps_what_it_goes_on_from():
