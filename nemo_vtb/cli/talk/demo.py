@@ -50,18 +50,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examples(checkpoint: str) -> list["Example"]:
-    """What can be tried; of the shipped checkpoint, what it was taught, and what it is bad at, which is said."""
+    """What can be tried; of the shipped checkpoint, recordings that it was not trained on; what it is bad at is said."""
     from nemo_vtb.inference.serving.page import Example
 
     written = [Example("Written question", "What is the capital of France?")]
     corpora = corpora_dir()
     if str(checkpoint) != SHIPPED or corpora is None:
         return written
-    commands, prompts = corpora / "spoken_commands" / "audio", corpora / "asterisk_prompts"
-    clips = [str(commands / name) for name in ("0004_bm_george.ogg", "0018_bm_george.ogg")]
-    free = sorted(str(path) for path in prompts.rglob("*.*") if path.suffix in (".wav", ".ogg", ".flac"))[:1]
-    return [
-        *(Example(f"Command {number}", "Transcribe the audio.", [clip]) for number, clip in enumerate(clips, 1)),
-        *written,
-        *(Example("Free speech (it is bad at this)", "Transcribe the audio.", [clip]) for clip in free),
-    ]
+    clips = {
+        "Command": corpora / "spoken_commands" / "audio" / "0004_bm_george.ogg",
+        "Person on the telephone (it is bad at this)": corpora / "asterisk_prompts" / "audio" / "en" / "agent-pass.ogg",
+        "Any sentence (it is bad at this)": corpora / "open_sentences" / "audio" / "15850_kokoro_bf_emma.ogg",
+    }
+    return [*(Example(name, "Transcribe the audio.", [str(clip)]) for name, clip in clips.items()), *written]

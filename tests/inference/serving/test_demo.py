@@ -93,6 +93,14 @@ def test_the_limits_are_those_of_the_card(tmp_path):
     assert "no card" in limits_of_card(tmp_path)
 
 
+def test_what_can_be_tried_with_the_shipped_checkpoint_is_there():
+    from nemo_vtb.cli.talk.demo import _examples
+
+    tried = _examples(SHIPPED)
+    assert len(tried) == 4 and all(Path(clip).exists() for example in tried for clip in example.files)
+    assert [example.label for example in _examples("runs/quickstart/last.ckpt")] == ["Written question"]
+
+
 @pytest.mark.skipif(not installed(), reason="no Chromium here")
 def test_in_a_browser_one_types_uploads_and_records(talker, clips, tmp_path):
     seconds = 3
