@@ -43,6 +43,16 @@ SHARES = {
 }
 # Of the speed and pitch at which people read their prompts.
 VARIANTS = (0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12)
+# For the card of a model that is trained on it. Nobody knows the licences of the web pages among the sentences.
+CARD = """---
+license: [mit, cc-by-4.0, cc-by-sa-3.0, apache-2.0, other]
+language: [en]
+---
+
+Made by examples/corpora/build_open_speech.py. Sentences of chitchat-dataset and GSM8K (MIT), Banking77 (CC BY 4.0),
+the English Wikipedia (CC BY-SA 3.0) and web pages (not known), and of SmolLM2-135M-Instruct (Apache-2.0), in
+synthetic voices; prompts of asterisk-core-sounds-en (CC BY-SA 3.0) at other speeds.
+"""
 
 
 def plan(sentences: list[str], seed: int, domain: str = "open") -> list[dict]:
@@ -148,6 +158,7 @@ def main() -> None:
     for name, made in (("sqa.jsonl", question_rows(rows, args.seed)), ("manifest.jsonl", rows)):
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
         (args.out / name).write_text(text, encoding="utf-8")
+    (args.out / "README.md").write_text(CARD, encoding="utf-8")
     print(f"{len(rows)} clips, {sum(row['duration'] for row in rows) / 3600:.1f} h in {args.out}")
 
 

@@ -36,6 +36,16 @@ CHATS, PROBLEMS, BANKING = 500, 250, 250
 # Demands that no held-out instruction makes.
 DEMANDS = ("", "", "Answer in one sentence.", "Be brief.", "Explain it simply.", "Answer as a friend would.")
 LONGEST = 64
+# For the card of a model that is trained on it.
+CARD = """---
+license: [mit, cc-by-4.0, cc-by-sa-3.0, apache-2.0, other]
+language: [en]
+---
+
+Made by examples/corpora/build_study_train.py. Texts of chitchat-dataset and GSM8K (MIT), Banking77 (CC BY 4.0), the
+English Wikipedia (CC BY-SA 3.0) and, in open.jsonl, web pages (not known); answers by SmolLM2-135M-Instruct
+(Apache-2.0); synthetic voices.
+"""
 
 
 def main() -> None:
@@ -78,6 +88,7 @@ def main() -> None:
         row["duration"] = round(soundfile.info(args.out / row["audio_filepath"]).duration, 3)
     for name, found in rows.items():
         write_rows(args.out / f"{name}.jsonl", found)
+    (args.out / "README.md").write_text(CARD, encoding="utf-8")
     hours = sum(row["duration"] for row in every) / 3600
     print(f"{len(every)} clips, {hours:.1f} h, {len(replay.read_text().splitlines())} replies in {args.out}")
 
