@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examples(checkpoint: str) -> list["Example"]:
-    """What can be tried; of the shipped checkpoint, recordings that it was not trained on; what it is bad at is said."""
+    """What can be tried; of the shipped checkpoint, recordings it was not trained on; what it is bad at is said."""
     from nemo_vtb.inference.serving.page import Example
 
     written = [Example("Written question", "What is the capital of France?")]
