@@ -28,6 +28,7 @@ _TRAIN = [
     "trainer.precision=32-true",
     "model.llm_dtype=float32",
     "data.train_ds.batch_tokens=256",
+    "data.validation_ds.batch_tokens=256",
     "threads=1",
 ]
 # What it asks before the training is not a start.
@@ -39,7 +40,7 @@ _ONE_QUESTION = [
 COMMANDS = {
     "chat": ["chat", "shipped", "--threads", "1", "--max-tokens", "8"],
     "train": ["train", "--config-name=quickstart", *_TRAIN],
-    "quickstart": ["quickstart", "--out=out", *_TRAIN, *_ONE_QUESTION],
+    "quickstart": ["quickstart", "--out=OUT", *_TRAIN, *_ONE_QUESTION],
 }
 # Notes the time at the ends of stages, whichever version it is: the classes are wrapped once they are imported.
 _PROGRAM = """
@@ -101,12 +102,14 @@ def main() -> None:
     from nemo_vtb.reports.environment import environment
 
     versions = {"before": args.against.resolve(), "now": _ROOT}
-    measured = {name: compared(COMMANDS[name], versions, args.times) for name in args.only or COMMANDS}
     about = environment(f"python {' '.join(sys.argv)}", seed=0) | {"load_average": os.getloadavg()[0]}
     commits = {name: commit_of(root) for name, root in versions.items()}
-    text = json.dumps({"commands": measured, "commits": commits, "environment": about}, indent=2) + "\n"
-    if args.json is not None:
-        args.json.write_text(text, encoding="utf-8")
+    measured: dict[str, Any] = {}
+    for name in args.only or COMMANDS:
+        measured[name] = compared(COMMANDS[name], versions, args.times)
+        text = json.dumps({"commands": measured, "commits": commits, "environment": about}, indent=2) + "\n"
+        if args.json is not None:
+            args.json.write_text(text, encoding="utf-8")
     print(text)
 
 
@@ -134,7 +137,7 @@ def stages(command: list[str], root: Path) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         marks, suite = Path(folder) / "marks.json", Path(folder) / "suite.jsonl"
         suite.write_text('{"id": "one", "prompt": "Hi.", "check": {"type": "words", "at_least": 1}}\n')
-        command = [word.replace("SUITE", str(suite)) for word in command]
+        command = [word.replace("SUITE", str(suite)).replace("OUT", f"{folder}/out") for word in command]
         subprocess.run(
             [sys.executable, "-c", _PROGRAM, str(marks), *command],
             cwd=root if command[0] != "chat" else folder,
