@@ -4,13 +4,14 @@
     python examples/corpora/build_open_sentences.py --speech runs/open_speech
 
 Sentences in voices that the reference run's training never hears. Those from web pages are left out, whose licences
-nobody knows.
+nobody knows, and those in what the LLM is asked for the reference run's replay.
 """
 
 import argparse
 from pathlib import Path
 
 import soundfile
+from build_study_train import prompts
 from open_sentences import raw_sentences
 
 from nemo_vtb.assets import resolve
@@ -27,11 +28,12 @@ def main() -> None:
     args = parser.parse_args()
     out = corpora_dir() / "open_sentences"
     (out / "audio").mkdir(parents=True, exist_ok=True)
-    found = raw_sentences(Path(resolve("english-texts")))
+    texts = Path(resolve("english-texts"))
+    found, replayed = raw_sentences(texts), "\n".join(asked.lower() for _, asked in prompts(texts, seed=0))
     clips, manifest = {}, []
     for row in read_rows(args.speech / "manifest.jsonl"):
         source = next((name for name in SHIPPED_SOURCES if row["text"] in found[name]), None)
-        if row["split"] != "dev" or source is None:
+        if row["split"] != "dev" or source is None or row["text"].lower() in replayed:
             continue
         file = f"audio/{Path(row['audio_filepath']).stem}.ogg"
         audio, rate = soundfile.read(args.speech / row["audio_filepath"], dtype="float32")

@@ -16,6 +16,8 @@ def test_clips_are_as_their_rows_say_and_no_voice_of_training_speaks(script):
     rows, held_out = _rows("manifest.jsonl"), script("build_spoken_commands").HELD_OUT_VOICES
     assert len(rows) > 100 and {row["speaker"] for row in rows} == {f"kokoro:{voice}" for voice in held_out}
     assert {row["source"] for row in rows} <= set(script("build_open_sentences").SHIPPED_SOURCES)
+    clips = {f"audio/{path.name}" for path in (corpora_dir() / "open_sentences" / "audio").iterdir()}
+    assert clips == {row["audio_filepath"] for row in rows}
     for row in rows:
         info = soundfile.info(corpora_dir() / "open_sentences" / row["audio_filepath"])
         assert info.samplerate == 16_000 and abs(info.duration - row["duration"]) < 0.01
