@@ -20,7 +20,7 @@ import soundfile
 import soxr
 from build_spoken_commands import HELD_OUT_VOICES, LEFT_OUT, trimmed
 from open_questions import question_rows
-from open_sentences import open_sentences
+from open_sentences import of_known_licence, open_sentences
 from phone_sentences import phone_sentences
 from rooms import SAMPLE_RATE, drawn_room, in_room, make_noises
 from tqdm import tqdm
@@ -43,15 +43,15 @@ SHARES = {
 }
 # Of the speed and pitch at which people read their prompts.
 VARIANTS = (0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12)
-# For the card of a model that is trained on it. Nobody knows the licences of the web pages among the sentences.
+# For the card of a model that is trained on it.
 CARD = """---
-license: [mit, cc-by-4.0, cc-by-sa-3.0, apache-2.0, other]
+license: [mit, cc-by-4.0, cc-by-sa-3.0, apache-2.0]
 language: [en]
 ---
 
 Made by examples/corpora/build_open_speech.py. Sentences of chitchat-dataset and GSM8K (MIT), Banking77 (CC BY 4.0),
-the English Wikipedia (CC BY-SA 3.0) and web pages (not known), and of SmolLM2-135M-Instruct (Apache-2.0), in
-synthetic voices; prompts of asterisk-core-sounds-en (CC BY-SA 3.0) at other speeds.
+the English Wikipedia (CC BY-SA 3.0) and SmolLM2-135M-Instruct (Apache-2.0), in synthetic voices; prompts of
+asterisk-core-sounds-en (CC BY-SA 3.0) at other speeds.
 """
 
 
@@ -126,11 +126,14 @@ def main() -> None:
     args = parser.parse_args()
     if args.sentences:
         sentences = args.sentences.read_text(encoding="utf-8").splitlines()
+        spoken = set(sentences)
     else:
-        sentences = open_sentences(Path(resolve("english-texts")), POOL, args.seed)
+        texts = Path(resolve("english-texts"))
+        sentences = open_sentences(texts, POOL, args.seed)
+        spoken = of_known_licence(texts, sentences)
     corpus = corpora_dir() / "asterisk_prompts"
     rows = plan(sentences, args.seed)
-    rows = [*rows[-DEV:], *rows[: args.count - DEV]]
+    rows = [row for row in [*rows[-DEV:], *rows[: args.count - DEV]] if row["text"] in spoken]
     make_noises(args.out / "noise", sentences[:1000], args.seed)
     written = args.out / f"phone_{args.phone}.txt"
     if args.phone and not written.exists():

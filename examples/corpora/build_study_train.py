@@ -20,7 +20,7 @@ import soundfile
 from build_human_chats import _chats, _problems
 from build_spoken_sets import speak_to
 from build_text_battery import held_out_text
-from open_sentences import open_sentences, rows_of
+from open_sentences import of_known_licence, open_sentences, rows_of
 from tqdm import tqdm
 
 # Engine and voice, the pitches that make further speakers of it, and how often it speaks.
@@ -38,13 +38,12 @@ DEMANDS = ("", "", "Answer in one sentence.", "Be brief.", "Explain it simply.",
 LONGEST = 64
 # For the card of a model that is trained on it.
 CARD = """---
-license: [mit, cc-by-4.0, cc-by-sa-3.0, apache-2.0, other]
+license: [mit, cc-by-4.0, cc-by-sa-3.0, apache-2.0]
 language: [en]
 ---
 
-Made by examples/corpora/build_study_train.py. Texts of chitchat-dataset and GSM8K (MIT), Banking77 (CC BY 4.0), the
-English Wikipedia (CC BY-SA 3.0) and, in open.jsonl, web pages (not known); answers by SmolLM2-135M-Instruct
-(Apache-2.0); synthetic voices.
+Made by examples/corpora/build_study_train.py. Texts of chitchat-dataset and GSM8K (MIT), Banking77 (CC BY 4.0) and,
+in open.jsonl, the English Wikipedia (CC BY-SA 3.0); answers by SmolLM2-135M-Instruct (Apache-2.0); synthetic voices.
 """
 
 
@@ -69,7 +68,9 @@ def main() -> None:
         write_rows(partial, rows)
         os.replace(partial, replay)
     held_out = held_out_text(texts)
-    fresh = [s for s in open_sentences(texts, 2 * args.count, args.seed) if s.rstrip(".").lower() not in held_out]
+    drawn = open_sentences(texts, 2 * args.count, args.seed)
+    known = of_known_licence(texts, drawn)
+    fresh = [s for s in drawn if s in known and s.rstrip(".").lower() not in held_out]
     rng = Random(f"{args.seed}/voices")
     rows = {
         "open": spoken_rows("open", [(text, drawn_voice(rng)) for text in fresh[: args.count]], args.seed),

@@ -44,6 +44,15 @@ def open_sentences(folder: Path, count: int, seed: int) -> list[str]:
     return chosen
 
 
+def of_known_licence(folder: Path, sentences: list[str]) -> set[str]:
+    """Those sentences that stand in a text whose licence is known: nobody knows those of the web pages.
+
+    They are taken out of what ``open_sentences`` drew, not before: clips are named by the draw.
+    """
+    known = set().union(*(found for name, found in raw_sentences(folder).items() if name != "webtext"))
+    return known.intersection(sentences)
+
+
 def raw_sentences(folder: Path) -> dict[str, set[str]]:
     """The sentences that can be spoken, by where they come from; the asset's folder is given."""
     return {name: {s for s in map(clean_sentence, texts) if s is not None} for name, texts in _raw(folder).items()}
