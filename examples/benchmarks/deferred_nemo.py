@@ -1,5 +1,5 @@
-"""Imported before NeMo: what ``nemo_vtb.deferred`` lists is then imported at its use, as in our commands."""
+"""Imported before NeMo: what ``nemo_vtb.start.deferred`` lists is then imported at its use, as in our commands."""
 
-from nemo_vtb.deferred import defer
+from nemo_vtb.start.deferred import defer
 
 defer()

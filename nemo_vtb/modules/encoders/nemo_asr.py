@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nemo_vtb.deferred import whole
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
+from nemo_vtb.start.deferred import whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

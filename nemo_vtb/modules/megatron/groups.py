@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from nemo_vtb.deferred import whole
 from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.ranks import share_batches
+from nemo_vtb.start.deferred import whole
 
 
 def require_megatron() -> None:

@@ -11,7 +11,7 @@ Only our commands ask for it (``defer``), before the first import: who imports N
 import ast
 import builtins
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -19,6 +19,8 @@ from importlib.util import find_spec, resolve_name
 from threading import RLock
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple, cast
+
+from nemo_vtb.start.stand_ins import Owner, of_class, of_function, of_guard, of_mark
 
 # Package -> what importing all of it would bring along for nothing.
 PACKAGES = {
@@ -58,10 +60,46 @@ PACKAGES = {
 
 # Likewise, but executed at the use of any name.
 AT_FIRST_USE = {
+    "nemo.collections.asr.parts.utils.numba_utils": "numba, for a phase vocoder of NeMo's perturbations",
+    "onnx": "NeMo's exports",
+    "onnxruntime": "the check of NeMo's exports",
     "pandas": "NeMo's manifests of speaker labels",
+    "pyarrow": "NeMo's rows of Parquet",
+    "pyarrow.parquet": "NeMo's rows of Parquet",
+    "scipy.ndimage": "NeMo's datasets of text-to-speech",
     "scipy.signal": "NeMo's perturbations of audio",
+    "torchao": "PEFT's LoRA beside weights that torchao quantised",
     "wandb": "a logger that NeMo and Megatron import to know whether it is there",
 }
+# Modules of which others import these names, for what no command does.
+STAND_INS: dict[str, dict[str, Callable[[Owner, str], Any]]] = {
+    # Losses of object detection.
+    "scipy.optimize": {"linear_sum_assignment": of_function},
+    # The compiler: Lightning compares with a class of it what it unwraps, transformers marks functions for it.
+    "torch._dynamo": {
+        "OptimizedModule": of_class,
+        "allow_in_graph": of_mark,
+        "assume_constant_result": of_mark,
+        "disable": of_guard,
+    },
+    "torch._dynamo._trace_wrapped_higher_order_op": {"TransformGetItemToIndex": of_class},
+    # PEFT compares with these what it puts LoRA beside.
+    "torchao.dtypes": {"AffineQuantizedTensor": of_class},
+    "torchao.quantization": {"LinearActivationQuantizedTensor": of_class},
+    # Matplotlib, for plots of metrics.
+    "torchmetrics.utilities.plot": {
+        "_AX_TYPE": of_class,
+        "_CMAP_TYPE": of_class,
+        "_PLOT_OUT_TYPE": of_class,
+        "plot_confusion_matrix": of_function,
+        "plot_curve": of_function,
+        "plot_single_or_multi_val": of_function,
+    },
+    # LLMs that were quantised by torchao.
+    "transformers.quantizers.quantizer_torchao": {"TorchAoHfQuantizer": of_class},
+}
+# These are executed before anything in them is, as without us.
+_BEFORE_CHILDREN = {*AT_FIRST_USE, *STAND_INS}
 # What the import system asks for before it sets it.
 _OF_IMPORTING = ("__cached__", "__file__", "__loader__", "__package__", "__path__", "__spec__")
 _executing = RLock()
@@ -93,6 +131,8 @@ class _Deferred(ModuleType):
             if special and name not in self.__dict__["__contents__"].origins:
                 raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
             found = _found(self, name)
+        elif name in STAND_INS.get(self.__name__, ()):
+            found = STAND_INS[self.__name__][name](_owner(self), name)
         if found is None:
             whole(self.__name__)
             return getattr(self, name)
@@ -118,6 +158,7 @@ class _DeferredLoader(Loader):
         tree = ast.parse(self.loader.get_source(spec.name) if spec.name in PACKAGES else "")
         module.__dict__["__contents__"] = _contents(tree, spec.name)
         module.__dict__["__assigned__"] = _assigned(tree)
+        module.__dict__["__afterwards__"] = []
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -143,11 +184,12 @@ class _Finder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         parent = fullname.rpartition(".")[0]
-        if parent in AT_FIRST_USE and isinstance(sys.modules.get(parent), _Deferred):
+        deferred = fullname in PACKAGES or fullname in _BEFORE_CHILDREN
+        if not deferred and parent in _BEFORE_CHILDREN and isinstance(sys.modules.get(parent), _Deferred):
             whole(parent)
             if fullname in sys.modules:
                 return ModuleSpec(fullname, _Imported(), origin="imported with its package")
-        if fullname not in PACKAGES and fullname not in AT_FIRST_USE:
+        if not deferred:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None and hasattr(spec.loader, "get_source"):
@@ -165,11 +207,28 @@ def whole(package: str) -> None:
     """Imports a package, and executes its ``__init__`` if it was deferred: what it registers is there then."""
     module = import_module(package)
     with _executing:
+        parent = package.rpartition(".")[0]
+        if isinstance(module, _Deferred) and parent in _BEFORE_CHILDREN:
+            whole(parent)
         if isinstance(module, _Deferred):
             module.__class__ = ModuleType  # type: ignore[assignment]
             del module.__dict__["__contents__"]
             spec = cast(ModuleSpec, module.__spec__)
             cast(_DeferredLoader, spec.loader).loader.exec_module(module)
+            for call in module.__dict__.pop("__afterwards__"):
+                call()
+
+
+def _owner(module: _Deferred) -> Owner:
+    def executed() -> ModuleType | None:
+        return None if isinstance(module, _Deferred) else module
+
+    def execute() -> ModuleType:
+        if isinstance(module, _Deferred):
+            whole(module.__name__)
+        return module
+
+    return Owner(module.__name__, executed, execute, module.__dict__["__afterwards__"])
 
 
 def _found(package: _Deferred, name: str) -> Any:

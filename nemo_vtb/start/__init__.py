@@ -2,7 +2,7 @@
 
 import gc
 
-from nemo_vtb.deferred import defer
+from nemo_vtb.start.deferred import defer
 
 # New containers between two looks; importing all of NeMo makes two millions, and nearly all of them stay.
 _BETWEEN_LOOKS = 100_000
