@@ -102,7 +102,6 @@ STAND_INS: dict[str, dict[str, Callable[[Owner, str], Any]]] = {
 _BEFORE_CHILDREN = {*AT_FIRST_USE, *STAND_INS}
 # What the import system asks for before it sets it.
 _OF_IMPORTING = ("__cached__", "__file__", "__loader__", "__package__", "__path__", "__spec__")
-_executing = RLock()
 
 
 class _Origin(NamedTuple):
@@ -126,6 +125,10 @@ class _Deferred(ModuleType):
         found = None
         if name in _OF_IMPORTING:
             raise AttributeError(name)
+        if _executed(self):
+            # By this thread, in a circle of imports; another thread has to wait for what that one executes.
+            with self.__dict__["__lock__"]:
+                return ModuleType.__getattribute__(self, name)
         if self.__name__ in PACKAGES and name != "__all__":
             special = name.startswith("__") and name.endswith("__")
             if special and name not in self.__dict__["__contents__"].origins:
@@ -141,7 +144,7 @@ class _Deferred(ModuleType):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # The import system puts a submodule here, where the whole ``__init__`` may have put its function of that name.
-        origin = self.__dict__["__contents__"].origins.get(name)
+        origin = None if _executed(self) else self.__dict__["__contents__"].origins.get(name)
         if origin is None or not isinstance(value, ModuleType) or origin == _Origin(value.__name__, None):
             super().__setattr__(name, value)
 
@@ -158,7 +161,7 @@ class _DeferredLoader(Loader):
         tree = ast.parse(self.loader.get_source(spec.name) if spec.name in PACKAGES else "")
         module.__dict__["__contents__"] = _contents(tree, spec.name)
         module.__dict__["__assigned__"] = _assigned(tree)
-        module.__dict__["__afterwards__"] = []
+        module.__dict__.update(__afterwards__=[], __lock__=RLock(), __executed__=False)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -185,7 +188,7 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         parent = fullname.rpartition(".")[0]
         deferred = fullname in PACKAGES or fullname in _BEFORE_CHILDREN
-        if not deferred and parent in _BEFORE_CHILDREN and isinstance(sys.modules.get(parent), _Deferred):
+        if not deferred and parent in _BEFORE_CHILDREN and not _executed(sys.modules.get(parent)):
             whole(parent)
             if fullname in sys.modules:
                 return ModuleSpec(fullname, _Imported(), origin="imported with its package")
@@ -206,26 +209,43 @@ def defer() -> None:
 def whole(package: str) -> None:
     """Imports a package, and executes its ``__init__`` if it was deferred: what it registers is there then."""
     module = import_module(package)
-    with _executing:
-        parent = package.rpartition(".")[0]
-        if isinstance(module, _Deferred) and parent in _BEFORE_CHILDREN:
-            whole(parent)
-        if isinstance(module, _Deferred):
-            module.__class__ = ModuleType  # type: ignore[assignment]
-            del module.__dict__["__contents__"]
-            spec = cast(ModuleSpec, module.__spec__)
-            cast(_DeferredLoader, spec.loader).loader.exec_module(module)
-            for call in module.__dict__.pop("__afterwards__"):
-                call()
+    if _executed(module):
+        return
+    parent = package.rpartition(".")[0]
+    if parent in _BEFORE_CHILDREN:
+        whole(parent)
+    with module.__dict__["__lock__"]:
+        if not _executed(module):
+            _execute(cast(_Deferred, module))
+
+
+def _execute(module: _Deferred) -> None:
+    loader = cast(_DeferredLoader, cast(ModuleSpec, module.__spec__).loader).loader
+    afterwards = module.__dict__["__afterwards__"]
+    module.__dict__["__executed__"] = True
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        module.__dict__["__executed__"] = False
+        raise
+    module.__class__ = ModuleType  # type: ignore[assignment]
+    for name in ("__afterwards__", "__contents__", "__executed__"):
+        del module.__dict__[name]
+    for call in afterwards:
+        call()
+
+
+def _executed(module: ModuleType | None) -> bool:
+    """Whether a module is executed or about to be."""
+    return not isinstance(module, _Deferred) or module.__dict__["__executed__"]
 
 
 def _owner(module: _Deferred) -> Owner:
     def executed() -> ModuleType | None:
-        return None if isinstance(module, _Deferred) else module
+        return module if _executed(module) else None
 
     def execute() -> ModuleType:
-        if isinstance(module, _Deferred):
-            whole(module.__name__)
+        whole(module.__name__)
         return module
 
     return Owner(module.__name__, executed, execute, module.__dict__["__afterwards__"])

@@ -47,9 +47,32 @@ assert_frame_equal(pandas.DataFrame({"a": [1]}), pandas.DataFrame({"a": [1]}))
 print(json.dumps([executed, scipy.signal.windows.hann(3).tolist(), sys.modules["pandas.testing"].__spec__.name]))
 """
 
+_THREADS = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from nemo_vtb.start import deferred
 
-def output(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+folder = Path(sys.argv[1])
+(folder / "slow.py").write_text("import time\\ntime.sleep(0.5)\\nvalue = 7")
+(folder / "broken.py").write_text("import sys\\nvalue = sys.mended")
+sys.path.insert(0, str(folder))
+deferred._BEFORE_CHILDREN |= {"slow", "broken"}
+deferred.defer()
+import slow, broken
+with ThreadPoolExecutor() as pool:
+    seen = list(pool.map(lambda number: slow.value, range(4)))
+try:
+    broken.value
+except AttributeError as error:
+    seen.append(str(error))
+sys.mended = 8
+print(json.dumps([*seen, broken.value]))
+"""
+
+
+def output(code: str, *args: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.splitlines()[-1]
 
@@ -80,3 +103,7 @@ def test_without_being_asked_nothing_is_deferred():
         "import nemo_vtb, sys; from nemo_vtb import VTBError; import torchmetrics; print(type(torchmetrics).__name__)"
     )
     assert output(code) == "module"
+
+
+def test_a_module_is_used_by_several_threads_and_after_it_failed(tmp_path):
+    assert json.loads(output(_THREADS, str(tmp_path))) == [7, 7, 7, 7, "module 'sys' has no attribute 'mended'", 8]
