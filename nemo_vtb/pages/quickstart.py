@@ -31,10 +31,9 @@ def render_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, Any]],
         section(report, "environment"),
         raw_json,
         results=[
-            _result("Word error rate", "wer", wer, "clips"),
-            _result("… of a voice new to it", "wer", section(wer, "new_voice"), "clips"),
-            _result("Questions about a clip", "sqa", section(report, "sqa"), "questions"),
-            _result("Mixed speech and text", "mixed", section(report, "mixed"), "requests"),
+            *_results("Word error rate", "wer", wer, "clips"),
+            *_results("Questions about a clip", "sqa", section(report, "sqa"), "questions"),
+            *_results("Mixed speech and text", "mixed", section(report, "mixed"), "requests"),
             _text(section(report, "text")),
         ],
         seconds=number(report, "seconds"),
@@ -44,6 +43,15 @@ def render_page(report: Mapping[str, Any], samples: Sequence[Mapping[str, Any]],
         languages=[_language_row(code, section(wer, "by_language", code)) for code in section(wer, "by_language")],
         samples=samples,
     )
+
+
+def _results(title: str, name: str, values: Mapping[str, Any], unit: str) -> Iterator[dict[str, Any]]:
+    """A result and those of its further groups of examples; languages have a table of their own."""
+    yield _result(title, name, values, unit)
+    for group in values:
+        if isinstance(values[group], Mapping) and group != "by_language":
+            told = "of a voice new to it" if group == "new_voice" else group
+            yield _result(f"… {told}", name, section(values, group), unit)
 
 
 def _result(title: str, name: str, values: Mapping[str, Any], unit: str) -> dict[str, Any]:

@@ -124,6 +124,17 @@ def test_marks_and_directions(tmp_path):
     assert all(attrs.get("dir") == "auto" for attrs in page.all("div") if attrs.get("class") == "words")
 
 
+def test_every_group_of_examples_has_its_tile(tmp_path):
+    report = copy.deepcopy(REPORT)
+    report["sqa"]["open questions"] = {"before": 0.0, "after": 0.31, "n": 64}
+    report["wer"]["commands"] = {"before": 12.0, "after": 0.04, "n": 40}
+    written(tmp_path, report)
+    shown = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for title in ("… of a voice new to it", "… open questions", "… commands"):
+        assert shown.count(title) == 1, title
+    assert "… by_language" not in shown
+
+
 def test_hostile_text_is_only_shown(tmp_path):
     report = copy.deepcopy(REPORT)
     report["environment"]["command"] = HOSTILE
