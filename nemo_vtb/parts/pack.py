@@ -9,6 +9,7 @@ S supervised positions.
 """
 
 import heapq
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -107,7 +108,7 @@ def plan_packing(
             square of a row, does not dominate; shorter ones are taken where that costs less, and none is shorter than
             the longest conversation. 0 makes one row.
         names: Sample ids for the error message.
-        supervised_only: Leave out conversations that hold no target, as long as another one is left.
+        supervised_only: Leave out conversations that hold no target; where none holds any, all but the shortest.
         apart: One conversation a row, for LLMs that would hear its neighbours; positions run on through the padding
             behind it, which it cannot hear.
 
@@ -118,7 +119,7 @@ def plan_packing(
     clips_of: list[int] = []
     laid_out = [not supervised_only or bool(conversation.loss_mask.any()) for conversation in conversations]
     if not any(laid_out):
-        laid_out = [True] * len(conversations)
+        laid_out[_shortest(conversations, frame_counts, placeholder_id)] = True
     frame_from: list[np.ndarray] = []
     frames_before = np.concatenate([[0], np.cumsum(np.asarray(frame_counts, dtype=np.int64))])
     for index, conversation in enumerate(conversations):
@@ -180,6 +181,15 @@ def plan_packing(
         clip_owner=np.repeat(np.arange(len(lengths)), clips_of),
         order=laid_order[lengths[laid_order] > 0],
     )
+
+
+def _shortest(conversations: Sequence[EncodedConversation], frame_counts: Sequence[int], placeholder_id: int) -> int:
+    """The conversation of the fewest positions; clips that are not there are for others to complain of."""
+    counts, lengths = iter(frame_counts), []
+    for conversation in conversations:
+        clips = int((conversation.input_ids == placeholder_id).sum())
+        lengths.append(len(conversation.input_ids) - clips + sum(itertools.islice(counts, clips)))
+    return lengths.index(min(lengths))
 
 
 def fill_rows(layout: PackedLayout, token_embeds: Tensor, frames: Tensor | None) -> Tensor:

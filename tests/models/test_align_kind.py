@@ -57,6 +57,16 @@ def test_a_step_of_aligned_clips_alone_trains_the_adapter(tiny_cfg, tokenizer, r
     assert all(p.grad is not None and not p.grad.any() for n, p in model.named_parameters() if "lora_" in n)
 
 
+def test_of_aligned_clips_alone_the_llm_sees_the_shortest(tiny_cfg, tokenizer, rows):
+    """Ranks that exchange gradients want some for LoRA at each step."""
+    model = VoiceTextBlender(tiny_cfg(adapter="vtb", alignment={"weight": 1.0, "temperature": 5.0})).eval()
+    with torch.no_grad():
+        layout = _losses(model, VTBDataset(tokenizer, "qwen")[[*rows("align"), *rows("align")[:1]]])[2]
+        each = [_losses(model, VTBDataset(tokenizer, "qwen")[[row]])[2].lengths[0] for row in rows("align")]
+    assert each[0] != each[1]
+    assert sorted(layout.lengths) == [0, 0, min(each)] and not len(layout.targets)
+
+
 def test_aligned_clips_are_no_text_to_keep(tiny_cfg, tokenizer, rows, conversation):
     alignment = {"weight": 1.0, "temperature": 5.0}
     model = VoiceTextBlender(tiny_cfg(adapter="vtb", alignment=alignment, text_kl=1.0))
