@@ -134,6 +134,8 @@ class Page:
             quiet=True,
             show_error=True,
             prevent_thread_lock=not wait,
+            # Nothing but a look at its own page within three seconds, which a busy machine may not manage.
+            _frontend=False,
             theme=gr.themes.Base(font=_FONT, font_mono=["monospace"]),
         )
         return page
