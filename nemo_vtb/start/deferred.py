@@ -221,17 +221,15 @@ def whole(package: str) -> None:
 
 def _execute(module: _Deferred) -> None:
     loader = cast(_DeferredLoader, cast(ModuleSpec, module.__spec__).loader).loader
-    afterwards = module.__dict__["__afterwards__"]
     module.__dict__["__executed__"] = True
     try:
         loader.exec_module(module)
     except BaseException:
         module.__dict__["__executed__"] = False
         raise
+    # What other threads may still read of it, its lock for one, stays.
     module.__class__ = ModuleType  # type: ignore[assignment]
-    for name in ("__afterwards__", "__contents__", "__executed__"):
-        del module.__dict__[name]
-    for call in afterwards:
+    for call in module.__dict__["__afterwards__"]:
         call()
 
 
