@@ -50,8 +50,8 @@ def _results(title: str, name: str, values: Mapping[str, Any], unit: str) -> Ite
     yield _result(title, name, values, unit)
     for group in values:
         if isinstance(values[group], Mapping) and group != "by_language":
-            told = "of a voice new to it" if group == "new_voice" else group
-            yield _result(f"… {told}", name, section(values, group), unit)
+            told = "… of a voice new to it" if group == "new_voice" else f"{title}, {group}"
+            yield _result(told, name, section(values, group), unit)
 
 
 def _result(title: str, name: str, values: Mapping[str, Any], unit: str) -> dict[str, Any]:

@@ -126,6 +126,7 @@ def test_tiles_of_a_run_are_those_of_its_report(pages, browser):
         expected = {
             "Word error rate": report["wer"],
             "… of a voice new to it": report["wer"]["new_voice"],
+            **({"Word error rate, commands": report["wer"]["commands"]} if name == "reference" else {}),
             "Questions about a clip": report["sqa"],
             "Mixed speech and text": report["mixed"],
             "Text suite": {key.removeprefix("score_"): value for key, value in report["text"].items()},

@@ -130,9 +130,9 @@ def test_every_group_of_examples_has_its_tile(tmp_path):
     report["wer"]["commands"] = {"before": 12.0, "after": 0.04, "n": 40}
     written(tmp_path, report)
     shown = (tmp_path / "report.html").read_text(encoding="utf-8")
-    for title in ("… of a voice new to it", "… open questions", "… commands"):
+    for title in ("… of a voice new to it", "Questions about a clip, open questions", "Word error rate, commands"):
         assert shown.count(title) == 1, title
-    assert "… by_language" not in shown
+    assert ", by_language" not in shown
 
 
 def test_hostile_text_is_only_shown(tmp_path):
