@@ -20,7 +20,7 @@ from threading import RLock
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple, cast
 
-from nemo_vtb.start.stand_ins import Owner, of_class, of_function, of_guard, of_mark
+from nemo_vtb.start.stand_ins import Owner, of_class, of_cuda, of_function, of_guard, of_mark, of_version
 
 # Package -> what importing all of it would bring along for nothing.
 PACKAGES = {
@@ -73,6 +73,10 @@ AT_FIRST_USE = {
 }
 # Modules of which others import these names, for what no command does.
 STAND_INS: dict[str, dict[str, Callable[[Owner, str], Any]]] = {
+    # Codecs of the duplex models.
+    "nemo.collections.tts.models.audio_codec": {"AudioCodecModel": of_class},
+    # NeMo asks for its version and its CUDA, for kernels of SpecAugment.
+    "numba": {"__version__": of_version, "cuda": of_cuda},
     # Losses of object detection.
     "scipy.optimize": {"linear_sum_assignment": of_function},
     # The compiler: Lightning compares with a class of it what it unwraps, transformers marks functions for it.

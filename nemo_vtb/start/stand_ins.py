@@ -5,8 +5,12 @@ that: nothing is an ``OptimizedModule`` before ``torch._dynamo`` was executed. A
 the class or the function; it executes the module once it is called.
 """
 
+import ctypes
 import functools
+import os
 from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -106,3 +110,38 @@ def of_guard(owner: Owner, name: str) -> Callable:
         return wrapped
 
     return stand_in
+
+
+def of_version(owner: Owner, name: str) -> str:
+    """Returns the version of a package as it was installed, which is its ``__version__``."""
+    return version(owner.name)
+
+
+def of_cuda(owner: Owner, name: str) -> ModuleType:
+    """Returns a submodule that is asked whether there is CUDA; without a driver it answers before it is executed."""
+
+    class StandIn(ModuleType):
+        def is_available(self) -> bool:
+            return _cuda_may_be_there() and import_module(self.__name__).is_available()
+
+        def __getattr__(self, attribute: str) -> Any:
+            if attribute.startswith("__") and attribute.endswith("__"):
+                raise AttributeError(attribute)
+            return getattr(import_module(self.__name__), attribute)
+
+    found = StandIn(f"{owner.name}.{name}")
+    owner.afterwards.append(lambda: import_module(found.__name__))
+    return found
+
+
+def _cuda_may_be_there() -> bool:
+    """Whether a driver of CUDA can be loaded, or numba was told of another one or of its simulator."""
+    if os.environ.get("NUMBA_CUDA_DRIVER") or os.environ.get("NUMBA_ENABLE_CUDASIM"):
+        return True
+    for name in ("libcuda.so", "libcuda.so.1"):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False

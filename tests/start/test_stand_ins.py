@@ -93,6 +93,19 @@ model = get_peft_model(torch.nn.Sequential(torch.nn.Linear(4, 4)), LoraConfig(r=
 print(json.dumps([type(model.base_model.model[0]).__module__, executed("torchao")]))
 """
 
+_NUMBA = """
+import os
+from nemo.core.utils.optional_libs import NUMBA_AVAILABLE, NUMBA_CUDA_AVAILABLE
+before = [NUMBA_AVAILABLE, NUMBA_CUDA_AVAILABLE, executed("numba")]
+import numba
+from numba import cuda as taken
+known = numba.__version__
+from numba import njit
+assert njit(lambda x: x + 1)(1) == 2 and known == numba.__version__ and executed("numba")
+from numba import cuda
+print(json.dumps([before, taken is cuda, taken.is_available() is cuda.is_available(), taken.jit is cuda.jit]))
+"""
+
 
 def output(code: str) -> list:
     done = subprocess.run([sys.executable, "-c", _BEGIN + code], capture_output=True, text=True, check=False)
@@ -120,3 +133,12 @@ def test_a_metric_is_plotted():
 
 def test_lora_needs_no_quantised_weights():
     assert output(_LORA) == ["peft.tuners.lora.layer", False]
+
+
+def test_numba_is_there_and_without_a_driver_has_no_cuda(monkeypatch):
+    before, *after = output(_NUMBA)
+    assert before == [True, False, False] and after == [False, True, True]
+    # Its simulator of a GPU is CUDA to it, but not one that NeMo knows.
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    before, *after = output(_NUMBA)
+    assert before == [True, False, True] and after == [True, True, True]

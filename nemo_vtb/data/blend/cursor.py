@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nemo_vtb.data.blend.shuffle import shuffled
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 
 # Rows of a source that are shuffled and looked up at a time.
@@ -54,6 +53,8 @@ class Cursor:
         return self.source.sizes(self._shuffled(0, 0, _SAMPLED_ROWS), 0).mean(axis=0)
 
     def _shuffled(self, epoch: int, start: int, count: int) -> np.ndarray:
+        from nemo_vtb.data.blend.shuffle import shuffled
+
         rows = len(self.source)
         return shuffled(np.arange(start, min(start + count, rows)), rows, stable_hash(self._key, epoch))
 
