@@ -7,7 +7,7 @@ on.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -18,9 +18,14 @@ from torch.nn.utils.rnn import pad_sequence
 from nemo_vtb.options import Range
 from nemo_vtb.parts.encode import sub_batches
 from nemo_vtb.parts.loss import global_mean
+from nemo_vtb.parts.ranks import take_first_s
 
 # Most padded frames in one call of the CTC loss.
 _FRAMES = 8192
+# In a memory that is not full.
+_NOTHING = -1
+# The memory's name in a checkpoint.
+REMEMBERED = "remembered"
 
 
 class EmbeddingAlignment(nn.Module):
@@ -30,6 +35,8 @@ class EmbeddingAlignment(nn.Module):
         hidden_size: The LLM's hidden size.
         weight: Factor of the loss in the training objective.
         temperature: Scale of the cosine similarities.
+        memory: Tokens of earlier transcripts, the latest first, that frames have to be told apart from as well. Those
+            of a batch alone are few: hardly two of them sound alike.
     """
 
     def __init__(
@@ -37,10 +44,14 @@ class EmbeddingAlignment(nn.Module):
         hidden_size: int,
         weight: Annotated[float, Range(0)] = 0.5,
         temperature: Annotated[float, Range(0, above=True)] = 12.0,
+        memory: Annotated[int, Range(0, 10**6)] = 0,
     ) -> None:
         super().__init__()
+        self.remembered: Tensor | None
         self.weight, self.temperature = weight, temperature
         self.blank = nn.Parameter(torch.randn(hidden_size) * 0.1)
+        self.register_buffer(REMEMBERED, torch.full((memory,), _NOTHING) if memory else None)
+        self.register_load_state_dict_pre_hook(_fit_memory)
 
     def forward(
         self,
@@ -67,20 +78,38 @@ class EmbeddingAlignment(nn.Module):
         vocabulary = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *spoken.values()]))
         device = self.blank.device
         with torch.no_grad():
-            embedded = embed(torch.from_numpy(vocabulary).to(device))
+            embedded = embed(self._compared(torch.from_numpy(vocabulary).to(device)))
         if frames is None or not known:
             # Both stay in the graph: sharded ranks must meet in the same order in the backward pass too.
             nothing = self.blank[:0] if frames is None else torch.cat([self.blank[:0], frames[:0].flatten()])
             return global_mean(nothing.float()) + self.blank.float().sum() * 0.0
         targets = {i: np.asarray(np.searchsorted(vocabulary, ids)) + 1 for i, ids in spoken.items()}
-        words = torch.cat([self.blank[None], embedded.float()])
+        spoken_here, others = embedded.float().tensor_split([len(vocabulary)])
         with torch.autocast(device.type, enabled=False):
-            similarity = normalize(frames.float(), dim=-1) @ normalize(words.float(), dim=-1).T
-            scores = (self.temperature * similarity).log_softmax(-1).split(list(counts))
+            directions = self.temperature * normalize(frames.float(), dim=-1)
+            logits = directions @ normalize(torch.cat([self.blank[None].float(), spoken_here]), dim=-1).T
+            if len(others):
+                # No transcript here has one of them: as one class they cost the CTC loss a column.
+                other = (directions @ normalize(others, dim=-1).T).logsumexp(-1, keepdim=True)
+                logits = torch.cat([logits, other], dim=-1)
+            scores = logits.log_softmax(-1).split(list(counts))
             # Clips of like length together: scores are as wide as the vocabulary, and padding costs as much.
             groups = sub_batches([counts[i] for i in known], _FRAMES)
             per_token = [self._per_token(scores, {known[k]: targets[known[k]] for k in group}) for group in groups]
         return self.weight * global_mean(torch.cat(per_token))
+
+    def _compared(self, vocabulary: Tensor) -> Tensor:
+        """The tokens of a batch, then those of the memory that are not among them; in training they are remembered."""
+        if self.remembered is None:
+            return vocabulary
+        known = self.remembered[self.remembered != _NOTHING]
+        compared = torch.cat([vocabulary, known[~torch.isin(known, vocabulary)]])
+        if self.training:
+            kept = compared[: len(self.remembered)]
+            self.remembered[: len(kept)] = kept
+            # One memory for all ranks, so that a checkpoint holds it whoever saves.
+            take_first_s(self.remembered)
+        return compared
 
     @staticmethod
     def _per_token(scores: Sequence[Tensor], targets: dict[int, np.ndarray]) -> Tensor:
@@ -96,3 +125,14 @@ class EmbeddingAlignment(nn.Module):
             zero_infinity=True,
         )
         return losses / tokens
+
+
+def _fit_memory(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """A run goes on from a checkpoint that has no memory, or one of another length, with what fits."""
+    found = state.pop(prefix + REMEMBERED, None)
+    if isinstance(module.remembered, Tensor):
+        fitted = torch.full_like(module.remembered, _NOTHING)
+        if found is not None:
+            kept = found[: len(fitted)]
+            fitted[: len(kept)] = kept
+        state[prefix + REMEMBERED] = fitted

@@ -77,6 +77,12 @@ def said_by_first(value: Any) -> Any:
     return said[0]
 
 
+def take_first_s(tensor: Tensor) -> None:
+    """Makes a tensor on all ranks that of the first, in place."""
+    if _distributed():
+        torch.distributed.broadcast(tensor, src=0)
+
+
 def true_on_all_ranks(flag: Tensor) -> bool:
     """Whether a bool scalar is true everywhere."""
     held = flag.to(torch.int32)

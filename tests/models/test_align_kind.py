@@ -78,3 +78,17 @@ def test_aligned_clips_without_the_alignment_loss_are_refused(tiny_cfg, tokenize
     model = VoiceTextBlender(tiny_cfg(adapter="vtb"))
     with pytest.raises(VTBError, match=r"model\.alignment"):
         model.training_step(VTBDataset(tokenizer, "qwen")[rows("align")], 0)
+
+
+@pytest.mark.parametrize("before, after", [(0, 4), (400, 4), (4, 0)])
+def test_a_checkpoint_goes_on_with_another_memory_of_tokens(tiny_cfg, tokenizer, rows, before, after):
+    run, resumed = (
+        VoiceTextBlender(tiny_cfg(adapter="vtb", alignment={"weight": 1.0, "memory": memory}))
+        for memory in (before, after)
+    )
+    run.training_step(VTBDataset(tokenizer, "qwen")[rows("align")], 0)
+    resumed.load_state_dict(run.state_dict())
+    if before and after:
+        assert resumed.alignment.remembered.tolist() == run.alignment.remembered[:after].tolist()
+        assert -1 not in resumed.alignment.remembered
+    assert torch.equal(resumed.alignment.blank, run.alignment.blank)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.checkpoints.random_state import random_state
+from nemo_vtb.modules.alignment import REMEMBERED
 from nemo_vtb.modules.llm.waiting import is_waiting, values_of
 from nemo_vtb.modules.lora.shifted import INITIAL
 from nemo_vtb.modules.quantized import is_quantized
@@ -160,11 +161,11 @@ def check_state_dict(model: nn.Module, state: dict[str, Any]) -> None:
     Raises:
         VTBError: Names an example of what is missing or unknown.
     """
-    own = model.state_dict()
-    known = set(state) & set(own)
+    own, found = model.state_dict(), _without_memory(state)
+    known = found & set(own)
     # PiSSA and OLoRA are trained against what they began with, which no file but this one has.
     began = {name for name in own if f".{INITIAL}." in name}
-    _compare_names(set(state), known | set(getattr(model, "trainable_names", own)) | began, "has")
+    _compare_names(found, known | set(getattr(model, "trainable_names", own)) | began, "has")
     check_shapes(model, state)
 
 
@@ -175,13 +176,18 @@ def check_shapes(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         VTBError: Names an example.
     """
     own = model.state_dict()
-    other = [name for name in sorted(set(state) & set(own)) if state[name].shape != own[name].shape]
+    other = [name for name in sorted(_without_memory(state) & set(own)) if state[name].shape != own[name].shape]
     if other:
         theirs, ours = (tuple(of[other[0]].shape) for of in (state, own))
         raise VTBError(
             f"{len(other)} weights of the checkpoint have another shape than this config gives them, e.g. {other[0]}: "
             f"{theirs} there, {ours} here; give model the sizes it was trained with"
         )
+
+
+def _without_memory(state: Mapping[str, Tensor]) -> set[str]:
+    """Names without the alignment loss's memory, of which a run takes what fits."""
+    return {name for name in state if name != f"alignment.{REMEMBERED}"}
 
 
 def _blend(trainer: Any) -> dict[str, Any] | None:
