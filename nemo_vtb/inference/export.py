@@ -17,7 +17,7 @@ from nemo_vtb.inference.card.text import loses_gate, without_text
 from nemo_vtb.inference.card.write import Facts, part_of, read_report, trained_sizes, write_model_card
 from nemo_vtb.inference.hf.folder import named_section, write_whole
 from nemo_vtb.models.checkpoints.contents import kept_state
-from nemo_vtb.models.checkpoints.slim import read_trained, steps_of, write_slim
+from nemo_vtb.models.checkpoints.slim import read_trained, steps_before, steps_of, write_slim
 from nemo_vtb.modules.lora.install import merge_into
 from nemo_vtb.modules.lora.plain import join_initial, not_plain, single_scale
 from nemo_vtb.modules.lora.shifted import INITIAL
@@ -161,6 +161,7 @@ def _facts(model: "VoiceTextBlender", read: Mapping[str, Any], form: str, dtype:
         llm=part_of(section["pretrained_llm"], inputs.llm),
         encoder=part_of(encoder, inputs.encoder),
         steps=steps_of(read),
+        steps_before=steps_before(read),
         trained=trained_sizes(model),
         dtype=dtype,
         data=read["vtb"].get("trained_on") if blend is None else trained_on(blend),

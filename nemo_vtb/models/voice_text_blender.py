@@ -25,6 +25,7 @@ from nemo_vtb.models.checkpoints.contents import (
 )
 from nemo_vtb.models.checkpoints.file import use_atomic_checkpoints
 from nemo_vtb.models.checkpoints.init_from import init_from
+from nemo_vtb.models.checkpoints.slim import steps_before
 from nemo_vtb.models.generate import generate_answers
 from nemo_vtb.models.options import check_model_section, step_options
 from nemo_vtb.models.prepare import prepare_for_trainer
@@ -123,6 +124,7 @@ class VoiceTextBlender(SALM):
         self._accumulation, self._guard = TokenWeighted(), StepGuard(self.options.skip_non_finite)
         self._half: torch.dtype | None = None
         self._prepared = self._use_fsdp = self._use_tp = self.told_of_unknown_words = False
+        self.steps_before = 0
         if begin:
             init_from(self, begin)
 
@@ -365,6 +367,7 @@ class VoiceTextBlender(SALM):
             VTBError: Says what differs.
         """
         check_checkpoint(self, checkpoint)
+        self.steps_before = steps_before(checkpoint)
         take_own_moments(self, checkpoint)
 
     def load_state_dict(self, state_dict: dict[str, Tensor], strict: bool = True, assign: bool = False) -> Any:

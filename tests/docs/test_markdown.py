@@ -42,7 +42,7 @@ _WRONG = ("trainer.max_step",)
 # Made by runs, or by whoever reads.
 _MADE = re.compile(
     r"^(runs/|mine\.yaml|eval\.json|report\.json|card\.html|judgement\.jsonl|length\.json|held_out\.jsonl"
-    r"|conversations\.jsonl|bank\.jsonl|salm_\w+\.py|to_hf\.py|[a-z]\.jsonl|/)"
+    r"|conversations\.jsonl|bank\.jsonl|open_speech/|train/replay\.jsonl|salm_\w+\.py|to_hf\.py|[a-z]\.jsonl|/)"
 )
 
 

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examples(checkpoint: str) -> list["Example"]:
-    """What can be tried; of the shipped checkpoint, recordings it was not trained on; what it is bad at is said."""
+    """What can be tried; of the shipped checkpoint, recordings it was not trained on; where it often errs is said."""
     from nemo_vtb.inference.serving.page import Example
 
     written = [Example("Written question", "What is the capital of France?")]
@@ -59,7 +59,7 @@ def _examples(checkpoint: str) -> list["Example"]:
         return written
     clips = {
         "Command": corpora / "spoken_commands" / "audio" / "0004_bm_george.ogg",
-        "Person on the telephone (it is bad at this)": corpora / "asterisk_prompts" / "audio" / "en" / "agent-pass.ogg",
-        "Any sentence (it is bad at this)": corpora / "open_sentences" / "audio" / "15850_kokoro_bf_emma.ogg",
+        "Person on the telephone": corpora / "asterisk_prompts" / "audio" / "en" / "agent-pass.ogg",
+        "Any sentence (it often errs here)": corpora / "open_sentences" / "audio" / "15850_kokoro_bf_emma.ogg",
     }
     return [*(Example(name, "Transcribe the audio.", [str(clip)]) for name, clip in clips.items()), *written]

@@ -51,6 +51,7 @@ class Facts:
         llm: The base LLM.
         encoder: The speech encoder.
         steps: Optimizer steps of training.
+        steps_before: Those of the runs whose weights it began with.
         trained: Parameters that were trained, by part.
         dtype: Of the stored weights.
         data: See ``nemo_vtb.inference.card.data.trained_on``; None where it is not known.
@@ -62,6 +63,7 @@ class Facts:
     llm: Part
     encoder: Part
     steps: int
+    steps_before: int
     trained: Mapping[str, int]
     dtype: str
     data: Mapping[str, Any] | None
@@ -157,9 +159,12 @@ def _body(facts: Facts, licence: str, vllm: str | None) -> Iterator[str]:
     yield ""
     total = sum(facts.trained.values())
     each = ", ".join(f"{part} {size / 1e6:.2f} M" for part, size in facts.trained.items())
-    yield f"Trained: {total / 1e6:.2f} M parameters ({each}), {facts.steps} steps; all else is as published."
+    after = f" after {facts.steps_before} of the runs it began from" if facts.steps_before else ""
+    yield f"Trained: {total / 1e6:.2f} M parameters ({each}), {facts.steps} steps{after}; all else is as published."
     yield f"Weights here are {facts.dtype}. {_lora_words(facts)}"
     yield from ("", "## Training data", "", *_data_lines(facts.data))
+    if facts.steps_before:
+        yield from ("", "Of the last run; those it began from may have been trained on other data.")
     yield from ("", "## Measured", "", *results_table(facts.report))
     yield from leaderboard(facts.report)
     yield from ("", "## Limits", "", *limits(facts.form, facts.section, languages(facts.data), facts.report))

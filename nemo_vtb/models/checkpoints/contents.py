@@ -86,6 +86,7 @@ def complete_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
     checkpoint["vtb"] = {
         "trained": list(model.trainable_names),
         "frozen": model.frozen_fingerprints,
+        "steps_before": model.steps_before,
         "max_steps": trainer.max_steps if trainer is not None else -1,
         "precision": trainer.precision if trainer is not None else None,
         "blend": _blend(trainer),

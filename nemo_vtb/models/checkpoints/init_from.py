@@ -8,7 +8,7 @@ from torch import nn
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.checkpoints.backend import backend_of, for_hugging_face, for_megatron
 from nemo_vtb.models.checkpoints.contents import check_shapes, fingerprint_frozen
-from nemo_vtb.models.checkpoints.slim import read_trained, steps_of
+from nemo_vtb.models.checkpoints.slim import read_trained, steps_before, steps_of
 from nemo_vtb.modules.llm.waiting import take_instead, waiting
 from nemo_vtb.parts.lora import check_same_lora
 
@@ -39,6 +39,7 @@ def init_from(model: "SALM", path: str) -> None:
         raise VTBError(f"model.init_from={path}: {error}") from error
     state = checkpoint["state_dict"]
     own = set(model.state_dict())
+    model.steps_before = steps_of(checkpoint) + steps_before(checkpoint)
     # The model's own way refuses a state that leaves anything unset.
     take_instead(model, state)
     here = set(state) & own - set(waiting(model))

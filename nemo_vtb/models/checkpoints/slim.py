@@ -87,6 +87,7 @@ def write_slim(
         "frozen": checkpoint["vtb"]["frozen"],
         "buffers": buffers,
         "global_step": steps_of(checkpoint),
+        **({"steps_before": before} if (before := steps_before(checkpoint)) else {}),
         "trained_on": trained_on,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,8 +117,13 @@ def portable_section(section: Mapping[str, Any], names: Mapping[str, str | None]
 
 
 def steps_of(checkpoint: Mapping[str, Any]) -> int:
-    """Optimizer steps a checkpoint was trained for."""
+    """Optimizer steps of the run that wrote a checkpoint."""
     return checkpoint.get("global_step", checkpoint["vtb"].get("global_step", 0))
+
+
+def steps_before(checkpoint: Mapping[str, Any]) -> int:
+    """Optimizer steps that its weights had behind them when that run began; 0 where it began with none."""
+    return checkpoint["vtb"].get("steps_before", 0)
 
 
 def _read_slim(folder: Path) -> dict[str, Any]:

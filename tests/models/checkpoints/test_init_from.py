@@ -14,6 +14,7 @@ from nemo_vtb import VoiceTextBlender
 from nemo_vtb.cli import main
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.checkpoints.file import read_checkpoint
+from nemo_vtb.models.checkpoints.slim import read_trained, steps_before, steps_of
 from nemo_vtb.models.load import load_checkpoint
 from nemo_vtb.paths import SHIPPED
 
@@ -36,6 +37,13 @@ def test_vtb_train_begins_from_a_checkpoint_and_keeps_no_word_of_it(
     assert main([*line, f"+model.init_from={trained[1]}"]) == 0
     kept = run_folder / "runs" / "train" / "last.ckpt"
     assert "init_from" not in read_checkpoint(kept)["hyper_parameters"]["cfg"]
+    before = read_checkpoint(trained[1])["global_step"]
+    assert before > 0 and read_checkpoint(kept)["vtb"]["steps_before"] == before
+    names = ["--llm", "org/llm", "--encoder", "org/encoder"]
+    assert main(["export", str(kept), "--to", "slim", "--out", str(run_folder / "slim"), *names]) == 0
+    assert f", 1 steps after {before} of the runs it began from;" in (run_folder / "slim" / "README.md").read_text()
+    again = read_trained(run_folder / "slim")
+    assert (steps_of(again), steps_before(again)) == (1, before)
     began = trained_state(trained[0])
     for name, tensor in trained_state(load_checkpoint(kept)).items():
         torch.testing.assert_close(tensor, began[name], atol=1e-5, rtol=1e-4)
