@@ -70,7 +70,7 @@ class VoiceTextBlender(SALM):
         super(SALM, self).__init__()
         check_model_section(cfg)
         check_optimizer_sections(cfg)
-        # Not kept: whoever reads a checkpoint of this run needs nothing of where it began.
+        # Not kept: of where it began, a checkpoint of this run tells the steps behind it alone.
         begin = cfg.get("init_from")
         cfg = {key: value for key, value in cfg.items() if key != "init_from"}
         self.options = step_options(cfg)

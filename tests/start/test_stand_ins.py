@@ -94,7 +94,6 @@ print(json.dumps([type(model.base_model.model[0]).__module__, executed("torchao"
 """
 
 _NUMBA = """
-import os
 from nemo.core.utils.optional_libs import NUMBA_AVAILABLE, NUMBA_CUDA_AVAILABLE
 before = [NUMBA_AVAILABLE, NUMBA_CUDA_AVAILABLE, executed("numba")]
 import numba

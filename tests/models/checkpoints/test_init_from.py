@@ -23,7 +23,7 @@ def trained_state(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach() for name, p in model.named_parameters() if name in model.trainable_names}
 
 
-def test_vtb_train_begins_from_a_checkpoint_and_keeps_no_word_of_it(
+def test_vtb_train_begins_from_a_checkpoint_and_keeps_its_steps_alone(
     trained: tuple[Any, Path], run_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     config = json.loads((run_folder / "config.json").read_text())
