@@ -249,14 +249,17 @@ class VoiceTextBlender(SALM):
         if self.alignment is None and ALIGN in kinds:
             raise VTBError(f"conversations of kind '{ALIGN}' teach nothing without the section model.alignment")
         if self.alignment is not None:
-            alignment = self.alignment(frames, counts, batch.get("transcripts", ()), self.backbone.embed)
+            transcripts = batch.get("transcripts", ())
+            alignment = self.alignment(frames, counts, transcripts, self.backbone.embed)
             loss = loss + alignment
-            stats["loss_alignment"] = alignment.detach()
+            if any(ids is not None and len(ids) for ids in transcripts):
+                stats["loss_alignment"] = alignment.detach()
         for name, divergence in DIVERGENCES.items():
             if weight := self.cfg.get(name):
-                value = divergence(self, batch, hidden, layout)
-                loss = loss + weight * value
-                stats[name] = value.detach()
+                found = divergence(self, batch, hidden, layout)
+                loss = loss + weight * found.mean
+                if found.positions:
+                    stats[name] = found.mean.detach()
         owners = torch.from_numpy(layout.target_owner)
         for name, values in (("loss", losses.detach()), ("acc", hits)):
             if values is not None:

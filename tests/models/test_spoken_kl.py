@@ -57,7 +57,7 @@ def conversations(spoken, clips):
 def _divergence(model, batch):
     frames, counts = model.encode_clips(batch)
     *_, layout, hidden = model.compute_losses(batch, frames, counts)
-    return spoken_divergence(model, batch, hidden, layout)
+    return spoken_divergence(model, batch, hidden, layout).mean
 
 
 def test_a_batch_knows_what_would_be_read(tokenizer, conversations, clips):
@@ -89,11 +89,11 @@ def test_it_is_zero_where_the_student_is_the_teacher_given_the_text(tiny_cfg, to
     batch = {**batch, "encoded": [student]}
     *_, layout, hidden = model.compute_losses(batch, frames, [end - start])
     assert layout.lengths[0] == len(read.input_ids)
-    assert spoken_divergence(model, batch, hidden, layout).item() == pytest.approx(0.0, abs=1e-6)
+    assert spoken_divergence(model, batch, hidden, layout).mean.item() == pytest.approx(0.0, abs=1e-6)
     # It is not for want of positions: with another LoRA it is not zero.
     other = _model(tiny_cfg)
     *_, layout, hidden = other.compute_losses(batch, frames, [end - start])
-    assert spoken_divergence(other, batch, hidden, layout).item() > 1e-3
+    assert spoken_divergence(other, batch, hidden, layout).mean.item() > 1e-3
 
 
 def test_it_is_the_divergence_at_the_positions_of_the_answers(tiny_cfg, tokenizer, conversations):
@@ -101,7 +101,7 @@ def test_it_is_the_divergence_at_the_positions_of_the_answers(tiny_cfg, tokenize
     batch = VTBDataset(tokenizer, "qwen")[conversations]
     frames, counts = model.encode_clips(batch)
     *_, layout, hidden = model.compute_losses(batch, frames, counts)
-    value = spoken_divergence(model, batch, hidden, layout)
+    value = spoken_divergence(model, batch, hidden, layout).mean
     expected, count = 0.0, 0
     with torch.no_grad():
         for index, twin in enumerate(batch["written"][:3]):

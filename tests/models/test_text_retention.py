@@ -72,7 +72,7 @@ def test_text_kl_is_the_divergence_from_the_untouched_llm(tiny_cfg, batch):
     model = _model(tiny_cfg, text_kl=1.0)
     frames, counts = model.encode_clips(batch)
     *_, layout, hidden = model.compute_losses(batch, frames, counts)
-    divergence = text_divergence(model, batch, hidden, layout)
+    divergence = text_divergence(model, batch, hidden, layout).mean
     positions = torch.from_numpy(text_positions(layout))
     with torch.no_grad():
         tuned = model.backbone.project(hidden.flatten(0, 1)[positions]).log_softmax(-1)
@@ -90,9 +90,19 @@ def test_text_kl_of_a_batch_without_text_is_zero_with_a_gradient(tiny_cfg, token
     model = _model(tiny_cfg, text_kl=1.0)
     frames, counts = model.encode_clips(batch)
     *_, layout, hidden = model.compute_losses(batch, frames, counts)
-    divergence = text_divergence(model, batch, hidden, layout)
-    assert divergence.item() == 0.0
+    divergence, compared = text_divergence(model, batch, hidden, layout)
+    assert divergence.item() == 0.0 and not compared
     divergence.backward()
+
+
+def test_what_a_step_does_not_compare_is_not_logged_as_zero(tiny_cfg, tokenizer, conversation, clip):
+    model = _model(tiny_cfg, text_kl=1.0, spoken_kl=1.0, alignment={"weight": 1.0})
+    spoken = conversation("s", ("user", clip.path), ("assistant", clip.text), kind="asr")
+    spoken.turns[0].text = clip.text
+    written = conversation("t", ("user", "Name a colour."), ("assistant", "Blue."), kind="text")
+    for one, logged in ((spoken, {"loss_alignment"}), (written, {"text_kl"})):
+        _, _, stats = model._joint_loss(VTBDataset(tokenizer, "qwen")[[one]])
+        assert {"loss_alignment", "text_kl", "spoken_kl"} & set(stats) == logged
 
 
 def test_divergences_in_chunks_equal_one_chunk():

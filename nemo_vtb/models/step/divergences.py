@@ -7,7 +7,7 @@ The idea: cross-modal distillation, arXiv 2509.14930 and 2510.13632.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from nemo.collections.speechlm2.models.salm import SALM
 
 
-def text_divergence(model: "SALM", batch: dict[str, Any], hidden: Tensor, layout: PackedLayout) -> Tensor:
+class Divergence(NamedTuple):
+    """A float32 scalar that has a gradient even of nothing, and the positions of this rank that were compared."""
+
+    mean: Tensor
+    positions: int
+
+
+def text_divergence(model: "SALM", batch: dict[str, Any], hidden: Tensor, layout: PackedLayout) -> Divergence:
     """Mean KL of the untouched LLM to this one over all positions of text conversations, on all ranks.
 
     Args:
@@ -39,7 +46,7 @@ def text_divergence(model: "SALM", batch: dict[str, Any], hidden: Tensor, layout
     return _divergence(model, hidden, text_positions(layout), encoded, text_positions)
 
 
-def spoken_divergence(model: "SALM", batch: dict[str, Any], hidden: Tensor, layout: PackedLayout) -> Tensor:
+def spoken_divergence(model: "SALM", batch: dict[str, Any], hidden: Tensor, layout: PackedLayout) -> Divergence:
     """Mean KL of the untouched LLM that reads the words to this one that hears them, over answers, on all ranks.
 
     Conversations whose answer is a transcript or a translation are left out, and those with a clip whose words the data
@@ -77,7 +84,7 @@ def _divergence(
     positions: np.ndarray,
     encoded: Sequence[EncodedConversation],
     places: Callable[[PackedLayout], np.ndarray],
-) -> Tensor:
+) -> Divergence:
     """Mean KL at flat positions of ``hidden`` to the untouched LLM at the places of text conversations of its own."""
     tuned = hidden.flatten(0, 1).index_select(0, torch.from_numpy(positions).to(model.device))
     base = tuned[:0].detach()
@@ -86,7 +93,7 @@ def _divergence(
             embeds, own = model.embed_packed(encoded or [STUB], None, [], None)
             states = model.hidden_states(embeds, own).flatten(0, 1)
         base = states.index_select(0, torch.from_numpy(places(own)).to(model.device))[: len(tuned)]
-    return global_mean(model.backbone.divergences(tuned, base))
+    return Divergence(global_mean(model.backbone.divergences(tuned, base)), len(positions))
 
 
 def _warn_of_unknown(model: "SALM", batch: dict[str, Any]) -> None:
