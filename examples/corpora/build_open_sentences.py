@@ -35,7 +35,8 @@ def main() -> None:
         source = next((name for name in SHIPPED_SOURCES if row["text"] in found[name]), None)
         if row["split"] != "dev" or source is None or row["text"].lower() in replayed:
             continue
-        file = f"audio/{Path(row['audio_filepath']).stem}.ogg"
+        name = Path(row["audio_filepath"]).stem.rpartition("_")[0]  # without the fingerprint
+        file = f"audio/{name}.ogg"
         audio, rate = soundfile.read(args.speech / row["audio_filepath"], dtype="float32")
         soundfile.write(out / file, audio, rate, format="OGG", subtype="OPUS", compression_level=0.9)
         clips[row["audio_filepath"]] = file, round(soundfile.info(out / file).duration, 3)
@@ -46,7 +47,7 @@ def main() -> None:
         (told,) = (turn for turn in row["conversations"] if turn["type"] == "audio")
         if told["value"] in clips:
             told["value"], told["duration"] = clips[told["value"]]
-            questions.append({"id": row["id"], "conversations": row["conversations"]})
+            questions.append({"id": f"open/{Path(told['value']).stem}", "conversations": row["conversations"]})
     write_rows(out / "manifest.jsonl", manifest)
     write_rows(out / "sqa.jsonl", questions)
     minutes = sum(row["duration"] for row in manifest) / 60

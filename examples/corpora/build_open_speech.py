@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 from build_spoken_commands import HELD_OUT_VOICES, LEFT_OUT, trimmed
+from build_spoken_sets import fingerprint
 from open_questions import question_rows
 from open_sentences import of_known_licence, open_sentences
 from phone_sentences import phone_sentences
@@ -67,18 +68,15 @@ def plan(sentences: list[str], seed: int, domain: str = "open") -> list[dict]:
         if voice == "kokoro":
             voice = f"kokoro:{rng.choice(HELD_OUT_VOICES if dev else heard)}"
         name = f"{'' if domain == 'open' else domain}{number:05d}_{voice.replace(':', '_')}"
-        rows.append(
-            {
-                "audio_filepath": f"audio/{number // 1000:02d}/{name}.flac",
-                "text": text,
-                "lang": "en",
-                "speaker": voice,
-                "speed": round(rng.uniform(0.88, 1.12), 2),
-                "pitch": pitch,
-                "split": "dev" if dev else f"train_{domain}",
-                **({} if dev else drawn_room(rng)),
-            }
-        )
+        row = {
+            "text": text,
+            "lang": "en",
+            "speaker": voice,
+            "speed": round(rng.uniform(0.88, 1.12), 2),
+            "split": "dev" if dev else f"train_{domain}",
+            "custom": {"pitch": pitch, **({} if dev else drawn_room(rng))},
+        }
+        rows.append({"audio_filepath": f"audio/{number // 1000:02d}/{name}_{fingerprint(row)}.flac", **row})
     return rows
 
 
@@ -90,25 +88,23 @@ def variants(corpus: Path, seed: int) -> list[dict]:
         if prompt["lang"] != "en" or prompt["split"] != "train":
             continue
         for speed in VARIANTS:
-            rows.append(
-                {
-                    "audio_filepath": f"audio/people/{prompt['key']}_{speed}.flac",
-                    "text": prompt["text"],
-                    "lang": "en",
-                    "speaker": prompt["speaker"],
-                    "speed": speed,
-                    "split": "train_people",
-                    "source": prompt["audio_filepath"],
-                    **drawn_room(rng),
-                }
-            )
+            row = {
+                "text": prompt["text"],
+                "lang": "en",
+                "speaker": prompt["speaker"],
+                "speed": speed,
+                "split": "train_people",
+                "source": prompt["audio_filepath"],
+                "custom": drawn_room(rng),
+            }
+            rows.append({"audio_filepath": f"audio/people/{prompt['key']}_{speed}_{fingerprint(row)}.flac", **row})
     return rows
 
 
 def audio_of(row: dict, corpus: Path) -> np.ndarray:
     """The samples of a row, ``(samples,)`` at ``SAMPLE_RATE``."""
     if "source" not in row:
-        return trimmed(speak(row["text"], row["speaker"], row["speed"], row["pitch"], SAMPLE_RATE))
+        return trimmed(speak(row["text"], row["speaker"], row["speed"], row["custom"]["pitch"], SAMPLE_RATE))
     samples, rate = soundfile.read(corpus / row["source"], dtype="float32")
     return soxr.resample(samples, rate * row["speed"], SAMPLE_RATE)
 
@@ -150,7 +146,7 @@ def main() -> None:
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        audio = in_room(audio_of(row, corpus), row, args.out / "noise")
+        audio = in_room(audio_of(row, corpus), row["custom"], args.out / "noise")
         partial = path.with_suffix(".partial")
         soundfile.write(partial, audio, SAMPLE_RATE, format="FLAC")
         os.replace(partial, path)

@@ -66,6 +66,11 @@ def speak_to(path: Path, text: str, voice: str, speed: float = 1.0, pitch: float
     os.replace(partial, path)
 
 
+def fingerprint(row: dict) -> str:
+    """Of all that a clip is made of, for its name: one of other words or another room is another clip."""
+    return blake2b(json.dumps(row, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+
 def _spoken(row: dict) -> list[dict]:
     return [turn for turn in row["conversations"] if turn["type"] == "audio"]
 

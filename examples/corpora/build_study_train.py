@@ -18,7 +18,7 @@ from random import Random
 
 import soundfile
 from build_human_chats import _chats, _problems
-from build_spoken_sets import speak_to
+from build_spoken_sets import fingerprint, speak_to
 from build_text_battery import held_out_text
 from open_sentences import of_known_licence, open_sentences, rows_of
 from tqdm import tqdm
@@ -79,9 +79,8 @@ def main() -> None:
     every = [row for found in rows.values() for row in found]
     part, parts = map(int, args.part.split("/"))
     for row in tqdm(every[part::parts], unit="clip"):
-        speak_to(
-            args.out / row["audio_filepath"], row["text"], row["speaker"].split("@")[0], row["speed"], row["pitch"]
-        )
+        voice, pitch = row["speaker"].split("@")
+        speak_to(args.out / row["audio_filepath"], row["text"], voice, row["speed"], float(pitch))
     if not all((args.out / row["audio_filepath"]).exists() for row in every):
         print(f"clips of the other parts are missing in {args.out}")
         return
@@ -159,9 +158,14 @@ def spoken_rows(name: str, said: list[tuple[str, tuple[str, float]]], seed: int)
     rows = []
     for number, (text, (voice, pitch)) in enumerate(said):
         dev = name == "open" and number >= len(said) - DEV
-        file = f"{name}/{number // 1000:02d}/{number:05d}.flac"
-        rows.append({"audio_filepath": file, "text": text, "lang": "en", "speaker": f"{voice}@{pitch}", "pitch": pitch,
-                     "speed": round(rng.uniform(0.9, 1.1), 2), "split": "dev" if dev else "train"})  # fmt: skip
+        row = {
+            "text": text,
+            "lang": "en",
+            "speaker": f"{voice}@{pitch}",
+            "speed": round(rng.uniform(0.9, 1.1), 2),
+            "split": "dev" if dev else "train",
+        }
+        rows.append({"audio_filepath": f"{name}/{number // 1000:02d}/{number:05d}_{fingerprint(row)}.flac", **row})
     return rows
 
 

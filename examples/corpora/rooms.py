@@ -24,18 +24,18 @@ _DECIBELS = (6.0, 24.0)
 
 
 def drawn_room(rng: Random) -> dict:
-    """What a manifest row says of where it sounds: ``room``, the seed of a drawn one, and ``noise`` with ``snr``."""
+    """Where a row sounds, for its ``custom``: ``room``, the seed of a drawn one, and ``noise`` with ``snr``."""
     room = {"room": rng.getrandbits(31)} if rng.random() < _IN_A_ROOM else {}
     if rng.random() < _IN_NOISE:
         room |= {"noise": rng.choice(NOISES), "snr": round(rng.uniform(*_DECIBELS), 1)}
     return room
 
 
-def in_room(audio: np.ndarray, row: dict, noises: Path) -> np.ndarray:
-    """A clip ``(samples,)`` at ``SAMPLE_RATE`` as it sounds where its row says; ``noises`` holds the recordings."""
-    effects = [Effect("reverb", seed=row["room"])] if "room" in row else []
-    if "noise" in row:
-        effects.append(Effect("noise", row["snr"], str(noises / row["noise"]), seed=len(audio) * 7919))
+def in_room(audio: np.ndarray, drawn: dict, noises: Path) -> np.ndarray:
+    """A clip ``(samples,)`` at ``SAMPLE_RATE`` as it sounds where ``drawn`` says; ``noises`` holds the recordings."""
+    effects = [Effect("reverb", seed=drawn["room"])] if "room" in drawn else []
+    if "noise" in drawn:
+        effects.append(Effect("noise", drawn["snr"], str(noises / drawn["noise"]), seed=len(audio) * 7919))
     if not effects:
         return audio
     heard = apply_effects(torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)), SAMPLE_RATE, tuple(effects))

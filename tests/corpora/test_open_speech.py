@@ -1,10 +1,14 @@
 """What the reference run's speech is made with: questions that code can check, rooms and noise that repeat."""
 
+import json
 import re
 from random import Random
 
 import numpy as np
 import soundfile
+
+from nemo_vtb.data.dataset import VTBDataset
+from nemo_vtb.data.sources.source import read_source
 
 SENTENCES = [
     "I honestly don't know where he went.",
@@ -44,6 +48,24 @@ def test_one_sentence_of_ones_own_can_be_asked_about_and_one_without_words_is_no
     for seed in range(30):
         (row,) = script("open_questions").question_rows(rows, seed)
         assert row["id"] == "open/0" and row["conversations"][-1]["value"]
+
+
+def test_a_clip_of_other_words_has_another_name(script):
+    plan = script("build_open_speech").plan
+    names = [{row["audio_filepath"] for row in plan(sentences, 0)} for sentences in (SENTENCES, SENTENCES[::-1])]
+    assert names[0] == {row["audio_filepath"] for row in plan(SENTENCES, 0)} and not names[0] & names[1]
+
+
+def test_rows_say_how_a_clip_was_made_and_nothing_that_a_reader_warns_of(script, tmp_path, clips, tokenizer, caplog):
+    rows = script("build_open_speech").plan(SENTENCES * 100, 0)
+    for row in rows:
+        row |= {"audio_filepath": str(clips[0].path), "duration": clips[0].duration}
+    assert {key for row in rows for key in row["custom"]} == {"pitch", "room", "noise", "snr"}
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    entry = {"type": "nemo", "manifest_filepath": str(path)}
+    read_source(entry, "asr", "<|audio|>", 0.08, encoder=VTBDataset(tokenizer, "qwen"))
+    assert "nothing reads" not in caplog.text
 
 
 def test_a_room_and_noise_repeat_and_change_no_length(script, clips, tmp_path):
