@@ -7,13 +7,14 @@ will do: the shared folder, a port of rank 0, a collective between all ranks.
 import os
 import shutil
 import socket
-import subprocess
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import first_line
+from nemo_vtb.launch.scheduler import answer_of
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -43,17 +44,18 @@ def check_scheduler() -> tuple[list[str], list[str]]:
     """
     if missing := [name for name in _COMMANDS if shutil.which(name) is None]:
         return [], [f"{', '.join(missing)} not found: run this on a login node, or load Slurm's module"]
-    done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=30)
-    if done.returncode:
-        return [], [f"the scheduler does not answer: {done.stderr.strip().splitlines()[-1]}"]
-    pairs = (line.partition("=") for line in done.stdout.splitlines())
+    try:
+        config = answer_of(["scontrol", "show", "config"])
+        partitions = answer_of(["sinfo", "-h", "-o", "%R|%D|%G|%l|%a"])
+    except VTBError as error:
+        return [], [f"the scheduler does not answer: {error}"]
+    pairs = (line.partition("=") for line in config.splitlines())
     settings = {name.strip(): value.strip() for name, _, value in pairs}
     lines, problems = [f"slurm {settings.get('SLURM_VERSION', '?')} of cluster {settings.get('ClusterName', '?')}"], []
     wait = int(settings.get("KillWait", "0").split()[0])
     if wait < _SAVING_TAKES:
         problems.append(f"KillWait is {wait} s: after scancel a checkpoint must be saved in that time; ask for 30 s")
-    partitions = subprocess.run(["sinfo", "-h", "-o", "%R|%D|%G|%l|%a"], capture_output=True, text=True, timeout=30)
-    for line in partitions.stdout.splitlines():
+    for line in partitions.splitlines():
         name, nodes, gpus, limit, state = line.split("|")
         lines.append(f"partition {name}: {nodes} nodes, GPUs {gpus}, limit {limit}, {state}")
     return lines, problems

@@ -4,12 +4,12 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.launch.scheduler import answer_of
 from nemo_vtb.launch.script import render
 from nemo_vtb.paths import slurm_dir
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     path = folder / "slurm" / ("generate.sbatch" if args.parts else "train.sbatch")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(script, encoding="utf-8")
-    print(_sbatch(["--parsable", str(path)]).strip())
+    print(answer_of(["sbatch", "--parsable", str(path)]).strip())
     return 0
 
 
@@ -151,22 +151,10 @@ def _ask_scheduler(script: str) -> None:
     if shutil.which("sbatch") is None:
         print("note: sbatch is not on this machine, so the scheduler was not asked", file=sys.stderr)
         return
-    # A machine may have Slurm's programs and no cluster.
-    why = None
     try:
-        answered = subprocess.run(["sinfo"], capture_output=True, text=True, timeout=60)
-        if answered.returncode:
-            why = answered.stderr.strip().rpartition("\n")[2]
-    except subprocess.TimeoutExpired:
-        why = "sinfo said nothing for 60 s"
-    if why is not None:
-        print(f"note: Slurm does not answer, so the scheduler was not asked: {why}", file=sys.stderr)
+        # A machine may have Slurm's programs and no cluster.
+        answer_of(["sinfo"])
+    except VTBError as error:
+        print(f"note: Slurm does not answer, so the scheduler was not asked: {error}", file=sys.stderr)
         return
-    print(f"note: {_sbatch(['--test-only'], script).strip()}", file=sys.stderr)
-
-
-def _sbatch(arguments: list[str], script: str | None = None) -> str:
-    done = subprocess.run(["sbatch", *arguments], input=script, capture_output=True, text=True, timeout=60)
-    if done.returncode:
-        raise VTBError(f"sbatch refuses the script: {done.stderr.strip()}")
-    return done.stdout + done.stderr
+    print(f"note: {answer_of(['sbatch', '--test-only'], script).strip()}", file=sys.stderr)

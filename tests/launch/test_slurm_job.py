@@ -118,7 +118,7 @@ def test_a_dry_run_asks_the_scheduler_and_submits_nothing(
     assert main([*command, "--nodes=2", "--", "true"]) == 0
     assert "to start at" in capsys.readouterr().err
     assert main([*command, "--nodes=3", "--", "true"]) == 2
-    assert "sbatch refuses the script" in capsys.readouterr().err
+    assert "sbatch fails: allocation failure: " in capsys.readouterr().err
     assert subprocess.run(queued, capture_output=True, text=True).stdout == before
 
 
