@@ -3,21 +3,24 @@
     python examples/corpora/build_open_speech.py --out runs/open_speech
 
 The clips are made, not shipped. Voice, speed and pitch are drawn per sentence; a changed pitch makes another speaker of
-a voice. ``--phone`` sentences of a telephone system, written by an LLM, stand beside the open ones, and the English
-training prompts that a person read come back at ``VARIANTS`` of their speed. Some of what is trained on sounds in a
-room, or through noise (``rooms.py``). Deterministic by ``--seed``; clips that exist are kept, so it resumes and a
-larger ``--count`` adds to them; ``--part 0/2`` with ``--part 1/2`` share the work.
+a voice. Beside the open ones stand ``--phone`` sentences of a telephone system, written by an LLM, and ``--broad``
+sentences and lists with the words that those lack (``broad_sentences.py``); the English training prompts that a person
+read come back at ``VARIANTS`` of their speed. Some of what is trained on sounds in a room, or through noise
+(``rooms.py``). Deterministic by ``--seed``; clips that exist are kept, so it resumes and a larger ``--count`` adds to
+them; ``--part 0/2`` with ``--part 1/2`` share the work.
 """
 
 import argparse
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import soundfile
 import soxr
+from broad_sentences import broad_sentences
 from build_spoken_commands import HELD_OUT_VOICES, LEFT_OUT, trimmed
 from build_spoken_sets import fingerprint
 from open_questions import question_rows
@@ -25,6 +28,7 @@ from open_sentences import of_known_licence, open_sentences
 from phone_sentences import phone_sentences
 from rooms import SAMPLE_RATE, drawn_room, in_room, make_noises
 from tqdm import tqdm
+from transformers import AutoTokenizer
 
 from nemo_vtb.assets import resolve
 from nemo_vtb.paths import corpora_dir
@@ -109,6 +113,15 @@ def audio_of(row: dict, corpus: Path) -> np.ndarray:
     return soxr.resample(samples, rate * row["speed"], SAMPLE_RATE)
 
 
+def kept(path: Path, make: Callable[[], list[str]]) -> list[str]:
+    """The lines of a file, which is made first if it is not there."""
+    if not path.exists():
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text("\n".join(make()), encoding="utf-8")
+        os.replace(partial, path)
+    return path.read_text(encoding="utf-8").splitlines()
+
+
 def main() -> None:
     """Speaks what is missing and writes the manifest once every clip is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,30 +129,35 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=POOL, help=f"of {POOL} drawn sentences, how many to speak")
     parser.add_argument("--sentences", type=Path, help="a file of your own, one sentence a line")
     parser.add_argument("--phone", type=int, default=1_500, help="sentences of a telephone system besides")
-    parser.add_argument("--llm", default="smollm2-135m-instruct", help="what writes those")
+    parser.add_argument("--broad", type=int, default=10_000, help="sentences and lists of rare words besides")
+    parser.add_argument(
+        "--llm", default="smollm2-135m-instruct", help="what writes the telephone's, and whose words are listed"
+    )
     parser.add_argument("--part", default="0/1")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    texts = Path(resolve("english-texts"))
     if args.sentences:
         sentences = args.sentences.read_text(encoding="utf-8").splitlines()
         spoken = set(sentences)
     else:
-        texts = Path(resolve("english-texts"))
         sentences = open_sentences(texts, POOL, args.seed)
         spoken = of_known_licence(texts, sentences)
     corpus = corpora_dir() / "asterisk_prompts"
     rows = plan(sentences, args.seed)
     rows = [row for row in [*rows[-DEV:], *rows[: args.count - DEV]] if row["text"] in spoken]
     make_noises(args.out / "noise", sentences[:1000], args.seed)
-    written = args.out / f"phone_{args.phone}.txt"
-    if args.phone and not written.exists():
-        phone = phone_sentences(corpus / "manifest.jsonl", args.llm, args.phone, args.seed)
-        partial = written.with_suffix(f".{os.getpid()}")
-        partial.write_text("\n".join(phone), encoding="utf-8")
-        os.replace(partial, written)
     if args.phone:
-        rows += plan(written.read_text(encoding="utf-8").splitlines(), args.seed, "phone")
+        phone = args.out / f"phone_{args.phone}.txt"
+        said = kept(phone, lambda: phone_sentences(corpus / "manifest.jsonl", args.llm, args.phone, args.seed))
+        rows += plan(said, args.seed, "phone")
     rows += variants(corpus, args.seed)
+    if args.broad:
+        spoken = {row["text"] for row in rows}
+        tokens = AutoTokenizer.from_pretrained(resolve(args.llm)).get_vocab()
+        broad = args.out / f"broad_{args.broad}.txt"
+        said = kept(broad, lambda: broad_sentences(texts, spoken, tokens, args.broad, args.seed))
+        rows += plan(said, args.seed, "broad")
     part, parts = map(int, args.part.split("/"))
     for row in tqdm(rows[part::parts], unit="clip"):
         path = args.out / row["audio_filepath"]
