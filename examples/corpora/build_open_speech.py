@@ -61,12 +61,13 @@ asterisk-core-sounds-en (CC BY-SA 3.0) at other speeds.
 
 
 def plan(sentences: list[str], seed: int, domain: str = "open") -> list[dict]:
-    """Returns manifest rows without durations; the last ``DEV`` open ones go to voices that never speak in training."""
+    """Returns manifest rows without durations; the last open ones go to voices that never speak in training."""
     rng = Random(seed)
     heard = [v for v in ENGLISH_VOICES if v not in (*HELD_OUT_VOICES, *LEFT_OUT)]
     rows = []
+    kept = len(sentences) - (held_out(sentences) if domain == "open" else 0)
     for number, text in enumerate(sentences):
-        dev = domain == "open" and number >= len(sentences) - DEV
+        dev = number >= kept
         voice = "kokoro" if dev else rng.choices(list(SHARES), list(SHARES.values()))[0]
         pitch = 1.0 if dev else round(rng.uniform(0.88, 1.14), 2)
         if voice == "kokoro":
@@ -82,6 +83,11 @@ def plan(sentences: list[str], seed: int, domain: str = "open") -> list[dict]:
         }
         rows.append({"audio_filepath": f"audio/{number // 1000:02d}/{name}_{fingerprint(row)}.flac", **row})
     return rows
+
+
+def held_out(sentences: list[str]) -> int:
+    """How many of the open ones, from behind: a tenth of a short list."""
+    return min(DEV, len(sentences) // 10)
 
 
 def variants(corpus: Path, seed: int) -> list[dict]:
@@ -113,7 +119,7 @@ def audio_of(row: dict, corpus: Path) -> np.ndarray:
     return soxr.resample(samples, rate * row["speed"], SAMPLE_RATE)
 
 
-def kept(path: Path, make: Callable[[], list[str]]) -> list[str]:
+def remembered(path: Path, make: Callable[[], list[str]]) -> list[str]:
     """The lines of a file, which is made first if it is not there."""
     if not path.exists():
         partial = path.with_suffix(f".{os.getpid()}")
@@ -126,7 +132,9 @@ def main() -> None:
     """Speaks what is missing and writes the manifest once every clip is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=POOL, help=f"of {POOL} drawn sentences, how many to speak")
+    parser.add_argument(
+        "--count", type=int, default=POOL, help=f"of {POOL} drawn sentences, how many to speak, {DEV} held out"
+    )
     parser.add_argument("--sentences", type=Path, help="a file of your own, one sentence a line")
     parser.add_argument("--phone", type=int, default=1_500, help="sentences of a telephone system besides")
     parser.add_argument("--broad", type=int, default=10_000, help="sentences and lists of rare words besides")
@@ -138,25 +146,29 @@ def main() -> None:
     args = parser.parse_args()
     texts = Path(resolve("english-texts"))
     if args.sentences:
-        sentences = args.sentences.read_text(encoding="utf-8").splitlines()
+        lines = args.sentences.read_text(encoding="utf-8").splitlines() if args.sentences.is_file() else []
+        sentences = [line.strip() for line in lines if line.strip()]
+        if not sentences:
+            parser.error(f"--sentences {args.sentences}: no file with a sentence a line")
         spoken = set(sentences)
     else:
         sentences = open_sentences(texts, POOL, args.seed)
         spoken = of_known_licence(texts, sentences)
     corpus = corpora_dir() / "asterisk_prompts"
     rows = plan(sentences, args.seed)
-    rows = [row for row in [*rows[-DEV:], *rows[: args.count - DEV]] if row["text"] in spoken]
+    first = len(rows) - held_out(sentences)
+    rows = [row for row in [*rows[first:], *rows[: min(first, max(args.count - DEV, 0))]] if row["text"] in spoken]
     make_noises(args.out / "noise", sentences[:1000], args.seed)
     if args.phone:
         phone = args.out / f"phone_{args.phone}.txt"
-        said = kept(phone, lambda: phone_sentences(corpus / "manifest.jsonl", args.llm, args.phone, args.seed))
+        said = remembered(phone, lambda: phone_sentences(corpus / "manifest.jsonl", args.llm, args.phone, args.seed))
         rows += plan(said, args.seed, "phone")
     rows += variants(corpus, args.seed)
     if args.broad:
         spoken = {row["text"] for row in rows}
         tokens = AutoTokenizer.from_pretrained(resolve(args.llm)).get_vocab()
         broad = args.out / f"broad_{args.broad}.txt"
-        said = kept(broad, lambda: broad_sentences(texts, spoken, tokens, args.broad, args.seed))
+        said = remembered(broad, lambda: broad_sentences(texts, spoken, tokens, args.broad, args.seed))
         rows += plan(said, args.seed, "broad")
     part, parts = map(int, args.part.split("/"))
     for row in tqdm(rows[part::parts], unit="clip"):

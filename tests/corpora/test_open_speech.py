@@ -56,6 +56,12 @@ def test_a_clip_of_other_words_has_another_name(script):
     assert names[0] == {row["audio_filepath"] for row in plan(SENTENCES, 0)} and not names[0] & names[1]
 
 
+def test_a_short_list_of_ones_own_is_trained_on_too(script):
+    splits = [row["split"] for row in script("build_open_speech").plan(SENTENCES * 5, 0)]
+    assert splits == ["train_open"] * 18 + ["dev"] * 2
+    assert all(row["split"] == "train_broad" for row in script("build_open_speech").plan(SENTENCES, 0, "broad"))
+
+
 def test_rows_say_how_a_clip_was_made_and_nothing_that_a_reader_warns_of(script, tmp_path, clips, tokenizer, caplog):
     rows = script("build_open_speech").plan(SENTENCES * 100, 0)
     for row in rows:
