@@ -43,11 +43,12 @@ def broad_sentences(folder: Path, spoken: Iterable[str], tokens: Iterable[str], 
     known = _words_of(tokens)
     # A word that stands once in all texts and is no word of the LLM's is a slip of the pen or a name.
     candidates = [s for s in candidates if all(frequency[word] > 1 or word in known for word in _words(s))]
+    candidates.sort(key=lambda sentence: min(frequency[word] for word in _words(sentence)))
     seen = Counter(word for sentence in spoken for word in _words(sentence))
     chosen: list[str] = []
     for times in range(1, _TIMES + 1):
         left = []
-        for sentence in sorted(candidates, key=lambda s: min(frequency[word] for word in _words(s))):
+        for sentence in candidates:
             if any(seen[word] < min(times, frequency[word]) for word in _words(sentence)):
                 chosen.append(sentence)
                 seen.update(_words(sentence))
