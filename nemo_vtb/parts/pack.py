@@ -9,7 +9,6 @@ S supervised positions.
 """
 
 import heapq
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,8 @@ from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 _ATTENTION = 2000
 # So many times the fewest rows are tried, in so many steps.
 _MORE_ROWS, _TRIES = 3, 16
+# What an LLM with nothing to learn runs instead: ranks that exchange gradients, or weights, all take part.
+STUB = EncodedConversation(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool))
 _NOTHING = EncodedConversation(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
 
 
@@ -108,7 +109,7 @@ def plan_packing(
             square of a row, does not dominate; shorter ones are taken where that costs less, and none is shorter than
             the longest conversation. 0 makes one row.
         names: Sample ids for the error message.
-        supervised_only: Leave out conversations that hold no target; where none holds any, all but the shortest.
+        supervised_only: Leave out conversations that hold no target; where none holds any, one token stands for all.
         apart: One conversation a row, for LLMs that would hear its neighbours; positions run on through the padding
             behind it, which it cannot hear.
 
@@ -118,8 +119,7 @@ def plan_packing(
     per_conversation, clip_of = [], 0
     clips_of: list[int] = []
     laid_out = [not supervised_only or bool(conversation.loss_mask.any()) for conversation in conversations]
-    if not any(laid_out):
-        laid_out[_shortest(conversations, frame_counts, placeholder_id)] = True
+    stub = -1 if any(laid_out) else 0
     frame_from: list[np.ndarray] = []
     frames_before = np.concatenate([[0], np.cumsum(np.asarray(frame_counts, dtype=np.int64))])
     for index, conversation in enumerate(conversations):
@@ -136,7 +136,8 @@ def plan_packing(
         if laid_out[index]:
             frame_from.append(np.arange(frames_before[clip_of], frames_before[clip_of + wanted]))
         else:
-            conversation, is_clip, spans = _NOTHING, _NOTHING.loss_mask, _NOTHING.input_ids
+            conversation = STUB if index == stub else _NOTHING
+            is_clip, spans = conversation.loss_mask, np.ones(len(conversation.input_ids), dtype=np.int64)
         clip_of += wanted
         clips_of.append(wanted)
         per_conversation.append((conversation, is_clip, spans))
@@ -181,15 +182,6 @@ def plan_packing(
         clip_owner=np.repeat(np.arange(len(lengths)), clips_of),
         order=laid_order[lengths[laid_order] > 0],
     )
-
-
-def _shortest(conversations: Sequence[EncodedConversation], frame_counts: Sequence[int], placeholder_id: int) -> int:
-    """The conversation of the fewest positions; clips that are not there are for others to complain of."""
-    counts, lengths = iter(frame_counts), []
-    for conversation in conversations:
-        clips = int((conversation.input_ids == placeholder_id).sum())
-        lengths.append(len(conversation.input_ids) - clips + sum(itertools.islice(counts, clips)))
-    return lengths.index(min(lengths))
 
 
 def fill_rows(layout: PackedLayout, token_embeds: Tensor, frames: Tensor | None) -> Tensor:

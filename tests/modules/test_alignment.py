@@ -61,7 +61,8 @@ def test_gradients_are_those_of_all_compared_tokens():
         alignment.blank.grad = None
         loss(alignment, *of, frames=frames).backward()
         found.append([frames.grad, alignment.blank.grad])
-    torch.testing.assert_close(*found)
+    # Float32 and a random blank: the sums differ by 1e-5 of themselves.
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
 
 
 def test_a_batch_larger_than_the_memory_is_compared_whole():

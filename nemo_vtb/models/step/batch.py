@@ -2,12 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-
 from nemo_vtb.parts.prompts.encoded import EncodedConversation
-
-# What a sharded rank without text runs instead, so that every rank takes part in every collective.
-STUB = EncodedConversation(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool))
 
 
 def encoded_of(batch: dict[str, Any], pad_id: int) -> list[EncodedConversation]:

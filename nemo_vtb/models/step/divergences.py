@@ -15,9 +15,9 @@ from torch import Tensor
 
 from nemo_vtb.data.written_twin import answers_words, unknown_clip
 from nemo_vtb.errors import VTBError
-from nemo_vtb.models.step.batch import STUB, encoded_of
+from nemo_vtb.models.step.batch import encoded_of
 from nemo_vtb.parts.loss import global_mean
-from nemo_vtb.parts.pack import PackedLayout
+from nemo_vtb.parts.pack import STUB, PackedLayout
 from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
 from nemo_vtb.parts.text_retention import text_positions
 
