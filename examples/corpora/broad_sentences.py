@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
-from open_sentences import of_known_licence, raw_sentences
+from open_sentences import _words, of_known_licence, raw_sentences
 
 # How often each word should be spoken, if the texts have it so often.
 _TIMES = 6
@@ -18,7 +18,7 @@ _TIMES = 6
 _LISTED_BELOW = 3
 _WORDS_A_LIST = (4, 7)
 # What a voice can say as a word.
-_TOKEN = re.compile(r"[ĠĊ ]?([A-Za-z][a-z]*[aeiouy][a-z]*)")
+_TOKEN = re.compile(r"[Ġ ▁]([A-Za-z][a-z]*[aeiouy][a-z]*)")
 _SHORTEST = 3
 
 
@@ -73,9 +73,5 @@ def _lists(words: list[str], rng: Random) -> list[str]:
 
 
 def _words_of(tokens: Iterable[str]) -> set[str]:
-    found = (_TOKEN.fullmatch(token) for token in tokens if token[:1] in ("Ġ", " ", "▁"))
+    found = (_TOKEN.fullmatch(token) for token in tokens)
     return {match[1].lower() for match in found if match and len(match[1]) >= _SHORTEST}
-
-
-def _words(sentence: str) -> list[str]:
-    return re.findall(r"[a-z0-9']+", sentence.lower())

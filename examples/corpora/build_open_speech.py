@@ -160,14 +160,15 @@ def main() -> None:
     rows = [row for row in [*rows[first:], *rows[: min(first, max(args.count - DEV, 0))]] if row["text"] in spoken]
     make_noises(args.out / "noise", sentences[:1000], args.seed)
     if args.phone:
-        phone = args.out / f"phone_{args.phone}.txt"
+        phone = args.out / f"phone_{fingerprint({'count': args.phone, 'llm': args.llm, 'seed': args.seed})}.txt"
         said = remembered(phone, lambda: phone_sentences(corpus / "manifest.jsonl", args.llm, args.phone, args.seed))
         rows += plan(said, args.seed, "phone")
     rows += variants(corpus, args.seed)
     if args.broad:
         spoken = {row["text"] for row in rows}
         tokens = AutoTokenizer.from_pretrained(resolve(args.llm)).get_vocab()
-        broad = args.out / f"broad_{args.broad}.txt"
+        asked = {"count": args.broad, "llm": args.llm, "seed": args.seed, "spoken": sorted(spoken)}
+        broad = args.out / f"broad_{fingerprint(asked)}.txt"
         said = remembered(broad, lambda: broad_sentences(texts, spoken, tokens, args.broad, args.seed))
         rows += plan(said, args.seed, "broad")
     part, parts = map(int, args.part.split("/"))

@@ -14,7 +14,7 @@ TEXTS = {
     "webtext": [{"0": "Nobody had two apples."}],
 }
 CHATS = [COMMON, "I like the sea too, Tom.", "I lkie the sea.", "The sea had no river too."]
-TOKENS = ["Ġriver", "Ġsea", "Ġquill", "ĠLantern", "Ġorchard", "uncounted", "Ġtsk", "Ġof", "Ġ123", "Ġpebble"]
+TOKENS = ["Ġriver", "Ġsea", "Ġquill", "ĠLantern", "Ġorchard", "uncounted", "Ġtsk", "Ġof", "Ġ123", "▁pebble"]
 
 
 @pytest.fixture
