@@ -20,7 +20,7 @@ from nemo_vtb.data.conversations.unscored import is_unscored
 from nemo_vtb.data.direct_ids import direct_ids
 from nemo_vtb.data.prompts.formats import formatter_of
 from nemo_vtb.data.turn_lengths import TurnLengths
-from nemo_vtb.data.written_twin import answers_words, unknown_clip, written_twin
+from nemo_vtb.data.written_twin import answers_words, unknown_clip, words_of_clips, written_twin
 from nemo_vtb.parts.prompts.control_tokens import BREAK, PlainTextTokenizer, broken, control_tokens
 from nemo_vtb.parts.prompts.turn_mask import (
     EncodedConversation,
@@ -168,7 +168,7 @@ class VTBDataset(SALMDataset):
             # A CutSet, as in SALM: Lightning would copy a list's conversations, cuts and all, to move them to a device.
             "conversations": CutSet(batch),
             "kinds": [kind_of(conversation) for conversation in batch],
-            "transcripts": [self._transcript(turn) for c in batch for turn in c.turns if hasattr(turn, "cut")],
+            "transcripts": [self._transcript(words) for one in batch for words in words_of_clips(one)],
             "written": [item.written for item in loaded],
         }
 
@@ -186,11 +186,11 @@ class VTBDataset(SALMDataset):
             return None
         return self.encode(written_twin(conversation))
 
-    def _transcript(self, turn: Any) -> np.ndarray | None:
+    def _transcript(self, words: str | None) -> np.ndarray | None:
         # With the space that a word has inside a sentence: those are the tokens the LLM knows best.
-        if not turn.text:
+        if words is None:
             return None
-        return np.asarray(self._ids.text_to_ids(broken(f" {turn.text}", self._controls)), dtype=np.int64)
+        return np.asarray(self._ids.text_to_ids(broken(f" {words}", self._controls)), dtype=np.int64)
 
 
 def _padded(signals: Sequence[torch.Tensor]) -> torch.Tensor:

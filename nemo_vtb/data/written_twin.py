@@ -19,6 +19,22 @@ def unknown_clip(conversation: "NeMoMultimodalConversation") -> str | None:
     return next((turn.cut.id for turn in conversation.turns if hasattr(turn, "cut") and not turn.text), None)
 
 
+def words_of_clips(conversation: "NeMoMultimodalConversation") -> list[str | None]:
+    """What is said in each clip, as far as the data tells it: with the clip, or as the answer of speech recognition."""
+    words: list[str | None] = []
+    unanswered: list[int] = []
+    for turn in conversation.turns:
+        if hasattr(turn, "cut"):
+            unanswered.append(len(words))
+            words.append(turn.text or None)
+        elif turn.role == "assistant":
+            # Of two clips before one answer nobody knows which words are whose.
+            if kind_of(conversation) == "asr" and len(unanswered) == 1:
+                words[unanswered[0]] = words[unanswered[0]] or turn.value or None
+            unanswered = []
+    return words
+
+
 def written_twin(conversation: "NeMoMultimodalConversation") -> "NeMoMultimodalConversation":
     """Returns the conversation with the transcript in the place of each clip; all of them are known."""
     turns = [TextTurn(value=t.text, role=t.role) if hasattr(t, "cut") else t for t in conversation.turns]

@@ -100,3 +100,36 @@ def test_first_merges_of_the_config_spell_the_transcripts(tiny_cfg, tokenizer, r
         return _losses(model.eval(), VTBDataset(tokenizer, "qwen")[rows("align")])[1].item()
 
     assert loss(merges=10**6) == loss() != loss(merges=100)
+
+
+def _asked(clip, **audio_turn):
+    return [
+        {"from": "User", "type": "text", "value": "Write down what you hear."},
+        {"from": "User", "type": "audio", "value": str(clip.path), "duration": clip.duration, **audio_turn},
+        {"from": "Assistant", "type": "text", "value": clip.text},
+    ]
+
+
+def test_the_answer_of_a_recognition_chat_is_what_its_clip_says(tmp_path, clips, tokenizer):
+    """NeMo's chat rows tell no text of a clip; of two clips before one answer nobody knows which words are whose."""
+    one, other = clips[:2]
+    silent = dict(_asked(other)[1])
+    chats = [
+        _asked(one),
+        _asked(one, text="said otherwise"),
+        _asked(one) + _asked(other),
+        [silent, *_asked(one)],
+    ]
+    path = tmp_path / "chats.jsonl"
+    lines = (json.dumps({"id": f"chat{number}", "conversations": turns}) for number, turns in enumerate(chats))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    dataset = VTBDataset(tokenizer, "qwen")
+
+    def told(kind):
+        entry = {"type": "multimodal_conversation", "manifest_filepath": str(path)}
+        source = read_source(entry, kind, "<|audio|>", 0.08, encoder=dataset)
+        transcripts = dataset[[source.draw(index, 0) for index in range(len(source))]]["transcripts"]
+        return [None if ids is None else tokenizer.tokenizer.decode(ids)[1:] for ids in transcripts]
+
+    assert told("asr") == [one.text, "said otherwise", one.text, other.text, None, None]
+    assert told("sqa") == [None, "said otherwise", None, None, None, None]
