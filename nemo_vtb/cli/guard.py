@@ -1,5 +1,6 @@
 """The end of every command: an exit status, and one line where something went wrong."""
 
+import contextlib
 import os
 import sys
 import traceback
@@ -10,6 +11,8 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import sentence
 
 DEBUG_VARIABLE = "VTB_DEBUG"
+# A file for the message, where a batch script would otherwise start the command again.
+REFUSED_VARIABLE = "VTB_REFUSED"
 USER_ERROR, OWN_FAULT, INTERRUPTED = 2, 70, 130
 _ISSUES = "report it to the maintainers of nemo_vtb"
 
@@ -33,6 +36,8 @@ def guarded(command: Callable[[], int | None]) -> int:
             raise
         said = str(error) if isinstance(error, VTBError) else sentence(error)
         _say(f"vtb: {_one_line(said or _own_fault(error))}")
+        if isinstance(error, VTBError):
+            _leave_word(_one_line(str(error)))
         return OWN_FAULT if said is None else USER_ERROR
 
 
@@ -44,6 +49,13 @@ def _say(line: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(line, file=sys.stderr)
+
+
+def _leave_word(line: str) -> None:
+    # A host's errors are left out: they may be a network's, and pass.
+    if path := os.environ.get(REFUSED_VARIABLE):
+        with contextlib.suppress(OSError):
+            Path(path).write_text(f"{line}\n", encoding="utf-8")
 
 
 def _own_fault(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +64,19 @@ def test_a_stage_that_never_ends_well_ends_the_job(slurm: SimpleNamespace, tmp_p
     until(lambda: state(job) == "FAILED", f"the end of job {job}")
     assert "gave up in stage broken: it ended with code 1" in (tmp_path / "job.out").read_text()
     assert not (tmp_path / "next").exists()
+
+
+def test_what_a_stage_refuses_is_not_tried_again(slurm: SimpleNamespace, tmp_path: Path, until: Callable[..., None]):
+    path = tmp_path / "recipe.txt"
+    path.write_text(f"broken {sys.executable} -m nemo_vtb.cli train --config-name=quickstart sede=1\n")
+    job = submit(tmp_path, path)
+    until(lambda: state(job) == "FAILED", f"the end of job {job}")
+    told = (tmp_path / "job.out").read_text()
+    assert (
+        "gave up in stage broken, for it would be the same again: config 'quickstart': Could not override 'sede'"
+        in told
+    ), told
+    assert "requeued" not in told
 
 
 def test_the_shipped_recipe_is_made_of_commands_that_there_are(monkeypatch: pytest.MonkeyPatch):

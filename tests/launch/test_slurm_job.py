@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,6 +130,16 @@ def test_attempts_without_progress_come_to_an_end(
     until(lambda: state(job) == "FAILED", f"the end of job {job}")
     assert output(tmp_path, job).count("the ranks ended with code 1") == 2
     assert "gave up at step 0: 2 attempts in a row reached no new checkpoint" in output(tmp_path, job)
+
+
+def test_what_was_typed_wrong_is_said_once_and_not_tried_again(
+    launch: Callable[..., str], tmp_path: Path, until: Callable[..., None]
+):
+    job = launch(tmp_path, sys.executable, "-m", "nemo_vtb.cli", "train", "--config-name=quickstart", "sede=1")
+    until(lambda: state(job) == "FAILED", f"the end of job {job}")
+    said = output(tmp_path, job)
+    assert said.count("the ranks ended with code") == 1 and "requeued" not in said
+    assert "gave up at step 0, for it would be the same again: config 'quickstart': Could not override 'sede'" in said
 
 
 def test_a_node_that_never_answers_is_named(
