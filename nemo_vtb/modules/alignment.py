@@ -18,8 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 from nemo_vtb.options import Range
 from nemo_vtb.parts.encode import sub_batches
 from nemo_vtb.parts.loss import global_mean
+from nemo_vtb.parts.prompts.shorter_tokens import ShorterTokens
 from nemo_vtb.parts.ranks import take_first_s
-from nemo_vtb.parts.shorter_tokens import ShorterTokens
 
 # Most padded frames in one call of the CTC loss.
 _FRAMES = 8192

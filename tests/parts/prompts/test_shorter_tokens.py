@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.parts.shorter_tokens import ShorterTokens
+from nemo_vtb.parts.prompts.shorter_tokens import ShorterTokens
 
 _TEXTS = (
     " the quick brown fox jumps over thirteen lazy dogs",
