@@ -27,7 +27,10 @@ class ShorterTokens:
         backend = getattr(getattr(tokenizer, "tokenizer", tokenizer), "backend_tokenizer", None)
         model = json.loads(backend.to_str())["model"] if backend is not None else {}
         if not model.get("merges"):
-            raise VTBError("the LLM's tokenizer has no merges to choose from: it is no fast BPE tokenizer")
+            raise VTBError(
+                f"model.alignment.merges={merges}: the LLM's tokenizer is no fast BPE tokenizer and has no merges to "
+                "choose from; leave the key out"
+            )
         ids = model["vocab"]
         halves: dict[int, tuple[int, int]] = {}
         whole = set()
