@@ -1,6 +1,8 @@
 """``vtb train``: a config is built, trained, and what it learnt is kept."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -8,6 +10,7 @@ from omegaconf import OmegaConf
 from nemo_vtb.cli import main
 from nemo_vtb.config import check_keys, compose, referred_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.models.checkpoints.file import read_checkpoint
 from nemo_vtb.models.load import load_checkpoint
 from nemo_vtb.synthesis.spoken_turns.options import SpeechOptions
 
@@ -47,6 +50,34 @@ def test_trained_weights_are_kept_where_the_config_keeps_none(tiny_training, tmp
     assert any(p.any() for name, p in model.named_parameters() if "lora_B" in name)
     assert main([*tiny_training, f"+trainer.default_root_dir={tmp_path / 'elsewhere'}"]) == 0
     assert (tmp_path / "elsewhere" / "last.ckpt").is_file()
+
+
+def test_the_same_line_again_keeps_what_the_first_run_learnt_or_goes_on(tiny_training, tmp_path, monkeypatch, caplog):
+    """First where the config keeps no checkpoints, then with a LastCheckpoint, by the keys that the warning names."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main(tiny_training) == 0
+    assert "runs/train/last.ckpt is of an earlier run; this one begins anew and keeps it as last-v1.ckpt" in caplog.text
+    [begins] = re.findall(r"\+model\.init_from=\S+", caplog.text)
+    assert main([*tiny_training, begins]) == 0
+    assert sorted(path.name for path in Path("runs/train").glob("*.ckpt")) == [
+        "last-v1.ckpt",
+        "last-v2.ckpt",
+        "last.ckpt",
+    ]
+
+    keeping = [*tiny_training, "trainer.enable_checkpointing=true"]
+    keeping += ["+trainer.callbacks=[{_target_: nemo_vtb.callbacks.last_checkpoint.LastCheckpoint}]"]
+    caplog.clear()
+    assert main([*keeping, "+trainer.default_root_dir=mine"]) == 0
+    assert "earlier run" not in caplog.text
+    assert main([*keeping, "+trainer.default_root_dir=mine"]) == 0
+    assert "mine/checkpoints/last.ckpt is of an earlier run" in caplog.text
+    Path("mine/checkpoints/last-v1.ckpt").rename("mine/checkpoints/last.ckpt")
+    keys = re.findall(r"\+exp_manager\.\S+", caplog.text)
+    assert main([*keeping, *keys, "trainer.max_steps=2"]) == 0
+    assert read_checkpoint("mine/checkpoints/last.ckpt")["global_step"] == 2
+    assert [path.name for path in Path("mine/checkpoints").glob("*.ckpt")] == ["last.ckpt"]
 
 
 def test_a_config_that_keeps_checkpoints_does_so_itself(tiny_training, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """One ``last.ckpt`` from which a run goes on, never half written and never far behind."""
 
+import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import require_writable
 
 LAST = "last.ckpt"
+_WHERE_NEMO_LOOKS = "checkpoints"
 
 
 class LastCheckpoint(Checkpoint):
@@ -18,7 +21,8 @@ class LastCheckpoint(Checkpoint):
 
     Saved before validation, nothing is lost when a job ends in the middle of one. For the best checkpoints by a metric,
     add Lightning's ModelCheckpoint. NeMo's own callback refuses to resume when a job was killed while it saved
-    (``tests/known_issues/test_kill_during_save.py``).
+    (``tests/known_issues/test_kill_during_save.py``). What an earlier run has left there, from which this one does not
+    go on, is kept as ``last-v1.ckpt``, the next as ``last-v2.ckpt``.
 
     Args:
         every_n_train_steps: Optimizer steps between two saves.
@@ -30,10 +34,11 @@ class LastCheckpoint(Checkpoint):
             raise VTBError(f"LastCheckpoint: every_n_train_steps is {every_n_train_steps!r}; it is at least 1")
         self.every_n_train_steps, self.dirpath = every_n_train_steps, dirpath
         self._saved_step = 0
+        self._of_earlier_run = False
 
     def folder(self, trainer: Trainer) -> Path:
         """Where the file is kept."""
-        return Path(self.dirpath) if self.dirpath else Path(trainer.default_root_dir) / "checkpoints"
+        return Path(self.dirpath) if self.dirpath else Path(trainer.default_root_dir) / _WHERE_NEMO_LOOKS
 
     def save(self, trainer: Trainer) -> Path:
         """Saves unless the file already holds this step; every rank must call it.
@@ -43,6 +48,7 @@ class LastCheckpoint(Checkpoint):
         """
         path = self.folder(trainer) / LAST
         if trainer.global_step != self._saved_step and not trainer.fast_dev_run:
+            self._keep_earlier(trainer)
             trainer.save_checkpoint(path)
             self._saved_step = trainer.global_step
         return path
@@ -58,8 +64,17 @@ class LastCheckpoint(Checkpoint):
             require_writable(self.folder(trainer), key)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What a run starts from need not be saved again."""
+        """What a run starts from need not be saved again; what it does not start from is not to be lost."""
         self._saved_step = trainer.global_step
+        if trainer.fast_dev_run:
+            return
+        path = self.folder(trainer) / LAST
+        self._of_earlier_run = trainer.strategy.broadcast(trainer.global_step == 0 and path.exists())
+        if self._of_earlier_run and trainer.is_global_zero:
+            logging.warning(
+                f"nemo_vtb: {path} is of an earlier run; this one begins anew and keeps it as {_kept_as(path).name}. "
+                f"{self._how_to_go_on(trainer)}"
+            )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,6 +91,26 @@ class LastCheckpoint(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the finished run."""
         self.save(trainer)
+
+    def _keep_earlier(self, trainer: Trainer) -> None:
+        if not self._of_earlier_run:
+            return
+        path = self.folder(trainer) / LAST
+        if trainer.is_global_zero and path.exists():
+            os.replace(path, _kept_as(path))
+        # Where ranks write parts of it, none may begin before.
+        trainer.strategy.barrier()
+        self._of_earlier_run = False
+
+    def _how_to_go_on(self, trainer: Trainer) -> str:
+        folder = self.folder(trainer)
+        if folder.name != _WHERE_NEMO_LOOKS:
+            return ""
+        return (
+            f"To go on from it, end this run, name it {LAST} again and say "
+            f"+exp_manager.explicit_log_dir={folder.parent} +exp_manager.resume_if_exists=true "
+            "+exp_manager.create_checkpoint_callback=false"
+        )
 
     # NeMo's timer for exp_manager.max_time_per_run has the first checkpoint callback save, by these two names.
     def _monitor_candidates(self, trainer: Trainer) -> dict[str, Any]:
@@ -98,6 +133,7 @@ class TrainedWeights(LastCheckpoint):
     def save(self, trainer: Trainer) -> Path:
         """Saves; every rank must call it."""
         path = self.folder(trainer) / LAST
+        self._keep_earlier(trainer)
         trainer.save_checkpoint(path, weights_only=True)
         logging.info(f"nemo_vtb: the trained weights are in {path}")
         return path
@@ -109,6 +145,15 @@ class TrainedWeights(LastCheckpoint):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing is saved on the way."""
+
+    def _how_to_go_on(self, trainer: Trainer) -> str:
+        return f"To begin with its weights, say +model.init_from={_kept_as(self.folder(trainer) / LAST)}"
+
+
+def _kept_as(path: Path) -> Path:
+    """The first name of Lightning's for a further version that is free."""
+    names = (path.with_name(f"{path.stem}-v{number}{path.suffix}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def save_last(trainer: Trainer) -> Path:

@@ -59,5 +59,5 @@ def test_a_tokenizer_without_merges_is_refused():
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.train_from_iterator(_TEXTS, trainers.UnigramTrainer(vocab_size=60, special_tokens=["<unk>"]))
-    with pytest.raises(VTBError, match="model.alignment.merges=100: .* no fast BPE tokenizer .* leave the key out"):
+    with pytest.raises(VTBError, match=r"model\.alignment\.merges=100: .* no fast BPE tokenizer .* leave the key out"):
         ShorterTokens(PreTrainedTokenizerFast(tokenizer_object=tokenizer), 100)
