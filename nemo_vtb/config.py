@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nemo_vtb.errors import VTBError
+from nemo_vtb.errors import VTBError, about_what_was_typed
 from nemo_vtb.host_errors import first_line, sentence
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ ConfigDirs = str | Path | Sequence[str | Path] | None
 _SEARCHPATH = "hydra.searchpath="
 
 
+@about_what_was_typed()
 def compose(config_name: str, overrides: Sequence[str], config_dir: ConfigDirs = None) -> "DictConfig":
     """Composes a shipped or a user's config with Hydra.
 

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nemo_vtb import start
 from nemo_vtb.config import check_keys, referred_keys, resolved, section_of
 from nemo_vtb.config import compose as compose  # scripts have it from here
-from nemo_vtb.errors import VTBError
+from nemo_vtb.errors import VTBError, about_what_was_typed
 from nemo_vtb.options import Key, Range, Seed, check_arguments, typed
 from nemo_vtb.parts.machine.choice import AUTO, Choice
 from nemo_vtb.paths import require_writable
@@ -80,6 +80,7 @@ def build(
     return trainer, model, VTBDataModule(cfg.data, model.tokenizer, dataset)
 
 
+@about_what_was_typed()
 def check_config(cfg: DictConfig) -> None:
     """Refuses a training config before anything is loaded; fills in its interpolations.
 

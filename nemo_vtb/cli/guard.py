@@ -36,7 +36,8 @@ def guarded(command: Callable[[], int | None]) -> int:
             raise
         said = str(error) if isinstance(error, VTBError) else sentence(error)
         _say(f"vtb: {_one_line(said or _own_fault(error))}")
-        if isinstance(error, VTBError):
+        # All else may pass: a file system that was away, a server that was not there yet.
+        if isinstance(error, VTBError) and error.typed:
             _leave_word(_one_line(str(error)))
         return OWN_FAULT if said is None else USER_ERROR
 
@@ -52,7 +53,6 @@ def _say(line: str) -> None:
 
 
 def _leave_word(line: str) -> None:
-    # A host's errors are left out: they may be a network's, and pass.
     if path := os.environ.get(REFUSED_VARIABLE):
         with contextlib.suppress(OSError):
             Path(path).write_text(f"{line}\n", encoding="utf-8")

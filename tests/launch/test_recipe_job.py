@@ -79,6 +79,18 @@ def test_what_a_stage_refuses_is_not_tried_again(slurm: SimpleNamespace, tmp_pat
     assert "requeued" not in told
 
 
+def test_what_may_pass_is_tried_again(slurm: SimpleNamespace, tmp_path: Path, until: Callable[..., None]):
+    """A folder that is not there yet: ``vtb`` names it, and the next attempt may find it."""
+    path = tmp_path / "recipe.txt"
+    path.write_text(
+        f"reads {sys.executable} -m nemo_vtb.cli export {tmp_path}/away.ckpt --to slim --out {tmp_path}/out\n"
+    )
+    job = submit(tmp_path, path, VTB_MAX_FAILURES="2")
+    until(lambda: state(job) == "FAILED", f"the end of job {job}", 240)
+    told = (tmp_path / "job.out").read_text()
+    assert told.count("away.ckpt") >= 2 and told.count("requeued in stage reads") == 1, told
+
+
 def test_the_shipped_recipe_is_made_of_commands_that_there_are(monkeypatch: pytest.MonkeyPatch):
     """Each line is read by ``vtb`` itself; the corpora that they name are not here."""
     from nemo_vtb import cli
