@@ -108,7 +108,7 @@ def train(
     log: str,
     strategy: str = "ddp",
     steps: int = 6,
-    every: int = 3,
+    every: int | None = 3,
     resume: bool = False,
     kill_before: int | None = None,
     dawdle: tuple[Any, ...] | None = None,
@@ -128,7 +128,7 @@ def train(
         log: Name of the record.
         strategy: A name Lightning knows, or one of ``STRATEGIES``.
         steps: ``trainer.max_steps``.
-        every: Steps between two saves.
+        every: Steps between two saves of a LastCheckpoint; None: there is none.
         resume: Whether to go on from the last checkpoint.
         kill_before: The step before which the process kills itself.
         dawdle: ``(place, seconds)`` or ``(place, seconds, rank)`` of a Dawdle.
@@ -144,7 +144,9 @@ def train(
     registry.register()
     seed_everything(7, verbose=False)
     cfg = json.loads((folder / "config.json").read_text())
-    callbacks: list[Callback] = [Record(folder / log, kill_before), LastCheckpoint(every), *more]
+    callbacks: list[Callback] = [Record(folder / log, kill_before), *more]
+    if every is not None:
+        callbacks.append(LastCheckpoint(every))
     if keep is not None:
         callbacks.append(Keep(keep))
     if dawdle is not None:

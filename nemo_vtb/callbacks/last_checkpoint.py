@@ -95,11 +95,7 @@ class LastCheckpoint(Checkpoint):
     def _keep_earlier(self, trainer: Trainer) -> None:
         if not self._of_earlier_run:
             return
-        path = self.folder(trainer) / LAST
-        if trainer.is_global_zero and path.exists():
-            os.replace(path, _kept_as(path))
-        # Where ranks write parts of it, none may begin before.
-        trainer.strategy.barrier()
+        _keep(trainer, self.folder(trainer) / LAST)
         self._of_earlier_run = False
 
     def _how_to_go_on(self, trainer: Trainer) -> str:
@@ -156,6 +152,14 @@ def _kept_as(path: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
+def _keep(trainer: Trainer, path: Path) -> None:
+    """Gives what an earlier run saved a name of its own; every rank must call it."""
+    if trainer.is_global_zero and path.exists():
+        os.replace(path, _kept_as(path))
+    # Where ranks write parts of it, none may begin before.
+    trainer.strategy.barrier()
+
+
 def save_last(trainer: Trainer) -> Path:
     """Saves now, through whatever keeps the run's last checkpoint; every rank must call it.
 
@@ -172,5 +176,8 @@ def save_last(trainer: Trainer) -> Path:
                 callback._save_last_checkpoint(trainer, callback._monitor_candidates(trainer))
             return Path(callback.last_model_path)
     path = LastCheckpoint().folder(trainer) / LAST
+    goes_on_from = trainer.ckpt_path and Path(trainer.ckpt_path).resolve()
+    if trainer.strategy.broadcast(path.exists() and goes_on_from != path.resolve()):
+        _keep(trainer, path)
     trainer.save_checkpoint(path)
     return path

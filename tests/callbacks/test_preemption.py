@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
 from ranks import exit_codes, run_ranks, start_ranks
 from tiny_training import CHECKPOINT, recorded, train
 
@@ -52,3 +53,17 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_from(
     for rank in (0, 1):
         both = recorded(run_folder, "first", rank) + recorded(run_folder, "second", rank)
         assert both == whole[rank]
+
+
+def test_what_an_earlier_run_left_is_kept_where_the_config_names_no_last_checkpoint(run_folder: Path):
+    """A launcher of one's own, with a ModelCheckpoint that keeps the best only."""
+    options = {**OPTIONS, "every": None, "more": (ModelCheckpoint(save_top_k=0),), "dawdle": ("step", 0.3)}
+    for name, resume in (("first", False), ("anew", False), ("goes on", True)):
+        (run_folder / "in_step.0").unlink(missing_ok=True)
+        processes = start_ranks(train, run_folder, name, resume=resume, **options)
+        wait_for(run_folder / "in_step.0")
+        os.kill(processes[0].pid, signal.SIGTERM)
+        assert exit_codes(processes, timeout=60) == [0, 0]
+    kept = {path.name: read_checkpoint(path)["global_step"] for path in (run_folder / "checkpoints").glob("*.ckpt")}
+    first, anew, went_on = (recorded(run_folder, name, 0)[-1]["step"] for name in ("first", "anew", "goes on"))
+    assert kept == {"last-v1.ckpt": first, "last.ckpt": went_on} and went_on > anew
