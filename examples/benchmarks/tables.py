@@ -95,7 +95,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 def _words(text: str) -> list[str]:
     sys.path.append(str(ROOT / "examples" / "corpora"))
-    from build_asterisk_prompts import word_list
+    from said.words import word_list
 
     return word_list(text)
 

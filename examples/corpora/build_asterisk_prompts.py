@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from said.words import MIN_WORDS, NEAR_DUPLICATE, word_list
 from tqdm import tqdm
 
 from nemo_vtb.errors import VTBError
@@ -33,22 +34,15 @@ VOICES = {
     "it": "it_IT_m_Carlo",
     "ru": "ru_RU_f_IvrvoiceRU",
 }
-MIN_WORDS = 4
 MAX_SECONDS = 30.0  # the window of a Whisper encoder; longer clips make a split of their own
 WORDS_PER_SECOND = (0.25, 6.0)
 SPLITS = (("train", 0.80), ("dev", 0.88), ("test", 1.0))  # upper ends on the unit interval
 LONG = "long"
-NEAR_DUPLICATE = 0.85  # share of common words in order, both texts of MIN_WORDS or more
 
 RENAMED = {"confbridge-lock-out-0": "confbridge-lock-out"}  # transcript key -> key of its recording
 TABLES = Path(__file__).parent / "asterisk_prompts"
 SPELLING = TABLES / "spelling.json"  # misspelt words and lost accents by language
 CORRECTIONS = TABLES / "corrections.jsonl"  # texts that differ from their recording
-
-
-def word_list(text: str) -> list[str]:
-    """Lower-case words without punctuation; a lone dash or slash is no word."""
-    return [word for word in re.sub(r"[^\w\s'’]", " ", text.lower()).split() if any(map(str.isalnum, word))]
 
 
 def clean(text: str, spelling: dict[str, str]) -> str:

@@ -14,11 +14,11 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-import command_domain as domain
 import soundfile
+from asked.scripted_conversations import scripted_conversations
+from asked.text_prompts import text_prompts
 from build_spoken_commands import SAMPLE_RATE, trimmed
-from eval_conversations import scripted_conversations
-from eval_text_prompts import text_prompts
+from said import command_domain as domain
 from scipy.signal import resample_poly
 
 from nemo_vtb.synthesis.jobs.shard import write_rows

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import soundfile
 from build_study_train import prompts
-from open_sentences import raw_sentences
+from said.open_sentences import raw_sentences
 
 from nemo_vtb.assets import resolve
 from nemo_vtb.paths import corpora_dir

@@ -20,13 +20,13 @@ from random import Random
 import numpy as np
 import soundfile
 import soxr
-from broad_sentences import broad_sentences
+from asked.open_questions import question_rows
 from build_spoken_commands import HELD_OUT_VOICES, LEFT_OUT, trimmed
 from build_spoken_sets import fingerprint
-from open_questions import question_rows
-from open_sentences import of_known_licence, open_sentences
-from phone_sentences import phone_sentences
 from rooms import SAMPLE_RATE, drawn_room, in_room, make_noises
+from said.broad_sentences import broad_sentences
+from said.open_sentences import of_known_licence, open_sentences
+from said.phone_sentences import phone_sentences
 from tqdm import tqdm
 from transformers import AutoTokenizer
 

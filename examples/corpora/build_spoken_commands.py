@@ -14,8 +14,8 @@ from random import Random
 
 import numpy as np
 import soundfile
-from command_domain import CommandUtterance, draw_utterance
-from command_tasks import written_chat
+from asked.command_tasks import written_chat
+from said.command_domain import CommandUtterance, draw_utterance
 from scipy.signal import resample_poly
 from tqdm import tqdm
 

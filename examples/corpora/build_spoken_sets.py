@@ -17,9 +17,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 import soundfile
+from asked.mixed_conversations import conversations
+from asked.spoken_prompts import spoken_prompts
 from build_spoken_commands import HELD_OUT_VOICES, trimmed
-from mixed_conversations import conversations
-from spoken_prompts import spoken_prompts
 from tqdm import tqdm
 
 SAMPLE_RATE = 16_000

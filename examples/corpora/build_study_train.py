@@ -17,10 +17,10 @@ from pathlib import Path
 from random import Random
 
 import soundfile
-from build_human_chats import _chats, _problems
 from build_spoken_sets import fingerprint, speak_to
 from build_text_battery import held_out_text
-from open_sentences import of_known_licence, open_sentences, rows_of
+from said.chats import chats, solved_problems
+from said.open_sentences import of_known_licence, open_sentences, rows_of
 from tqdm import tqdm
 
 # Engine and voice, the pitches that make further speakers of it, and how often it speaks.
@@ -97,8 +97,8 @@ def prompts(texts: Path, seed: int) -> Iterator[tuple[str, str]]:
     """Yields names and what people asked: the openings of chats, word problems, questions to a bank."""
     rng, held_out = Random(seed), held_out_text(texts)
     sources = {
-        "chat": ([row["conversations"][0]["value"] for row in _chats(texts / "chitchat.json")], CHATS),
-        "problem": ([row["conversations"][0]["value"] for row in _problems(texts / "gsm8k.jsonl")], PROBLEMS),
+        "chat": ([row["conversations"][0]["value"] for row in chats(texts)], CHATS),
+        "problem": ([row["conversations"][0]["value"] for row in solved_problems(texts)], PROBLEMS),
         "banking": ([row["input"][-1]["content"] for row in rows_of(texts / "banking77.jsonl")], BANKING),
     }
     for name, (asked, count) in sources.items():

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from build_human_chats import _chats, _problems
-from facts import facts
-from open_sentences import rows_of
-from word_problems import sums, word_problems
+from asked.facts import facts
+from asked.word_problems import sums, word_problems
+from said.chats import chats, solved_problems
+from said.open_sentences import rows_of
 
 SOCIAL, SCIENCE, KNOWLEDGE, WORDS, SUMS, PROBLEMS = 400, 400, 400, 300, 200, 150
 CHATS, SOLUTIONS = 200, 100
@@ -66,12 +66,12 @@ def main() -> None:
 
 def held_out_chats(texts: Path, seed: int = 0) -> list[dict]:
     """Chats between people; see ``held_out_text``."""
-    return _drawn(_chats(texts / "chitchat.json"), CHATS, seed + 100)
+    return _drawn(chats(texts), CHATS, seed + 100)
 
 
 def held_out_solutions(texts: Path, seed: int = 0) -> list[dict]:
     """Word problems of GSM8K with their solutions; see ``held_out_text``."""
-    return _drawn(_problems(texts / "gsm8k.jsonl"), SOLUTIONS, seed + 100)
+    return _drawn(solved_problems(texts), SOLUTIONS, seed + 100)
 
 
 def held_out_text(texts: Path, seed: int = 0) -> str:

@@ -28,7 +28,7 @@ def texts(tmp_path: Path) -> Path:
 
 
 def test_rare_words_are_said_and_what_is_spoken_or_held_out_is_not_said_again(script, texts):
-    choose = script("broad_sentences").broad_sentences
+    choose = script("said.broad_sentences").broad_sentences
     chosen = choose(texts, [COMMON], TOKENS, 99, seed=0)
     assert chosen == choose(texts, [COMMON], reversed(TOKENS), 99, seed=0), "by its seed alone"
     assert len(set(chosen)) == len(chosen) and COMMON not in chosen
@@ -41,5 +41,5 @@ def test_rare_words_are_said_and_what_is_spoken_or_held_out_is_not_said_again(sc
 
 
 def test_a_smaller_count_keeps_the_lists_first(script, texts):
-    chosen = script("broad_sentences").broad_sentences(texts, [COMMON], TOKENS, 1, seed=0)
+    chosen = script("said.broad_sentences").broad_sentences(texts, [COMMON], TOKENS, 1, seed=0)
     assert len(chosen) == 1 and chosen[0].count(",") >= 3

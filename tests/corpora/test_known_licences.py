@@ -21,7 +21,7 @@ def _texts(folder: Path) -> Path:
 
 
 def test_a_sentence_of_web_pages_alone_is_drawn_and_not_spoken(script, tmp_path: Path):
-    sentences, folder = script("open_sentences"), _texts(tmp_path)
+    sentences, folder = script("said.open_sentences"), _texts(tmp_path)
     drawn = sentences.open_sentences(folder, 99, seed=0)
     assert "Nobody knows who wrote this." in drawn, "the draw stays as it was: clips are named by it"
     known = sentences.of_known_licence(folder, drawn)

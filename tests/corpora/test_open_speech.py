@@ -19,7 +19,7 @@ SENTENCES = [
 
 
 def test_answers_follow_from_the_sentence(script):
-    ask, rng = script("open_questions").open_question, Random(0)
+    ask, rng = script("asked.open_questions").open_question, Random(0)
     kinds = set()
     for sentence in SENTENCES * 60:
         question, answer = ask(sentence, SENTENCES, rng)
@@ -46,7 +46,7 @@ def test_one_sentence_of_ones_own_can_be_asked_about_and_one_without_words_is_no
         for n, text in enumerate(("The quick brown fox.", "...!"))
     ]
     for seed in range(30):
-        (row,) = script("open_questions").question_rows(rows, seed)
+        (row,) = script("asked.open_questions").question_rows(rows, seed)
         assert row["id"] == "open/0" and row["conversations"][-1]["value"]
 
 

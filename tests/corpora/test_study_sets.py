@@ -10,7 +10,7 @@ from nemo_vtb.paths import corpora_dir
 
 
 def test_own_questions_can_be_asked_and_have_one_right_option_each(script, tmp_path: Path):
-    facts, problems = script("facts"), script("word_problems")
+    facts, problems = script("asked.facts"), script("asked.word_problems")
     rows = [*facts.facts(), *problems.sums(200), *problems.word_problems(150)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -32,7 +32,7 @@ def test_own_questions_can_be_asked_and_have_one_right_option_each(script, tmp_p
 
 
 def test_every_check_of_the_conversations_is_passed_by_its_reference_and_by_no_silence(script):
-    made = list(script("mixed_conversations").conversations())
+    made = list(script("asked.mixed_conversations").conversations())
     assert len(made) >= 400 and len({name for name, *_ in made}) == len(made)
     later = 0
     for name, turns, spoken in made:
@@ -47,7 +47,7 @@ def test_every_check_of_the_conversations_is_passed_by_its_reference_and_by_no_s
 
 def test_later_turns_cannot_be_answered_from_themselves(script):
     """A question about a later turn holds its answer only where it offers a choice."""
-    for name, turns, _ in script("mixed_conversations").conversations():
+    for name, turns, _ in script("asked.mixed_conversations").conversations():
         for number, (said, answer, check) in enumerate(turns[1:], start=1):
             if (
                 check is not None
@@ -58,7 +58,7 @@ def test_later_turns_cannot_be_answered_from_themselves(script):
 
 
 def test_spoken_instructions_are_300_whose_checks_can_be_applied_and_no_training_demands(script):
-    made = list(script("spoken_prompts").spoken_prompts())
+    made = list(script("asked.spoken_prompts").spoken_prompts())
     assert len(made) == len({name for name, *_ in made}) == 300
     for name, _, _, check in made:
         check_usable(check, name)

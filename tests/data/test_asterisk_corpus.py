@@ -1,9 +1,10 @@
 """The recorded prompts that travel in the repository, and the reader of their transcripts."""
 
 import gzip
-import importlib.util
+import importlib
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,9 @@ def rows() -> list[dict]:
 
 @pytest.fixture(scope="module")
 def build():
-    spec = importlib.util.spec_from_file_location("build_asterisk_prompts", CORPORA / "build_asterisk_prompts.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(CORPORA))
+    yield importlib.import_module("build_asterisk_prompts")
+    sys.path.remove(str(CORPORA))
 
 
 def test_every_clip_is_readable_at_16_khz(rows):

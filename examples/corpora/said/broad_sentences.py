@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
-from open_sentences import _words, of_known_licence, raw_sentences
+from said.open_sentences import of_known_licence, raw_sentences
+from said.words import english_words
 
 # How often each word should be spoken, if the texts have it so often.
 _TIMES = 6
@@ -39,19 +40,19 @@ def broad_sentences(folder: Path, spoken: Iterable[str], tokens: Iterable[str], 
     found = set().union(*raw_sentences(folder).values())
     candidates = sorted(of_known_licence(folder, sorted(found)) - spoken)
     rng.shuffle(candidates)
-    frequency = Counter(word for sentence in candidates for word in _words(sentence))
+    frequency = Counter(word for sentence in candidates for word in english_words(sentence))
     known = _words_of(tokens)
     # A word that stands once in all texts and is no word of the LLM's is a slip of the pen or a name.
-    candidates = [s for s in candidates if all(frequency[word] > 1 or word in known for word in _words(s))]
-    candidates.sort(key=lambda sentence: min(frequency[word] for word in _words(sentence)))
-    seen = Counter(word for sentence in spoken for word in _words(sentence))
+    candidates = [s for s in candidates if all(frequency[word] > 1 or word in known for word in english_words(s))]
+    candidates.sort(key=lambda sentence: min(frequency[word] for word in english_words(sentence)))
+    seen = Counter(word for sentence in spoken for word in english_words(sentence))
     chosen: list[str] = []
     for times in range(1, _TIMES + 1):
         left = []
         for sentence in candidates:
-            if any(seen[word] < min(times, frequency[word]) for word in _words(sentence)):
+            if any(seen[word] < min(times, frequency[word]) for word in english_words(sentence)):
                 chosen.append(sentence)
-                seen.update(_words(sentence))
+                seen.update(english_words(sentence))
             else:
                 left.append(sentence)
         candidates = left

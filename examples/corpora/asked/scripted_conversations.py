@@ -3,7 +3,7 @@
 from pathlib import Path
 from random import Random
 
-import command_domain as domain
+from said import command_domain as domain
 
 Check = dict | list[dict] | None
 # What the user says, written or as the row of a clip; the reference answer; its check.

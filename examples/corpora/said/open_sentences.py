@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
+from said.words import english_words
+
 _SPEAKABLE = re.compile(r"[A-Za-z0-9 ,.'?!-]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])|\n+")
 _WORDS = range(3, 19)
@@ -26,18 +28,18 @@ def open_sentences(folder: Path, count: int, seed: int) -> list[str]:
         seed: Of the draw.
     """
     sentences = sorted({s for source in raw_sentences(folder).values() for s in source})
-    frequency = Counter(word for sentence in sentences for word in _words(sentence))
+    frequency = Counter(word for sentence in sentences for word in english_words(sentence))
     rng = Random(seed)
     rng.shuffle(sentences)
     seen: Counter[str] = Counter()
     chosen = []
     # Words that stand twice or more in the texts are wanted twice before anything else: open vocabulary needs breadth.
-    for sentence in sorted(sentences, key=lambda s: min(frequency[word] for word in _words(s))):
+    for sentence in sorted(sentences, key=lambda s: min(frequency[word] for word in english_words(s))):
         if len(chosen) >= count // 2:
             break
-        if any(frequency[word] > 1 and seen[word] < 2 for word in _words(sentence)):
+        if any(frequency[word] > 1 and seen[word] < 2 for word in english_words(sentence)):
             chosen.append(sentence)
-            seen.update(set(_words(sentence)))
+            seen.update(set(english_words(sentence)))
     rest = set(chosen)
     chosen += [sentence for sentence in sentences if sentence not in rest][: count - len(chosen)]
     rng.shuffle(chosen)
@@ -79,16 +81,12 @@ def rows_of(path: Path) -> Iterator[dict]:
         yield from map(json.loads, lines)
 
 
-def _words(sentence: str) -> list[str]:
-    return re.findall(r"[a-z0-9']+", sentence.lower())
-
-
 def clean_sentence(text: str) -> str | None:
     """A sentence with a capital and a full stop, or None where a voice would stumble."""
     text = " ".join(text.translate(_PLAIN).split())
     words = text.split()
     if (
-        not {len(words), len(_words(text))} <= set(_WORDS)
+        not {len(words), len(english_words(text))} <= set(_WORDS)
         or not _SPEAKABLE.fullmatch(text)
         or ".." in text
         or "  " in text

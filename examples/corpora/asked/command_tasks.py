@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-import command_domain as domain
+from said import command_domain as domain
 
 # Where a chat's own sentence is put.
 SENTENCE = "{sentence}"

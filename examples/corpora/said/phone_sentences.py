@@ -10,9 +10,10 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from random import Random
 
-from build_asterisk_prompts import MIN_WORDS, NEAR_DUPLICATE, word_list
-from open_sentences import clean_sentence
 from tqdm import tqdm
+
+from said.open_sentences import clean_sentence
+from said.words import MIN_WORDS, NEAR_DUPLICATE, word_list
 
 _INTRODUCTION = "Lines that a telephone system and its voice mail say to callers:\n"
 _SHOWN, _BATCH, _TOKENS = 6, 48, 96

@@ -1,0 +1,1 @@
+"""What the corpora and their test sets ask, with answers that code can check."""

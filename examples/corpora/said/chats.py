@@ -1,0 +1,42 @@
+"""What people typed, of the packaged asset ``english-texts``: chats, and word problems with their solutions."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+_CALCULATION = re.compile(r"<<.*?>>")
+_EXCHANGES = 3
+
+
+def chats(folder: Path) -> Iterator[dict[str, Any]]:
+    """The first exchanges of two people, as conversations; the asset's folder is given."""
+    for name, chat in sorted(json.loads((folder / "chitchat.json").read_text(encoding="utf-8")).items()):
+        said = [(message["sender"], message["text"].strip()) for turn in chat["messages"] for message in turn]
+        turns = [
+            " ".join(text if text.endswith((".", "?", "!")) else f"{text}." for _, text in group if text)
+            for _, group in groupby(said, key=lambda message: message[0])
+        ]
+        turns = turns[: 2 * _EXCHANGES]
+        turns = turns[: len(turns) - len(turns) % 2]
+        if len(turns) > 1 and all(turns) and any(len(text.split()) >= 5 for text in turns[::2]):
+            yield _row(f"chitchat-{name}", turns)
+
+
+def solved_problems(folder: Path) -> Iterator[dict[str, Any]]:
+    """Word problems with their solutions, as conversations; the asset's folder is given."""
+    with (folder / "gsm8k.jsonl").open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            row = json.loads(line)
+            solution, _, result = _CALCULATION.sub("", row["answer"]).partition("####")
+            yield _row(
+                f"gsm8k-{number:04d}", [row["question"].strip(), f"{solution.strip()}\nThe answer is {result.strip()}."]
+            )
+
+
+def _row(name: str, turns: list[str]) -> dict[str, Any]:
+    roles = ("User", "Assistant")
+    conversations = [{"from": roles[place % 2], "type": "text", "value": text} for place, text in enumerate(turns)]
+    return {"id": name, "conversations": conversations, "custom": {"lang": "en"}}
