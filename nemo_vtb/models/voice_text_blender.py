@@ -96,9 +96,7 @@ class VoiceTextBlender(SALM):
         if settings is not None:
             check_arguments(EmbeddingAlignment, settings, "model.alignment")
         with blamed_on("model.alignment"):
-            self.alignment = (
-                EmbeddingAlignment(hidden_size, tokenizer=self.tokenizer, **settings) if settings is not None else None
-            )
+            self.alignment = EmbeddingAlignment(hidden_size, **settings) if settings is not None else None
         keep = self.cfg.get("prevent_freeze_params", [])
         # Now rather than in configure_optimizers: DDP decides when it wraps what it reduces.
         with blamed_on("model.freeze_params, model.prevent_freeze_params", "each is a list of regular expressions"):

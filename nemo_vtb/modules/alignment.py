@@ -18,7 +18,6 @@ from torch.nn.utils.rnn import pad_sequence
 from nemo_vtb.options import Range
 from nemo_vtb.parts.encode import sub_batches
 from nemo_vtb.parts.loss import global_mean
-from nemo_vtb.parts.prompts.shorter_tokens import ShorterTokens
 from nemo_vtb.parts.ranks import take_first_s
 
 # Most padded frames in one call of the CTC loss.
@@ -38,12 +37,6 @@ class EmbeddingAlignment(nn.Module):
         temperature: Scale of the cosine similarities.
         memory: Tokens of earlier transcripts, the latest first, that frames have to be told apart from as well. Those
             of a batch alone are few: hardly two of them sound alike.
-        merges: How many of the LLM tokenizer's merges, the first ones, spell the transcripts; 0: all. The
-            shorter tokens that they make are each said often, and words that no clip says can be spelt in them.
-        tokenizer: The LLM's, for ``merges``.
-
-    Raises:
-        VTBError: If ``merges`` are asked of a tokenizer that has none.
     """
 
     def __init__(
@@ -52,13 +45,10 @@ class EmbeddingAlignment(nn.Module):
         weight: Annotated[float, Range(0)] = 0.5,
         temperature: Annotated[float, Range(0, above=True)] = 12.0,
         memory: Annotated[int, Range(0, 10**6)] = 0,
-        merges: Annotated[int, Range(0)] = 0,
-        tokenizer: Any = None,
     ) -> None:
         super().__init__()
         self.remembered: Tensor | None
         self.weight, self.temperature = weight, temperature
-        self._shorter = ShorterTokens(tokenizer, merges) if merges else None
         self.blank = nn.Parameter(torch.randn(hidden_size) * 0.1)
         self.register_buffer(REMEMBERED, torch.full((memory,), _NOTHING) if memory else None)
         self.register_load_state_dict_pre_hook(_fit_memory)
@@ -84,8 +74,6 @@ class EmbeddingAlignment(nn.Module):
             zero without clips, with the blank still in the graph.
         """
         spoken = {i: ids for i, ids in enumerate(transcripts) if ids is not None and len(ids)}
-        if self._shorter is not None:
-            spoken = {i: self._shorter(ids) for i, ids in spoken.items()}
         known = list(spoken)
         vocabulary = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *spoken.values()]))
         device = self.blank.device

@@ -207,7 +207,7 @@ def _readers() -> dict[str, Callable[[], Any]]:
 # Keys that a reader knows, and that stand in another table or are filled in.
 _ELSEWHERE = {
     "`model`": "`model`: how the step runs",
-    "`model.alignment`": ["hidden_size", "tokenizer"],
+    "`model.alignment`": ["hidden_size"],
     "`vtb synth text`": [*JOB_KEYS, "llm"],
     "`vtb synth qa`": [*JOB_KEYS, "llm"],
     "`vtb synth reply`": [*JOB_KEYS, "llm"],

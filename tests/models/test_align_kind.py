@@ -93,15 +93,6 @@ def test_a_checkpoint_goes_on_with_another_memory_of_tokens(tiny_cfg, tokenizer,
     assert torch.equal(resumed.alignment.blank, run.alignment.blank)
 
 
-def test_first_merges_of_the_config_spell_the_transcripts(tiny_cfg, tokenizer, rows):
-    def loss(**alignment):
-        torch.manual_seed(0)
-        model = VoiceTextBlender(tiny_cfg(adapter="vtb", alignment={"weight": 1.0, "temperature": 5.0} | alignment))
-        return _losses(model.eval(), VTBDataset(tokenizer, "qwen")[rows("align")])[1].item()
-
-    assert loss(merges=10**6) == loss() != loss(merges=100)
-
-
 def _asked(clip, **audio_turn):
     return [
         {"from": "User", "type": "text", "value": "Write down what you hear."},

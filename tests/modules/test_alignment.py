@@ -8,7 +8,6 @@ import pytest
 import torch
 from ranks import run_ranks
 from torch.nn.functional import ctc_loss, normalize
-from transformers import AutoTokenizer
 
 from nemo_vtb.modules.alignment import EmbeddingAlignment
 
@@ -76,23 +75,6 @@ def test_what_is_validated_is_not_remembered():
     _loss(alignment, [1, 2])
     _loss(alignment.eval(), [3])
     assert alignment.remembered.tolist() == [1, 2, -1, -1]
-
-
-def test_with_first_merges_the_shorter_tokens_are_spelt_compared_and_remembered(smollm2):
-    tokenizer = AutoTokenizer.from_pretrained(smollm2)
-    embeddings = torch.randn(len(tokenizer), 8, generator=torch.Generator().manual_seed(3))
-    whole = np.array(tokenizer.encode(" windmills"))
-    shorter = np.array([tokenizer.convert_tokens_to_ids(piece) for piece in ("Ġw", "ind", "m", "ill", "s")])
-    losses = []
-    for alignment, ids in (
-        (EmbeddingAlignment(8, memory=9, merges=500, tokenizer=tokenizer), whole),
-        (EmbeddingAlignment(8, memory=9), shorter),
-    ):
-        with torch.no_grad():
-            alignment.blank.fill_(0.1)
-        losses.append(alignment(_FRAMES, [len(_FRAMES)], [ids], embeddings.__getitem__))
-        assert sorted(set(alignment.remembered.tolist()) - {-1}) == sorted(shorter)
-    torch.testing.assert_close(*losses)
 
 
 def test_without_clips_the_memory_stays_and_the_blank_has_a_gradient():

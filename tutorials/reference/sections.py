@@ -76,7 +76,7 @@ def training() -> list[Section]:
         Section(
             "`model.quantization`", "model.quantization", quantization, "Fields of `transformers.BitsAndBytesConfig`."
         ),
-        Section("`model.alignment`", "model.alignment", of_class(EmbeddingAlignment, ("hidden_size", "tokenizer"))),
+        Section("`model.alignment`", "model.alignment", of_class(EmbeddingAlignment, ("hidden_size",))),
         Section("`model.optimizer`", "model.optimizer", class_of),
         Section("`model.lr_scheduler`", "model.lr_scheduler", rate, "", dict(REFUSED_CLASSES)),
         *(_of_target(target) for target in registry.ALLOWED_TARGETS),

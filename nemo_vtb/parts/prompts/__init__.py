@@ -1,5 +1,5 @@
 """From turns to token ids and what of them is learnt.
 
 Begin with ``turn_mask``; ``chat_template`` takes a tokenizer's own template apart, ``control_tokens`` keeps what
-people wrote from steering the LLM, ``shorter_tokens`` spells what clips say for the alignment loss.
+people wrote from steering the LLM.
 """
