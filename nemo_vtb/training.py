@@ -60,7 +60,7 @@ def build(
         use_megatron(cfg)
     seed_everything(cfg.get("seed", 0), verbose=False)
     trainer = build_trainer(cfg, callbacks)
-    _check_folders(trainer)
+    _check_folders(trainer, cfg.model.get("encoder_cache"))
 
     from nemo_vtb.data.datamodule import VTBDataModule
     from nemo_vtb.data.dataset import VTBDataset
@@ -203,7 +203,7 @@ def train(cfg: DictConfig) -> "VoiceTextBlender":
     return model
 
 
-def _check_folders(trainer: "Trainer") -> None:
+def _check_folders(trainer: "Trainer", frames: bool | str | None) -> None:
     """Tries every folder that a run will write to, before its model is loaded."""
     from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
@@ -211,6 +211,8 @@ def _check_folders(trainer: "Trainer") -> None:
 
     if trainer.fast_dev_run or not trainer.is_global_zero:
         return
+    if isinstance(frames, str):
+        require_writable(frames, "model.encoder_cache")
     for callback in trainer.callbacks:
         if isinstance(callback, LastCheckpoint | ModelCheckpoint) and callback.dirpath:
             require_writable(callback.dirpath, f"dirpath of {type(callback).__name__}")

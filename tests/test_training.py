@@ -91,6 +91,12 @@ def test_the_same_line_again_keeps_what_the_first_run_learnt_or_goes_on(tiny_tra
     assert [path.name for path in Path("mine/checkpoints").glob("*.ckpt")] == ["last.ckpt"]
 
 
+def test_a_folder_for_frames_that_cannot_be_written_to_is_said_by_its_key(tiny_training, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main([*tiny_training, f"+model.encoder_cache={tmp_path / 'file' / 'frames'}"]) == 2
+    assert "name another one with model.encoder_cache" in capsys.readouterr().err
+
+
 def test_a_config_that_keeps_checkpoints_does_so_itself(tiny_training, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keeper = f"_target_: nemo_vtb.callbacks.last_checkpoint.LastCheckpoint, dirpath: {tmp_path / 'kept'}"

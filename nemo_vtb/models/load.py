@@ -54,6 +54,11 @@ def load_checkpoint(
         checkpoint["hyper_parameters"]["cfg"] = cfg
         # It covers what was not quantised alone; the embeddings' own says which LLM it was.
         checkpoint["vtb"]["frozen"] = {part: d for part, d in checkpoint["vtb"]["frozen"].items() if part != "llm"}
+    kept = cfg.get("encoder_cache")
+    if isinstance(kept, str) and not Path(kept).is_dir():
+        # Where the run kept its frames; answers need no folder of that name where they are asked for.
+        cfg = {**cfg, "encoder_cache": False}
+        checkpoint["hyper_parameters"]["cfg"] = cfg
     model = VoiceTextBlender(cfg)
     check_checkpoint(model, checkpoint)
     model.load_state_dict(state)

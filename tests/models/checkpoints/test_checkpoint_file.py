@@ -43,6 +43,14 @@ def test_no_frozen_weight_is_in_it_and_trained_ones_come_back(saved: tuple[Path,
     assert all(torch.equal(loaded[name], model.state_dict()[name]) for name in state)
 
 
+def test_a_run_s_folder_for_frames_is_not_made_where_its_checkpoint_is_read(saved: tuple[Path, Any], tmp_path: Path):
+    folder = tmp_path / "frames"
+    path = altered(saved[0], tmp_path, encoder_cache=str(folder))
+    assert load_checkpoint(path).frame_cache is None and not folder.exists()
+    folder.mkdir()
+    assert load_checkpoint(path).frame_cache is not None
+
+
 def test_progress_stands_beside_it(saved: tuple[Path, Any]):
     assert read_progress(saved[0].parent) == (5, -1)
 
