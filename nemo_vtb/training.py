@@ -209,10 +209,12 @@ def _check_folders(trainer: "Trainer", frames: bool | str | None) -> None:
 
     from nemo_vtb.callbacks.last_checkpoint import LastCheckpoint
 
-    if trainer.fast_dev_run or not trainer.is_global_zero:
+    if not trainer.is_global_zero:
         return
     if isinstance(frames, str):
         require_writable(frames, "model.encoder_cache")
+    if trainer.fast_dev_run:
+        return
     for callback in trainer.callbacks:
         if isinstance(callback, LastCheckpoint | ModelCheckpoint) and callback.dirpath:
             require_writable(callback.dirpath, f"dirpath of {type(callback).__name__}")

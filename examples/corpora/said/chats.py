@@ -7,6 +7,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from said.open_sentences import rows_of
+
 _CALCULATION = re.compile(r"<<.*?>>")
 _EXCHANGES = 3
 
@@ -27,13 +29,10 @@ def chats(folder: Path) -> Iterator[dict[str, Any]]:
 
 def solved_problems(folder: Path) -> Iterator[dict[str, Any]]:
     """Word problems with their solutions, as conversations; the asset's folder is given."""
-    with (folder / "gsm8k.jsonl").open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines):
-            row = json.loads(line)
-            solution, _, result = _CALCULATION.sub("", row["answer"]).partition("####")
-            yield _row(
-                f"gsm8k-{number:04d}", [row["question"].strip(), f"{solution.strip()}\nThe answer is {result.strip()}."]
-            )
+    for number, row in enumerate(rows_of(folder / "gsm8k.jsonl")):
+        solution, _, result = _CALCULATION.sub("", row["answer"]).partition("####")
+        answer = f"{solution.strip()}\nThe answer is {result.strip()}."
+        yield _row(f"gsm8k-{number:04d}", [row["question"].strip(), answer])
 
 
 def _row(name: str, turns: list[str]) -> dict[str, Any]:
