@@ -1,6 +1,6 @@
 """Takes the held-out sentences of build_open_speech.py into the corpus open_sentences, with the questions about them.
 
-    python examples/corpora/build_open_speech.py --out runs/open_speech --count 160 --phone 0 --broad 0
+    python examples/corpora/build_open_speech.py --out runs/open_speech --count 160 --phone 0 --broad 0 --lists 0
     python examples/corpora/build_open_sentences.py --speech runs/open_speech
 
 Sentences in voices that the reference run's training never hears. Those from web pages are left out, whose licences

@@ -4,8 +4,9 @@
 
 The clips are made, not shipped. Voice, speed and pitch are drawn per sentence; a changed pitch makes another speaker of
 a voice. Beside the open ones stand ``--phone`` sentences of a telephone system, written by an LLM, and ``--broad``
-sentences and lists with the words that those lack (``broad_sentences.py``); the English training prompts that a person
-read come back at ``VARIANTS`` of their speed. Some of what is trained on sounds in a room, or through noise
+sentences and lists with the words that those lack (``broad_sentences.py``) and ``--lists`` of the words people write
+most and all of these say too seldom (``word_lists.py``); the English training prompts that a person read come back at
+``VARIANTS`` of their speed. Some of what is trained on sounds in a room, or through noise
 (``rooms.py``). Deterministic by ``--seed``; clips that exist are kept, so it resumes and a larger ``--count`` adds to
 them; ``--part 0/2`` with ``--part 1/2`` share the work.
 """
@@ -27,6 +28,7 @@ from rooms import SAMPLE_RATE, drawn_room, in_room, make_noises
 from said.broad_sentences import broad_sentences
 from said.open_sentences import of_known_licence, open_sentences
 from said.phone_sentences import phone_sentences
+from said.word_lists import word_lists
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
@@ -138,6 +140,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, help="a file of your own, one sentence a line")
     parser.add_argument("--phone", type=int, default=1_500, help="sentences of a telephone system besides")
     parser.add_argument("--broad", type=int, default=10_000, help="sentences and lists of rare words besides")
+    parser.add_argument("--lists", type=int, default=5_000, help="lists of words that all those say too seldom besides")
     parser.add_argument(
         "--llm", default="smollm2-135m-instruct", help="what writes the telephone's, and whose words are listed"
     )
@@ -171,6 +174,12 @@ def main() -> None:
         broad = args.out / f"broad_{fingerprint(asked)}.txt"
         said = remembered(broad, lambda: broad_sentences(texts, spoken, tokens, args.broad, args.seed))
         rows += plan(said, args.seed, "broad")
+    if args.lists:
+        dev = [row["text"] for row in rows if row["split"] == "dev"]
+        heard = sorted(row["text"] for row in rows if row["split"] != "dev")
+        listed = args.out / f"lists_{fingerprint({'count': args.lists, 'seed': args.seed, 'spoken': heard})}.txt"
+        said = remembered(listed, lambda: word_lists(texts, heard, dev, args.lists, args.seed))
+        rows += plan(said, args.seed, "lists")
     part, parts = map(int, args.part.split("/"))
     for row in tqdm(rows[part::parts], unit="clip"):
         path = args.out / row["audio_filepath"]

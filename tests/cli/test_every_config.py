@@ -30,7 +30,7 @@ def whisper_run(tiny_llm: Path, tiny_whisper: Path) -> list[str]:
 def open_speech(tmp_path_factory: pytest.TempPathFactory, clips: list[SimpleNamespace]) -> Path:
     """What ``build_open_speech.py`` would leave."""
     folder = tmp_path_factory.mktemp("open_speech")
-    splits = ("train_open", "train_broad", "train_phone", "train_people", "dev")
+    splits = ("train_open", "train_broad", "train_phone", "train_people", "train_lists", "dev")
     rows = [
         {"audio_filepath": str(clip.path), "duration": clip.duration, "text": clip.text, "lang": "en", "split": split}
         for clip, split in zip(cycle(clips), splits, strict=False)

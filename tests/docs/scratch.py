@@ -63,7 +63,7 @@ def begin_page(folder: Path, checkpoint: Path) -> None:
         shutil.copy(checkpoint, folder / "runs" / run / "last.ckpt")
     (folder / "shared" / "runs").mkdir(parents=True)
     (folder / "runs" / "open_speech").mkdir()
-    splits = ("train_open", "train_broad", "train_phone", "train_people", "dev")
+    splits = ("train_open", "train_broad", "train_phone", "train_people", "train_lists", "dev")
     rows = [{**row, "id": f"{split}/{row['id']}", "split": split} for split in splits for row in _recordings()]
     _write(folder / "runs" / "open_speech" / "manifest.jsonl", rows)
     asked = [{**_chat(row["id"], row, "that"), "split": row["split"]} for row in rows]
