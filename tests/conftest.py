@@ -321,3 +321,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{totals['found']} commands found, {totals['executed']} executed, {len(dry)} dry-run:")
         for line in dry:
             terminalreporter.line(f"  {line}")
+
+
+@pytest.fixture
+def warned(caplog):
+    """What NeMo's logger warns of; it hands nothing on to others, and commands may have quieted it."""
+    logger = logging.getLogger("nemo_logger")
+    with caplog.at_level(logging.WARNING, logger=logger.name):
+        logger.addHandler(caplog.handler)
+        yield caplog
+        logger.removeHandler(caplog.handler)

@@ -1,7 +1,6 @@
 """``vtb train``: a config is built, trained, and what it learnt is kept."""
 
 import json
-import logging
 import re
 from pathlib import Path
 
@@ -51,16 +50,6 @@ def test_trained_weights_are_kept_where_the_config_keeps_none(tiny_training, tmp
     assert any(p.any() for name, p in model.named_parameters() if "lora_B" in name)
     assert main([*tiny_training, f"+trainer.default_root_dir={tmp_path / 'elsewhere'}"]) == 0
     assert (tmp_path / "elsewhere" / "last.ckpt").is_file()
-
-
-@pytest.fixture
-def warned(caplog):
-    """What NeMo's logger warns of; it hands nothing on to others, and commands may have quieted it."""
-    logger = logging.getLogger("nemo_logger")
-    with caplog.at_level(logging.WARNING, logger=logger.name):
-        logger.addHandler(caplog.handler)
-        yield caplog
-        logger.removeHandler(caplog.handler)
 
 
 def test_the_same_line_again_keeps_what_the_first_run_learnt_or_goes_on(tiny_training, tmp_path, monkeypatch, warned):

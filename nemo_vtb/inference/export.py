@@ -12,7 +12,7 @@ from torch import nn
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import first_line
-from nemo_vtb.inference.card.data import sources_without_licence, trained_on
+from nemo_vtb.inference.card.data import data_of, sources_without_licence
 from nemo_vtb.inference.card.text import loses_gate, without_text
 from nemo_vtb.inference.card.write import Facts, part_of, read_report, trained_sizes, write_model_card
 from nemo_vtb.inference.hf.folder import named_section, write_whole
@@ -150,7 +150,6 @@ def _require_trained_lora(model: nn.Module, checkpoint: str) -> None:
 
 def _facts(model: "VoiceTextBlender", read: Mapping[str, Any], form: str, dtype: str, inputs: CardInputs) -> Facts:
     section = read["hyper_parameters"]["cfg"]
-    blend = read["vtb"].get("blend") or inputs.blend
     encoder = section.get("pretrained_asr") or section["perception"].get("encoder", {}).get("_target_", "")
     report = read_report(inputs.report, section, Path(model.cfg.pretrained_llm).name) if inputs.report else None
     if report and loses_gate(form, section):
@@ -164,7 +163,7 @@ def _facts(model: "VoiceTextBlender", read: Mapping[str, Any], form: str, dtype:
         steps_before=steps_before(read),
         trained=trained_sizes(model),
         dtype=dtype,
-        data=read["vtb"].get("trained_on") if blend is None else trained_on(blend),
+        data=data_of(read["vtb"].get("trained_on"), read["vtb"].get("blend") or inputs.blend),
         report=report,
     )
 

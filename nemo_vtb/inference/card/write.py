@@ -54,7 +54,7 @@ class Facts:
         steps_before: Those of the runs whose weights it began with.
         trained: Parameters that were trained, by part.
         dtype: Of the stored weights.
-        data: See ``nemo_vtb.inference.card.data.trained_on``; None where it is not known.
+        data: See ``nemo_vtb.data.inspection.trained_on.trained_on``; None where it is not known.
         report: ``eval.json``; None where nothing was measured.
     """
 

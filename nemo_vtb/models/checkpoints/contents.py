@@ -4,15 +4,19 @@ It is the same under every strategy: whole tensors, optimizer states by paramete
 Frozen weights that were read from a file are named and fingerprinted, not copied.
 """
 
+import json
 import re
 from collections.abc import Container, Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import torch
+from nemo.utils import logging
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from nemo_vtb.data.inspection.trained_on import trained_on
 from nemo_vtb.errors import VTBError
 from nemo_vtb.models.checkpoints.random_state import random_state
 from nemo_vtb.modules.alignment import REMEMBERED
@@ -89,7 +93,8 @@ def complete_checkpoint(model: "SALM", checkpoint: dict[str, Any]) -> None:
         "steps_before": model.steps_before,
         "max_steps": trainer.max_steps if trainer is not None else -1,
         "precision": trainer.precision if trainer is not None else None,
-        "blend": _blend(trainer),
+        "blend": (blend := _blend(trainer)),
+        "trained_on": blend and _stated(json.dumps(blend)),
     }
     if "optimizer_states" not in checkpoint:
         return
@@ -196,6 +201,16 @@ def _blend(trainer: Any) -> dict[str, Any] | None:
     data = getattr(getattr(trainer, "datamodule", None), "cfg", None)
     blend = OmegaConf.select(data, "train_ds.blend") if OmegaConf.is_config(data) else None
     return None if blend is None else OmegaConf.to_container(blend, resolve=True)
+
+
+@lru_cache(maxsize=1)
+def _stated(blend: str) -> dict[str, Any] | None:
+    """What the data's own cards state, read once a run; None, said once, where one of them cannot be read."""
+    try:
+        return trained_on(json.loads(blend))
+    except VTBError as error:
+        logging.warning(f"nemo_vtb: checkpoints of this run do not state the licences of their data: {error}")
+        return None
 
 
 def _compare_names(theirs: set[str], ours: set[str], verb: str) -> None:

@@ -71,7 +71,7 @@ def write_slim(
         folder: Made where it is missing.
         dtype: Of the stored weights.
         names: By key of the section ``model``, what to write for a folder that only this machine has.
-        trained_on: See ``nemo_vtb.inference.card.data.trained_on``.
+        trained_on: See ``nemo_vtb.data.inspection.trained_on.trained_on``.
 
     Raises:
         VTBError: If frozen weights stand in no file, or only on this machine.

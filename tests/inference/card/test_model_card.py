@@ -1,6 +1,7 @@
 """The card beside an export: what the hub reads, and what a person must know."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,15 +79,39 @@ def test_a_checkpoint_that_names_no_data_gets_it_from_a_config(trained: Any, tmp
     assert main(["export", str(trained[1]), "--to", "slim", "--out", str(tmp_path), "seed=1"]) == 2
 
 
-def test_training_writes_its_blend_into_the_checkpoint(run_folder: Path, tmp_path: Path):
-    from nemo_vtb.training import build
+@pytest.fixture
+def one_step(run_folder: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A step of training on data whose folder holds a README.md of these words, and no more when it is over."""
 
-    cfg = OmegaConf.create(json.loads((run_folder / "config.json").read_text()))
-    cfg.trainer = {"accelerator": "cpu", "max_steps": 1, "logger": False, "enable_checkpointing": False}
-    trainer, model, data = build(cfg)
-    trainer.fit(model, data)
-    trainer.save_checkpoint(tmp_path / "one.ckpt")
-    assert set(read_checkpoint(tmp_path / "one.ckpt")["vtb"]["blend"]["kinds"]) == {"text", "asr"}
+    def train(words: str) -> Path:
+        from nemo_vtb.training import build
+
+        stated = run_folder / "README.md"
+        stated.write_text(words)
+        try:
+            cfg = OmegaConf.create(json.loads((run_folder / "config.json").read_text()))
+            cfg.trainer = {"accelerator": "cpu", "max_steps": 1, "logger": False, "enable_checkpointing": False}
+            trainer, model, data = build(cfg)
+            trainer.fit(model, data)
+            trainer.save_checkpoint(tmp_path / "one.ckpt")
+        finally:
+            stated.unlink()
+        return tmp_path / "one.ckpt"
+
+    return train
+
+
+def test_a_checkpoint_says_what_it_was_trained_on_where_the_data_is_not(one_step, tmp_path: Path, capsys: Any):
+    checkpoint = one_step("---\nlicense: cc-by-4.0\nlanguage: [en]\n---\n")
+    assert set(read_checkpoint(checkpoint)["vtb"]["blend"]["kinds"]) == {"text", "asr"}
+    assert card(checkpoint, "adapter", tmp_path / "out").data.license == "apache-2.0"
+    assert "no licence is stated" not in capsys.readouterr().err
+
+
+def test_a_card_of_data_that_cannot_be_read_is_said_and_does_not_end_training(one_step, tmp_path: Path, warned: Any):
+    checkpoint = one_step("---\nlicense: [mit\n---\n")
+    assert "do not state the licences of their data" in warned.text
+    assert card(checkpoint, "adapter", tmp_path / "out").data.license == "other"
 
 
 def test_what_vtb_eval_measured_is_in_it(

@@ -1,0 +1,103 @@
+"""What a blend trains on: kinds, shares, sources, and the licences and languages that their own cards state."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nemo_vtb.data.files.locations import expand, locate
+from nemo_vtb.errors import VTBError
+from nemo_vtb.paths import corpora_dir
+
+_FILES = ("manifest_filepath", "paths", "cuts_path", "shar_path")
+
+
+def trained_on(blend: Mapping[str, Any]) -> dict[str, Any]:
+    """Describes a section ``blend`` in words that hold on other machines.
+
+    Licence and languages of a source are what the YAML front matter of the ``README.md`` in its folder says
+    (``license``, ``language``), the convention of dataset cards on the Hugging Face hub; an entry's ``only.lang``
+    goes before that.
+
+    Args:
+        blend: As plain values.
+
+    Returns:
+        ``unit``; and ``kinds``: by kind ``share`` and ``sources``, each with ``name`` (folder and file),
+        ``licences`` and ``languages``.
+    """
+    kinds = blend.get("kinds") or {}
+    return {
+        "unit": blend.get("unit", "supervised_tokens"),
+        "kinds": {
+            kind: {"share": section.get("share"), "sources": list(_sources(_entries(kinds, kind)))}
+            for kind, section in kinds.items()
+        },
+    }
+
+
+def _entries(kinds: Mapping[str, Any], kind: str) -> list[Any]:
+    """Entries of a kind, those of the kind whose chats it speaks, and the bank it speaks with."""
+    section = kinds[kind]
+    speak = section.get("speak") or {}
+    others = kinds.get(str(speak.get("from"))) or {}
+    found = [part for of in (section, others) for part in _opened(of.get("input_cfg"))]
+    return [*found, *([{"manifest_filepath": speak["bank"]}] if speak.get("bank") else [])]
+
+
+def _opened(entries: Any) -> list[Any]:
+    if not isinstance(entries, str):
+        return list(entries or [])
+    from omegaconf import OmegaConf
+
+    try:
+        loaded: Any = OmegaConf.to_container(OmegaConf.load(entries), resolve=True)
+    except OSError as error:
+        raise VTBError(f"the card cannot name the data: {entries}: {error.strerror}") from error
+    return loaded
+
+
+def _sources(entries: list[Any]) -> Iterator[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        described = list(_sources(_opened(entry["input_cfg"]))) if entry.get("type") == "group" else [_source(entry)]
+        for source in described:
+            known = found.setdefault(source["name"], source)
+            known["languages"] = _once([*known["languages"], *source["languages"]])
+    yield from found.values()
+
+
+def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
+    named = next((entry[key] for key in _FILES if entry.get(key) is not None), "")
+    named = next(iter(named.values())) if isinstance(named, Mapping) else named
+    file = Path(expand(named)[0]) if named else Path("unnamed")
+    # The corpora need not be where a model is exported.
+    missing = str(file).startswith("corpora:") and corpora_dir() is None
+    stated = {} if missing else _front_matter(locate(str(file)))
+    only = (entry.get("only") or {}).get("lang")
+    return {
+        "name": "/".join(str(file).removeprefix("corpora:").split("/")[-2:]),
+        "licences": _listed(stated.get("license")),
+        "languages": _listed(only if only is not None else stated.get("language")),
+    }
+
+
+def _front_matter(file: Path) -> dict[str, Any]:
+    from huggingface_hub import DatasetCard
+    from yaml import YAMLError
+
+    folder = file if file.is_dir() else file.parent
+    card = folder / "README.md"
+    if not card.is_file():
+        return {}
+    try:
+        return DatasetCard.load(card, ignore_metadata_errors=True).data.to_dict()
+    except (ValueError, YAMLError) as error:
+        raise VTBError(f"{card}: its YAML front matter cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(part) for part in value] if isinstance(value, list | tuple) else [] if value is None else [str(value)]
+
+
+def _once(names: Any) -> list[str]:
+    return list(dict.fromkeys(names))
