@@ -51,11 +51,11 @@ class Entry:
 
     Attributes:
         type: What the rows are, by NeMo's names of data types.
-        manifest_filepath: JSONL files of rows.
+        manifest_filepath: JSONL files of rows; ``[[path, weight], ...]`` makes a source of each.
         paths: Files of ``nemo_sft_jsonl``.
         tarred_audio_filepaths: The tars of ``nemo_tarred``, one for each manifest.
         cuts_path: Lhotse manifests of cuts.
-        shar_path: A folder of Lhotse Shar, several, or its fields with their files.
+        shar_path: A folder of Lhotse Shar, several, ``[[path, weight], ...]``, or its fields with their files.
         audio_root: Folder that relative paths of clips begin from.
         data_dir: Folder of the tars of ``share_gpt_webdataset``.
         audio_field: The field of a row that names its clip.

@@ -7,6 +7,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.errors import VTBError
 
+_WEIGHED = ("manifest_filepath", "shar_path")
+_TARS = "tarred_audio_filepaths"
+
 
 def kind_entries(kinds: Mapping[str, Any], kind: str, where: str) -> list[dict[str, Any]]:
     """Returns the entries of a kind as plain values.
@@ -42,7 +45,39 @@ def _own(section: Any) -> list[dict[str, Any]]:
     entries = section["input_cfg"]
     entries = OmegaConf.load(entries) if isinstance(entries, str) else entries
     plain: Any = OmegaConf.to_container(entries, resolve=True) if OmegaConf.is_config(entries) else entries
-    return list(plain)
+    return [weights_apart(entry) for entry in plain]
+
+
+def weights_apart(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry whose files are weighed one by one, as NeMo has it: ``[[path, weight], ...]``, as a group of entries.
+
+    Raises:
+        VTBError: If only some have a weight, or there is not one list of tars for each.
+    """
+    if entry.get("type") == "group":
+        return {**entry, "input_cfg": [weights_apart(inner) for inner in _inner(entry)]}
+    key = next((key for key in _WEIGHED if any(map(_is_weighed, _list(entry.get(key))))), None)
+    if key is None:
+        return entry
+    files, tars = entry[key], _list(entry.get(_TARS))
+    if not all(map(_is_weighed, files)):
+        raise VTBError(f"{key}: give each file a weight, or none: {files}")
+    if entry.get(_TARS) is not None and len(tars) != len(files):
+        raise VTBError(f"{key} weighs {len(files)} files; {_TARS} needs as many lists, not {entry[_TARS]}")
+    rest = {name: value for name, value in entry.items() if name not in (key, _TARS, "weight")}
+    inner = [{**rest, key: path, "weight": weight} for path, weight in files]
+    for one, tar in zip(inner, tars, strict=False):
+        one[_TARS] = tar
+    group = {"type": "group", "input_cfg": inner}
+    return group if entry.get("weight") is None else {**group, "weight": entry["weight"]}
+
+
+def _is_weighed(file: Any) -> bool:
+    return isinstance(file, list | tuple) and len(file) == 2 and isinstance(file[1], int | float)
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _with_speak(entry: dict[str, Any], speak: dict[str, Any]) -> dict[str, Any]:

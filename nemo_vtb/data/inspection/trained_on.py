@@ -1,14 +1,13 @@
 """What a blend trains on: kinds, shares, sources, and the licences and languages that their own cards state."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from nemo_vtb.data.files.entries import weights_apart
 from nemo_vtb.data.files.locations import expand, locate
 from nemo_vtb.errors import VTBError
-from nemo_vtb.paths import corpora_dir
 
-_FILES = ("manifest_filepath", "paths", "cuts_path", "shar_path")
+_FILES = ("manifest_filepath", "paths", "cuts_path", "shar_path", "data_dir")
 
 
 def trained_on(blend: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,14 +45,14 @@ def _entries(kinds: Mapping[str, Any], kind: str) -> list[Any]:
 
 def _opened(entries: Any) -> list[Any]:
     if not isinstance(entries, str):
-        return list(entries or [])
+        return [weights_apart(entry) for entry in entries or []]
     from omegaconf import OmegaConf
 
     try:
         loaded: Any = OmegaConf.to_container(OmegaConf.load(entries), resolve=True)
     except OSError as error:
         raise VTBError(f"the card cannot name the data: {entries}: {error.strerror}") from error
-    return loaded
+    return [weights_apart(entry) for entry in loaded]
 
 
 def _sources(entries: list[Any]) -> Iterator[dict[str, Any]]:
@@ -68,30 +67,29 @@ def _sources(entries: list[Any]) -> Iterator[dict[str, Any]]:
 
 def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
     named = next((entry[key] for key in _FILES if entry.get(key) is not None), "")
-    named = next(iter(named.values())) if isinstance(named, Mapping) else named
-    file = Path(expand(named)[0]) if named else Path("unnamed")
-    # The corpora need not be where a model is exported.
-    missing = str(file).startswith("corpora:") and corpora_dir() is None
-    stated = {} if missing else _front_matter(locate(str(file)))
+    named = next(iter(named.values()), "") if isinstance(named, Mapping) else named
+    file = next(iter(expand(named)), "") if named else ""
+    stated = _front_matter(file) if file else {}
     only = (entry.get("only") or {}).get("lang")
     return {
-        "name": "/".join(str(file).removeprefix("corpora:").split("/")[-2:]),
+        "name": "/".join(file.removeprefix("corpora:").split("/")[-2:]) or "unnamed",
         "licences": _listed(stated.get("license")),
         "languages": _listed(only if only is not None else stated.get("language")),
     }
 
 
-def _front_matter(file: Path) -> dict[str, Any]:
+def _front_matter(named: str) -> dict[str, Any]:
     from huggingface_hub import DatasetCard
     from yaml import YAMLError
 
-    folder = file if file.is_dir() else file.parent
-    card = folder / "README.md"
-    if not card.is_file():
-        return {}
     try:
-        return DatasetCard.load(card, ignore_metadata_errors=True).data.to_dict()
-    except (ValueError, YAMLError) as error:
+        file = locate(named)
+    except VTBError:  # on another machine, as the corpora may be
+        return {}
+    card = (file if file.is_dir() else file.parent) / "README.md"
+    try:
+        return DatasetCard.load(card, ignore_metadata_errors=True).data.to_dict() if card.is_file() else {}
+    except (OSError, ValueError, YAMLError) as error:
         raise VTBError(f"{card}: its YAML front matter cannot be read: {' '.join(str(error).split())}") from error
 
 
