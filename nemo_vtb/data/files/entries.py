@@ -1,6 +1,6 @@
-"""The ``input_cfg`` entries of a kind, with what ``speak`` adds to them."""
+"""The ``input_cfg`` entries of a kind as plain values, with what ``speak`` adds to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -26,26 +26,40 @@ def kind_entries(kinds: Mapping[str, Any], kind: str, where: str) -> list[dict[s
     """
     section = kinds[kind]
     speak = section.get("speak")
-    entries = _own(section)
+    entries = _own(section, f"{where}.{kind}")
     if speak is not None:
         speak = OmegaConf.to_container(speak, resolve=True) if isinstance(speak, DictConfig) else dict(speak)
         if (other := speak.pop("from", None)) is not None:
             if other not in kinds or other == kind:
                 raise VTBError(f"{where}.{kind}.speak.from is '{other}'; the other kinds are {_others(kinds, kind)}")
-            entries = entries + _own(kinds[other])
+            entries = entries + _own(kinds[other], f"{where}.{other}")
         entries = [_with_speak(entry, speak) for entry in entries]
     if not entries:
         raise VTBError(f"missing config key {where}.{kind}.input_cfg")
     return entries
 
 
-def _own(section: Any) -> list[dict[str, Any]]:
+def _own(section: Any, where: str) -> list[dict[str, Any]]:
     if (isinstance(section, DictConfig) and OmegaConf.is_missing(section, "input_cfg")) or not section.get("input_cfg"):
         return []
-    entries = section["input_cfg"]
-    entries = OmegaConf.load(entries) if isinstance(entries, str) else entries
+    return _opened(section["input_cfg"], f"{where}.input_cfg")
+
+
+def _opened(given: Any, where: str) -> list[dict[str, Any]]:
+    """Entries, those of groups within them included; as in NeMo, either may stand in a YAML file."""
+    where = f"{where}, the file {given}," if isinstance(given, str) else where
+    entries = OmegaConf.load(given) if isinstance(given, str) else given
     plain: Any = OmegaConf.to_container(entries, resolve=True) if OmegaConf.is_config(entries) else entries
-    return [weights_apart(entry) for entry in plain]
+    if not isinstance(plain, list | tuple) or not all(isinstance(entry, Mapping) for entry in plain):
+        raise VTBError(
+            f"{where} has to be a list of entries, such as [{{type: nemo, manifest_filepath: FILE}}], not {plain}"
+        )
+    return [
+        {**entry, "input_cfg": _opened(_inner(entry), f"{where} of a group")}
+        if entry.get("type") == "group"
+        else weights_apart(entry)
+        for entry in plain
+    ]
 
 
 def weights_apart(entry: dict[str, Any]) -> dict[str, Any]:
@@ -54,8 +68,6 @@ def weights_apart(entry: dict[str, Any]) -> dict[str, Any]:
     Raises:
         VTBError: If only some have a weight, or there is not one list of tars for each.
     """
-    if entry.get("type") == "group":
-        return {**entry, "input_cfg": [weights_apart(inner) for inner in _inner(entry)]}
     key = next((key for key in _WEIGHED if any(map(_is_weighed, _list(entry.get(key))))), None)
     if key is None:
         return entry
@@ -86,7 +98,7 @@ def _with_speak(entry: dict[str, Any], speak: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "speak": speak}
 
 
-def _inner(entry: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+def _inner(entry: Mapping[str, Any]) -> Any:
     return entry.get("input_cfg") or []
 
 

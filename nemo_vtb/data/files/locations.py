@@ -34,9 +34,9 @@ def remote_remedy(name: str) -> str | None:
 def source_name(entry: Mapping[str, Any]) -> str:
     """Returns what a source is called that has no name: the folder of its first file."""
     keys = ("manifest_filepath", "paths", "cuts_path", "shar_path", "data_dir")
-    named = next((entry[key] for key in keys if entry.get(key) is not None), "source")
+    named = next((entry[key] for key in keys if entry.get(key)), "source")
     named = next(iter(named.values())) if isinstance(named, Mapping) else named
-    first = locate(expand(named)[0])
+    first = locate(next(iter(expand(named)), "source"))
     return first.name if "shar_path" in entry and not isinstance(entry["shar_path"], Mapping) else first.parent.name
 
 

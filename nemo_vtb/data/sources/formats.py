@@ -130,9 +130,10 @@ def _spoken(files: list[RowFile], entry: Mapping[str, Any], context: RowContext)
 
 
 def _paths(entry: Mapping[str, Any], key: str, context: RowContext) -> list[Path]:
-    if entry.get(key) is None:
+    paths = expand(entry[key]) if entry.get(key) is not None else []
+    if not paths:
         raise VTBError(f"blend.kinds.{context.kind}: an entry of type {entry.get('type')} needs {key}")
-    return [file for path in expand(entry[key]) for file in _in_folder(locate(path))]
+    return [file for path in paths for file in _in_folder(locate(path))]
 
 
 def _in_folder(path: Path) -> list[Path]:
@@ -153,7 +154,7 @@ def _in_folder(path: Path) -> list[Path]:
 
 def _web_dataset(entry: Mapping[str, Any], context: RowContext) -> list[Path]:
     """The tars of a WebDataset, in the order of its ``wids-meta.json`` where there is one."""
-    if entry.get("data_dir") is None:
+    if not entry.get("data_dir"):
         raise VTBError(f"blend.kinds.{context.kind}: an entry of type share_gpt_webdataset needs data_dir")
     found = []
     for folder in map(locate, expand(entry["data_dir"])):
