@@ -86,6 +86,12 @@ def test_a_folder_for_frames_that_cannot_be_written_to_is_said_by_its_key(tiny_t
     assert "name another one with model.encoder_cache" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("key", ["model.audio_locator_tag", "model.pretrained_llm"])
+def test_an_empty_key_is_a_missing_one(tiny_training, key, capsys):
+    assert main([*tiny_training, f"{key}=''"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"vtb: missing config key {key}"
+
+
 def test_a_config_that_keeps_checkpoints_does_so_itself(tiny_training, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keeper = f"_target_: nemo_vtb.callbacks.last_checkpoint.LastCheckpoint, dirpath: {tmp_path / 'kept'}"

@@ -181,7 +181,7 @@ def check_model_section(section: Mapping[str, Any]) -> None:
     check_keys(section, MODEL_KEYS, "model")
     section = plain(section)
     for key in REQUIRED_MODEL_KEYS:
-        if section.get(key) is None or section.get(key) == "???":
+        if section.get(key) in (None, "", "???"):
             raise VTBError(f"missing config key model.{key}")
     for key, hint in _HINTS.items():
         if section.get(key) is not None:

@@ -1,7 +1,7 @@
 """Where files are, in the words of a config: NeMo's names for several files, and the shipped corpora."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def expand(paths: Any) -> list[str]:
     exists.
 
     Raises:
-        VTBError: If its braces do not close.
+        VTBError: If its braces do not close, or a name is no text.
     """
     from nemo.collections.common.data.lhotse.nemo_adapters import expand_sharded_filepaths
 
@@ -61,6 +61,8 @@ def expand(paths: Any) -> list[str]:
             raise VTBError(
                 f"{name}: no such file, and its braces name no others: write _OP_0..7_CL_ or {{0..7}}"
             ) from error
+    if not isinstance(paths, Sequence):
+        raise VTBError(f"{paths} is no path: name a file, a list of files, or [[path, weight], ...]")
     return [name for part in paths for name in expand(part)]
 
 

@@ -40,6 +40,7 @@ def test_what_is_no_list_of_entries_is_refused_by_its_key(given: Any, tmp_path: 
     [
         ({"type": "nemo", "manifest_filepath": []}, "manifest_filepath"),
         ({"type": "nemo", "manifest_filepath": [[]]}, "manifest_filepath"),
+        ({"type": "nemo", "manifest_filepath": [["a.jsonl", 0.5, 1]]}, "0.5 is no path"),
         ({"type": "lhotse", "cuts_path": []}, "cuts_path"),
         ({"type": "lhotse_shar", "shar_path": []}, "0 files of cuts"),
         ({"type": "share_gpt_webdataset", "data_dir": []}, "data_dir"),
