@@ -1,6 +1,7 @@
 """The ``input_cfg`` entries of a kind as plain values, with what ``speak`` adds to them."""
 
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -52,7 +53,8 @@ def _opened(given: Any, where: str) -> list[dict[str, Any]]:
     plain: Any = OmegaConf.to_container(entries, resolve=True) if OmegaConf.is_config(entries) else entries
     if not isinstance(plain, list | tuple) or not all(isinstance(entry, Mapping) for entry in plain):
         raise VTBError(
-            f"{where} has to be a list of entries, such as [{{type: nemo, manifest_filepath: FILE}}], not {plain}"
+            f"{where} has to be a list of entries, such as [{{type: nemo, manifest_filepath: FILE}}], "
+            f"not {shorten(str(plain), 120)}"
         )
     return [
         {**entry, "input_cfg": _opened(_inner(entry), f"{where} of a group")}

@@ -35,6 +35,12 @@ def test_what_is_no_list_of_entries_is_refused_by_its_key(given: Any, tmp_path: 
         entries_of(str(tmp_path / "own.yaml"))
 
 
+def test_a_whole_config_in_its_place_is_not_repeated_at_length():
+    with pytest.raises(VTBError) as refused:
+        entries_of({f"key_{number}": number for number in range(500)})
+    assert len(str(refused.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("entry", "needs"),
     [
