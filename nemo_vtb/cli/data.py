@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -80,7 +81,8 @@ def _prepare(args: argparse.Namespace) -> int:
 def _lint(args: argparse.Namespace) -> int:
     from nemo_vtb.data.inspection.lint import LintResult
 
-    files = [text for text in args.files if "=" not in text or Path(text).exists()]
+    # Hydra takes a key out with ~key; ~/file is in the home folder.
+    files = [text for text in args.files if not re.match(r"~\w|.*=", text) or Path(text).exists()]
     overrides = [text for text in [*args.files, *args.overrides] if text not in files]
     if bool(files) == bool(args.config_name):
         raise VTBError("give files of rows, or --config-name, not both: vtb data lint train.jsonl --kind asr")

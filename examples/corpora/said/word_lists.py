@@ -1,7 +1,7 @@
 """Lists of the words that people write most and that no sentence to be spoken holds often enough.
 
-An adapter that meets a word fewer than some ten times spells another in its place: it has to learn the word's embedding
-by heart. A list holds nothing but such words, in another order and company each time.
+An adapter has to learn the embedding of every word by heart, and cannot from a clip or two. A list holds nothing but
+such words, in another order and company each time.
 """
 
 import re

@@ -57,33 +57,31 @@ def _opened(given: Any, where: str) -> list[dict[str, Any]]:
             f"not {shorten(str(plain), 120)}"
         )
     return [
-        {**entry, "input_cfg": _opened(_inner(entry), f"{where} of a group")}
-        if entry.get("type") == "group"
-        else weights_apart(entry)
+        {**entry, "input_cfg": _opened(_inner(entry), f"{where} of a group")} if entry.get("type") == "group" else entry
         for entry in plain
     ]
 
 
-def weights_apart(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry whose files are weighed one by one, as NeMo has it: ``[[path, weight], ...]``, as a group of entries.
+def weights_apart(entry: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
+    """The entries that one stands for whose files NeMo weighs one by one: ``[[path, weight], ...]``; else itself.
+
+    Args:
+        entry: No group.
+        where: The path of its list in the config, for messages.
 
     Raises:
-        VTBError: If only some have a weight, or there is not one list of tars for each.
+        VTBError: If only some files have a weight, or there is not one list of tars for each.
     """
     key = next((key for key in _WEIGHED if any(map(_is_weighed, _list(entry.get(key))))), None)
     if key is None:
-        return entry
+        return [entry]
     files, tars = entry[key], _list(entry.get(_TARS))
     if not all(map(_is_weighed, files)):
-        raise VTBError(f"{key}: give each file a weight, or none: {files}")
+        raise VTBError(f"{where}.{key}: give each file a weight, or none: {files}")
     if entry.get(_TARS) is not None and len(tars) != len(files):
-        raise VTBError(f"{key} weighs {len(files)} files; {_TARS} needs as many lists, not {entry[_TARS]}")
-    rest = {name: value for name, value in entry.items() if name not in (key, _TARS, "weight")}
-    inner = [{**rest, key: path, "weight": weight} for path, weight in files]
-    for one, tar in zip(inner, tars, strict=False):
-        one[_TARS] = tar
-    group = {"type": "group", "input_cfg": inner}
-    return group if entry.get("weight") is None else {**group, "weight": entry["weight"]}
+        raise VTBError(f"{where}.{key} weighs {len(files)} files; {_TARS} needs as many lists, not {entry[_TARS]}")
+    apart = [{**entry, key: path, "weight": weight} for path, weight in files]
+    return [{**one, _TARS: tar} for one, tar in zip(apart, tars, strict=True)] if tars else list(apart)
 
 
 def _is_weighed(file: Any) -> bool:

@@ -62,7 +62,10 @@ def expand(paths: Any) -> list[str]:
                 f"{name}: no such file, and its braces name no others: write _OP_0..7_CL_ or {{0..7}}"
             ) from error
     if not isinstance(paths, Sequence):
-        raise VTBError(f"{paths} is no path: name a file, a list of files, or [[path, weight], ...]")
+        raise VTBError(
+            f"{paths} is no path: name a file or a list of files; weights beside them, [[path, weight], ...], "
+            "belong to manifest_filepath and shar_path"
+        )
     return [name for part in paths for name in expand(part)]
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from nemo_vtb.data.audio.audio_check import SILENCE, signal
 from nemo_vtb.data.audio.audio_stores import tar_index
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
+from nemo_vtb.data.files.entries import weights_apart
 from nemo_vtb.data.files.notes import NO_FAULT, Note, collect_notes, note
 from nemo_vtb.data.files.notes import REMEDIES as NOTE_REMEDIES
 from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES, BadRow
@@ -205,6 +206,10 @@ def lint_entry(
     """
     if entry.get("type") == "group":
         for inner in entry.get("input_cfg") or []:
+            lint_entry(inner, kind, reading, result, decode, special_tokens, processes)
+        return
+    if (files_apart := weights_apart(entry, f"blend.kinds.{kind}.input_cfg")) != [entry]:
+        for inner in files_apart:
             lint_entry(inner, kind, reading, result, decode, special_tokens, processes)
         return
     name, files = named_files(entry, kind, reading)

@@ -1,9 +1,9 @@
 """What a blend trains on: kinds, shares, sources, and the licences and languages that their own cards state."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nemo_vtb.data.files.entries import weights_apart
+from nemo_vtb.data.files.entries import kind_entries, weights_apart
 from nemo_vtb.data.files.locations import expand, locate
 from nemo_vtb.errors import VTBError
 
@@ -34,35 +34,30 @@ def trained_on(blend: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _entries(kinds: Mapping[str, Any], kind: str) -> list[Any]:
-    """Entries of a kind, those of the kind whose chats it speaks, and the bank it speaks with."""
-    section = kinds[kind]
-    speak = section.get("speak") or {}
-    others = kinds.get(str(speak.get("from"))) or {}
-    found = [part for of in (section, others) for part in _opened(of.get("input_cfg"))]
-    return [*found, *([{"manifest_filepath": speak["bank"]}] if speak.get("bank") else [])]
-
-
-def _opened(entries: Any) -> list[Any]:
-    if not isinstance(entries, str):
-        return [weights_apart(entry) for entry in entries or []]
-    from omegaconf import OmegaConf
-
+def _entries(kinds: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
     try:
-        loaded: Any = OmegaConf.to_container(OmegaConf.load(entries), resolve=True)
+        return kind_entries(kinds, kind, "blend.kinds")
     except OSError as error:
-        raise VTBError(f"the card cannot name the data: {entries}: {error.strerror}") from error
-    return [weights_apart(entry) for entry in loaded]
+        raise VTBError(f"the card cannot name the data: {error.filename}: {error.strerror}") from error
 
 
-def _sources(entries: list[Any]) -> Iterator[dict[str, Any]]:
+def _sources(entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        described = list(_sources(_opened(entry["input_cfg"]))) if entry.get("type") == "group" else [_source(entry)]
-        for source in described:
+        for source in _described(entry):
             known = found.setdefault(source["name"], source)
             known["languages"] = _once([*known["languages"], *source["languages"]])
     yield from found.values()
+
+
+def _described(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The sources of a group, or each file of an entry and the bank that its sentences are spoken by."""
+    if entry.get("type") == "group":
+        yield from _sources(entry["input_cfg"])
+        return
+    yield from map(_source, weights_apart(entry, "blend.kinds"))
+    if bank := (entry.get("speak") or {}).get("bank"):
+        yield _source({"manifest_filepath": bank})
 
 
 def _source(entry: Mapping[str, Any]) -> dict[str, Any]:

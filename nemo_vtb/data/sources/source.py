@@ -16,6 +16,7 @@ from nemo_vtb.data.augmentation import Augmentation
 from nemo_vtb.data.conversations.chat_rows import RowContext
 from nemo_vtb.data.conversations.size import Encoder, Size, Weigher
 from nemo_vtb.data.conversations.turns import ClipRules
+from nemo_vtb.data.files.entries import weights_apart
 from nemo_vtb.data.files.locations import source_name
 from nemo_vtb.data.files.rows import BadRows
 from nemo_vtb.data.options import Entry, check_entry
@@ -227,6 +228,9 @@ def read_sources(
         if entry.get("type") == "group":
             check_keys(entry, GROUP_KEYS, where)
             parts.append(read_sources(entry["input_cfg"], kind, reading, inner))
+        elif (files := weights_apart(entry, where)) != [entry]:
+            # As in NeMo, the temperature is for weights of entries.
+            parts.append(read_sources(files, kind, reading))
         else:
             parts.append([open_source(entry, kind, reading)])
     given = [entry.get("weight") for entry in entries]

@@ -1,6 +1,7 @@
 """NeMo's way to weigh the files of one entry: ``[[path, weight], ...]``."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,37 @@ def test_each_file_has_its_weight_within_the_weight_of_the_entry(manifests: list
 
 def test_the_tars_of_each_file_go_with_it(manifests: list[str]):
     weighed = {"type": "nemo_tarred", "manifest_filepath": [["a.json", 1], ["b.json", 2]]}
-    apart = weights_apart({**weighed, "tarred_audio_filepaths": [["a.tar"], ["b.tar"]]})
-    assert [entry["tarred_audio_filepaths"] for entry in apart["input_cfg"]] == [["a.tar"], ["b.tar"]]
-    with pytest.raises(VTBError, match="weighs 2 files; tarred_audio_filepaths needs as many"):
-        weights_apart({**weighed, "tarred_audio_filepaths": "all.tar"})
+    apart = weights_apart({**weighed, "tarred_audio_filepaths": [["a.tar"], ["b.tar"]]}, "kinds.asr.input_cfg")
+    assert [(entry["weight"], entry["tarred_audio_filepaths"]) for entry in apart] == [(1, ["a.tar"]), (2, ["b.tar"])]
+    with pytest.raises(VTBError, match="manifest_filepath weighs 2 files; tarred_audio_filepaths needs as many"):
+        weights_apart({**weighed, "tarred_audio_filepaths": "all.tar"}, "kinds.asr.input_cfg")
+
+
+def test_the_temperature_is_for_the_weights_of_entries(manifests: list[str]):
+    """As in NeMo, which mixes the files of an entry by the weights that stand beside them."""
+    entries = [{"type": "nemo", "manifest_filepath": [[manifests[0], 3], [manifests[1], 1]], "weight": 9}]
+    entries += [{"type": "nemo", "manifest_filepath": manifests[1], "weight": 1}]
+    sources = read_sources(entries, "asr", Reading("<|audio|>", 0.08), [0.5])
+    assert [round(source.weight, 6) for source in sources] == [0.5625, 0.1875, 0.25]
+
+
+def test_the_documented_form_is_read_and_linted_by_the_commands(manifests: list[str], tmp_path: Path):
+    """In fresh processes."""
+    weighed = ",".join(f'["{path}",{weight}]' for path, weight in zip(manifests, (3, 1), strict=True))
+    entry = f"data.train_ds.blend.kinds.asr.input_cfg=[{{type:nemo,manifest_filepath:[{weighed}]}}]"
+    for command, says in (("preview", "<|im_end|>"), ("data lint --kind asr", "3 rows in 2 files: 0 errors")):
+        line = ["vtb", *command.split(), "--config-name=quickstart", "~data.validation_ds", entry]
+        ran = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0 and says in ran.stdout, ran.stderr[-2000:]
+
+
+def test_the_bank_of_an_entry_is_a_source_too(manifests: list[str], tmp_path: Path):
+    bank = tmp_path / "bank" / "bank.jsonl"
+    bank.parent.mkdir()
+    (bank.parent / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n")
+    entries = [{"manifest_filepath": manifests[1], "speak": {"bank": str(bank)}}]
+    (section,) = trained_on({"kinds": {"mixed": {"share": 1, "input_cfg": entries}}})["kinds"].values()
+    assert [source["licences"] for source in section["sources"]] == [["mit"], ["cc-by-4.0"]]
 
 
 def test_some_files_with_a_weight_and_some_without_are_refused(manifests: list[str]):
