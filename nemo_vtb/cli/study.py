@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     before.add_argument(
         "--power", action="store_true", help="from the finished runs: how many seeds each claim needs to be found"
     )
+    before.add_argument("--so-far", action="store_true", help="compare the finished runs and start no other")
     add_config_arguments(parser, "study/quickstart", "the study")
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from nemo_vtb.study.claims import check_claims
     from nemo_vtb.study.compare import compare
     from nemo_vtb.study.plan import read_study
-    from nemo_vtb.study.run import check_runs, run_study
+    from nemo_vtb.study.run import check_made, check_runs, run_study
     from nemo_vtb.study.table import table_lines
 
     cfg = compose(args.config_name, args.overrides, args.config_dir)
@@ -38,14 +39,17 @@ def run(args: argparse.Namespace) -> int:
         return _length(args)
     study = read_study(cfg, args.config_dir)
     check_claims(study.claims, list(study.arms))
+    if args.power or args.so_far:
+        check_made(study)
     if args.power:
         return _power(study)
-    if not all(run.done for run in study.runs):
-        check_runs(study)
-    if not run_study(study):
-        done = sum(run.done for run in study.runs)
-        print(f"{done} of {len(study.runs)} runs are in {study.out}; whoever finishes the last one compares")
-        return 0
+    if not args.so_far:
+        if not all(run.done for run in study.runs):
+            check_runs(study)
+        if not run_study(study):
+            done = sum(run.done for run in study.runs)
+            print(f"{done} of {len(study.runs)} runs are in {study.out}; whoever finishes the last one compares")
+            return 0
     report = compare(study, command_line())
     print("\n".join(table_lines(report)))
     print(f"\n{study.out / 'study.html'}")
@@ -84,7 +88,7 @@ def _power(study: "Study") -> int:
     from nemo_vtb.study.design.power import power, power_lines
     from nemo_vtb.synthesis.jobs.shard import write_text
 
-    answers, untouched = answers_of(study)
+    answers, untouched = answers_of(study.finished())
     drawing = Drawing(study.measure["eval"].get("bootstrap", 1000), study.measure.get("seed", 0))
     planned = {name: len(arm.seeds) for name, arm in study.arms.items()}
     apart = study.measure.get("apart", [])

@@ -11,7 +11,7 @@ from nemo_vtb.pages.svg import STAND_IN, svg_of
 from nemo_vtb.reports.figures import listed
 
 # The verdicts that study.json may hold, in the order of the headline, and their colours.
-_STATES = {"shown": "good", "not shown": "bad", "not testable at this size": "fine"}
+_STATES = {"shown": "good", "not shown": "bad", "not testable at this size": "fine", "not run yet": "fine"}
 _SKILL = "Speech skill is the mean of words right, questions about speech and half spoken prompts."
 
 
@@ -62,6 +62,9 @@ def headline(report: Mapping[str, Any]) -> str:
 
 
 def _cautions(report: Mapping[str, Any]) -> Iterator[str]:
+    done, planned = (report.get("runs", {}).get(key, 0) for key in ("done", "planned"))
+    if done < planned:
+        yield f"{done} of {planned} runs are finished: verdicts may change with the others."
     single = [arm["title"] for arm in report["arms"].values() if len(arm["seeds"]) == 1]
     if single:
         yield f"One seed stands behind {listed(single)}: their intervals are over items alone."

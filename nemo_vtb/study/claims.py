@@ -2,6 +2,7 @@
 
 A claim is shown if every piece of its evidence holds; if one does not, it is not shown. It is not testable where the
 config says so, or where what it needs is not there: what the LLM cannot do in writing, listening cannot bring out.
+While no run of one of its arms is finished, nothing is said of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,10 @@ from typing import Any
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Key
-from nemo_vtb.study.evidence import Evidence, Facts, check_rule, evidence
+from nemo_vtb.study.evidence import Evidence, Facts, arms_of, check_rule, evidence
 from nemo_vtb.study.scores import UNTOUCHED
 
-SHOWN, NOT_SHOWN, NOT_TESTABLE = "shown", "not shown", "not testable at this size"
+SHOWN, NOT_SHOWN, NOT_TESTABLE, NOT_RUN = "shown", "not shown", "not testable at this size", "not run yet"
 CLAIM_KEYS = {
     "title": Key("str", "The claim, in words."),
     "evidence": Key("a list of rules", "All hold if it is shown.", None),
@@ -59,6 +60,10 @@ def judge(claim: Mapping[str, Any], facts: Facts) -> Verdict:
     """
     if "not_testable" in claim:
         return Verdict(claim["title"], NOT_TESTABLE, (), claim["not_testable"])
+    rules = [*(claim.get("needs") or []), *claim["evidence"]]
+    finished = {UNTOUCHED, *facts.scores, *facts.replies}
+    if waited_for := [arm for rule in rules for arm in arms_of(rule) if arm not in finished]:
+        return Verdict(claim["title"], NOT_RUN, (), f"no run of the arm {waited_for[0]} is finished")
     needs = [evidence(rule, facts) for rule in claim.get("needs") or []]
     found = [evidence(rule, facts) for rule in claim["evidence"]]
     if missing := [part for part in needs if not part.holds]:

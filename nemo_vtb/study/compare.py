@@ -16,16 +16,16 @@ def compare(study: Study, command: str) -> dict[str, Any]:
     """Writes ``study.json``, ``study.html``, ``study.md`` and ``study.png`` into the study's folder.
 
     Args:
-        study: All of its runs are there.
+        study: Of its runs, those that are finished are compared.
         command: How this was called, for the report.
 
     Returns:
         What ``study.json`` holds: ``arms`` by name with their ``scores`` by measure, the ``untouched`` LLM's, as
         ``chance`` what always giving the commonest answer scores, the sets that are ``apart`` from the totals,
-        ``claims`` with verdict and evidence, and ``environment``.
+        ``claims`` with verdict and evidence, how many ``runs`` are ``done`` of those ``planned``, and ``environment``.
 
     Raises:
-        VTBError: If a file of the study is missing or does not fit the others, or matplotlib is not installed.
+        VTBError: If nothing is finished, a file is missing or does not fit the others, or matplotlib is not installed.
     """
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
     from nemo_vtb.pages.study import render_study_page
@@ -38,6 +38,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
     from nemo_vtb.study.table import cells, markdown, note
     from nemo_vtb.synthesis.jobs.shard import write_text
 
+    planned, study = len(study.runs), study.finished()
     answers, untouched = answers_of(study)
     drawing = Drawing(study.measure["eval"].get("bootstrap", 1000), study.measure.get("seed", 0))
     apart = study.measure.get("apart", [])
@@ -58,6 +59,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
         "apart": apart,
         "on_the_way": _on_the_way(study, untouched, drawing, apart),
         "claims": [asdict(judge(claim, facts)) for claim in study.claims],
+        "runs": {"done": len(study.runs), "planned": planned},
         "environment": environment(command, study.measure.get("seed", 0)),
     }
     write_picture(report, study.out / "study.png")
@@ -67,15 +69,12 @@ def compare(study: Study, command: str) -> dict[str, Any]:
 
 
 def answers_of(study: Study) -> tuple[dict[str, list[list[dict[str, Any]]]], list[dict[str, Any]]]:
-    """Rows by arm and seed of all runs that are finished, and the untouched LLM's.
+    """Rows by arm and seed of a study that is finished, and the untouched LLM's.
 
     Raises:
         VTBError: If a file of theirs is missing.
     """
-    done = {arm: [run for run in _seeds(study, arm) if run.done] for arm in study.arms}
-    answers = {arm: [_rows(run.folder / "answers.jsonl") for run in runs] for arm, runs in done.items() if runs}
-    if not answers:
-        raise VTBError(f"{study.out} holds no finished run: start the study without --power first")
+    answers = {arm: [_rows(run.folder / "answers.jsonl") for run in _seeds(study, arm)] for arm in study.arms}
     return answers, _rows(study.out / UNTOUCHED_FILE)
 
 

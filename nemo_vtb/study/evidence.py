@@ -69,7 +69,7 @@ def check_rule(rule: Mapping[str, Any], where: str, arms: Sequence[str]) -> None
         raise VTBError(f"{where}.measure is {rule.get('measure')!r}; it may be {', '.join(MEASURES)}")
     if given[0] == "says_as" and (rule["says_as"] != UNTOUCHED or rule["arm"] == UNTOUCHED):
         raise VTBError(f"{where}.says_as: the replies of a trained arm are compared with {UNTOUCHED}'s")
-    for arm in [*([rule["arm"]] if "arm" in rule else []), *_named_arms(rule)]:
+    for arm in arms_of(rule):
         if arm not in arms:
             raise VTBError(f"{where} names the arm {arm!r}; the arms are {', '.join(arms)}")
     if given[0] == "loses_at_most" and "of" not in rule:
@@ -91,7 +91,7 @@ def evidence(rule: Mapping[str, Any], facts: Facts) -> Evidence:
     * ``better_along``: arms from worst to best (needs no ``arm``); every step is one up, and the ends differ.
     """
     (name,) = [key for key in _RULES if key in rule]
-    arms = [*([rule["arm"]] if "arm" in rule else []), *_named_arms(rule)]
+    arms = arms_of(rule)
     if "measure" in rule and (absent := [arm for arm in arms if rule["measure"] not in facts.scores.get(arm, {})]):
         return Evidence(False, f"{measure_of(rule['measure']).title} of '{_title(facts, absent[0])}' was not measured")
     return _JUDGES[name](rule, facts)
@@ -215,8 +215,9 @@ def with_interval(measure: str, score: Sampled) -> str:
     return f"{written(measure, score.value)} [{written(measure, low)}, {written(measure, high)}]"
 
 
-def _named_arms(rule: Mapping[str, Any]) -> list[str]:
-    named = [rule[key] for key in ("better_than", "worse_than", "says_as", "of") if key in rule]
+def arms_of(rule: Mapping[str, Any]) -> list[str]:
+    """Names of all arms that a rule looks at."""
+    named = [rule[key] for key in ("arm", "better_than", "worse_than", "says_as", "of") if key in rule]
     return [*named, *rule.get("better_along", [])]
 
 

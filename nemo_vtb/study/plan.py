@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -205,6 +205,19 @@ class Study:
         """The runs of this part."""
         number, parts = self.part
         return [run for run in self.runs[number::parts] if not self.only or run.arm in self.only]
+
+    def finished(self) -> "Study":
+        """The study as if no more had been planned than what is finished: fewer seeds, and fewer arms.
+
+        Raises:
+            VTBError: If nothing is.
+        """
+        done = [run for run in self.runs if run.done]
+        if not done:
+            raise VTBError(f"{self.out} holds no finished run: start the study without --power and --so-far first")
+        seeds = {name: [run.seed for run in done if run.arm == name] for name in self.arms}
+        arms = {name: replace(arm, seeds=seeds[name]) for name, arm in self.arms.items() if seeds[name]}
+        return replace(self, arms=arms, runs=done)
 
 
 def read_study(cfg: DictConfig, config_dir: ConfigDirs = None, steps: int | None = None) -> Study:

@@ -34,6 +34,25 @@ def check_runs(study: Study) -> None:
     require_writable(study.out, "out")
 
 
+def check_made(study: Study) -> None:
+    """Refuses a folder with runs of other settings, or with answers of another LLM or to other questions.
+
+    Raises:
+        VTBError: Names the setting.
+    """
+    for run in study.runs:
+        # Before it is trained, a run may still become another.
+        if (run.folder / "train.json").exists() and (how := differing(run.folder / "settings.json", run.settings)):
+            raise VTBError(f"{study.out} holds {run.name}, made {how}, or name another folder with out=FOLDER")
+    answers, settings = study.out / UNTOUCHED, study.out / UNTOUCHED_SETTINGS
+    if not answers.exists():
+        return
+    first = study.runs[0].settings
+    asked = untouched_settings(first["training"], first["measure"])
+    if how := differing(settings, asked) if settings.exists() else f"without {settings.name}: restore that file":
+        raise VTBError(f"{answers} was made {how}, or remove it, and the untouched LLM is asked again")
+
+
 def run_study(study: Study) -> bool:
     """Trains and measures the missing runs of a part.
 
@@ -41,14 +60,9 @@ def run_study(study: Study) -> bool:
         Whether all runs of all parts are there now.
 
     Raises:
-        VTBError: If the folder holds runs of other settings or answers of another LLM, a set cannot be read, or a run
-            failed; finished runs stay.
+        VTBError: See ``check_made``; or if a set cannot be read, or a run failed; finished runs stay.
     """
-    for run in study.runs:
-        # Before it is trained, a run may still become another.
-        if (run.folder / "train.json").exists() and (how := differing(run.folder / "settings.json", run.settings)):
-            raise VTBError(f"{study.out} holds {run.name}, made {how}, or name another folder with out=FOLDER")
-    _check_untouched(study)
+    check_made(study)
     os.nice(study.nice)
     for run in study.mine:
         if run.weights is not None and not (run.weights / "train.json").exists():
@@ -58,17 +72,6 @@ def run_study(study: Study) -> bool:
             done = sum(other.done for other in study.runs)
             print(f"[{done} of {len(study.runs)}] {_said(run)}", flush=True)
     return all(run.done for run in study.runs)
-
-
-def _check_untouched(study: Study) -> None:
-    """Refuses answers of another LLM, or to other questions, before any arm is compared with them."""
-    answers, settings = study.out / UNTOUCHED, study.out / UNTOUCHED_SETTINGS
-    if not answers.exists():
-        return
-    first = study.runs[0].settings
-    asked = untouched_settings(first["training"], first["measure"])
-    if how := differing(settings, asked) if settings.exists() else f"without {settings.name}: restore that file":
-        raise VTBError(f"{answers} was made {how}, or remove it, and the untouched LLM is asked again")
 
 
 def _run(study: Study, run: Run) -> None:

@@ -1,6 +1,9 @@
 """``vtb study`` from the command line: two arms of one step, killed in the middle and started again."""
 
 import json
+import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -73,6 +76,31 @@ def test_power_says_how_many_seeds_a_claim_needs(finished: SimpleNamespace, tiny
     needs = json.loads((finished.out / "power.json").read_text())
     assert [(need["measure"], need["other"]) for need in needs] == [("choice", "speech_only"), ("text", "untouched")]
     assert all(need["planned"] == 1 and need["wanted"] == 0.05 for need in needs)
+
+
+def test_what_is_finished_so_far_is_compared(finished: SimpleNamespace, tiny_study, tmp_path, capsys):
+    """The line of the docs, with one of two arms finished: in a process of its own, as it is typed."""
+    for path in [*finished.out.glob("arms/joint/seed0/*.json*"), *finished.out.glob("untouched*")]:
+        copy = tmp_path / path.relative_to(finished.out)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    line = [sys.executable, "-m", "nemo_vtb.cli", *tiny_study, f"out={tmp_path}", "--so-far"]
+    rules = ("better_than: speech_only", "above: 0")
+    better, kept = (f"{{arm: joint, measure: choice, {rule}}}" for rule in rules)
+    line.append(f"claims=[{{title: Better, evidence: [{kept}, {better}]}}, {{title: Kept, evidence: [{kept}]}}]")
+    ran = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert "not run yet" in ran.stdout and not (tmp_path / "arms" / "speech_only").exists()
+    report = json.loads((tmp_path / "study.json").read_text())
+    whole = json.loads((finished.out / "study.json").read_text())
+    assert report["runs"] == {"done": 1, "planned": 2} and whole["runs"] == {"done": 2, "planned": 2}
+    assert report["arms"] == {"joint": whole["arms"]["joint"]}
+    waiting, judged = report["claims"]
+    assert waiting["verdict"] == "not run yet" != judged["verdict"]
+    assert waiting["why"] == "no run of the arm speech_only is finished"
+    page = Page((tmp_path / "study.html").read_text(encoding="utf-8"))
+    assert "1 of 2 runs are finished: verdicts may change with the others." in page.text
+    assert main([*tiny_study, f"out={tmp_path / 'none'}", "--so-far"]) == 2
+    assert "holds no finished run" in capsys.readouterr().err
 
 
 def test_the_length_is_chosen_by_the_speech_curve_alone(tiny_study, tmp_path, capsys):
