@@ -2,8 +2,9 @@
 
     python examples/corpora/build_study_train.py --out runs/study_data/train
 
-``open.jsonl``: English sentences in 13 light voices, none of which stands in the held-out text. ``replay.jsonl``: what
-people ask, answered by the LLM itself, so that its own answers are what text turns and spoken turns teach.
+``open.jsonl``: English sentences in 13 light voices, none of an encyclopedia or of a chat that is held out.
+``replay.jsonl``: what people ask, answered by the LLM itself, so that its own answers are what text turns and spoken
+turns teach.
 ``bank.jsonl``: the sentences of the replay's users and of the written chats about spoken commands, for ``speak``; all
 of a turn is spoken by one voice, so that whole turns can be spoken. Deterministic; what exists is kept, so it resumes,
 and ``--part 0/2`` with ``--part 1/2`` share the speaking.
@@ -20,7 +21,7 @@ import soundfile
 from build_spoken_sets import fingerprint, speak_to
 from build_text_battery import held_out_text
 from said.chats import chats, solved_problems
-from said.open_sentences import of_known_licence, open_sentences, rows_of
+from said.open_sentences import of_known_licence, open_sentences, raw_sentences, rows_of
 from tqdm import tqdm
 
 # Engine and voice, the pitches that make further speakers of it, and how often it speaks.
@@ -38,12 +39,12 @@ DEMANDS = ("", "", "Answer in one sentence.", "Be brief.", "Explain it simply.",
 LONGEST = 64
 # For the card of a model that is trained on it.
 CARD = """---
-license: [mit, cc-by-4.0, cc-by-sa-3.0, apache-2.0]
+license: [mit, cc-by-4.0, apache-2.0]
 language: [en]
 ---
 
-Made by examples/corpora/build_study_train.py. Texts of chitchat-dataset and GSM8K (MIT), Banking77 (CC BY 4.0) and,
-in open.jsonl, the English Wikipedia (CC BY-SA 3.0); answers by SmolLM2-135M-Instruct (Apache-2.0); synthetic voices.
+Made by examples/corpora/build_study_train.py. Texts of chitchat-dataset and GSM8K (MIT) and Banking77 (CC BY 4.0);
+answers by SmolLM2-135M-Instruct (Apache-2.0); synthetic voices.
 """
 
 
@@ -70,7 +71,8 @@ def main() -> None:
     held_out = held_out_text(texts)
     drawn = open_sentences(texts, 2 * args.count, args.seed)
     known = of_known_licence(texts, drawn)
-    fresh = [s for s in drawn if s in known and s.rstrip(".").lower() not in held_out]
+    articles = raw_sentences(texts)["wikipedia"]
+    fresh = [s for s in drawn if s in known - articles and s.rstrip(".").lower() not in held_out]
     rng = Random(f"{args.seed}/voices")
     rows = {
         "open": spoken_rows("open", [(text, drawn_voice(rng)) for text in fresh[: args.count]], args.seed),

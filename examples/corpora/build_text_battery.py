@@ -3,12 +3,14 @@
     python examples/corpora/build_text_battery.py --out runs/study_data/battery
 
 Multiple choice comes from the packaged asset ``english-tests`` (used, not shipped) and from the tables beside this
-file, held-out chats and worked solutions from ``english-texts``, none of which training reads. A file is one ability;
-they are never pooled. ``README.md`` in the folder says how many rows each has, where they come from and under which
-licence. Deterministic.
+file, held-out chats, worked solutions and articles from ``english-texts``. Training reads none of it: what it asks too
+is left out here. Other messages of the people who chat are among the sentences that it hears, of the articles nothing.
+A file is one ability; they are never pooled. ``README.md`` in the folder says how many rows each has, where they come
+from and under which licence. Deterministic.
 """
 
 import argparse
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +18,11 @@ from random import Random
 
 from asked.facts import facts
 from asked.word_problems import sums, word_problems
-from said.chats import chats, solved_problems
+from said.chats import articles, chats, messages, solved_problems
 from said.open_sentences import rows_of
 
-SOCIAL, SCIENCE, KNOWLEDGE, WORDS, SUMS, PROBLEMS = 400, 400, 400, 300, 200, 150
-CHATS, SOLUTIONS = 200, 100
+SOCIAL, SCIENCE, KNOWLEDGE, WORDS, SUMS, PROBLEMS = 400, 400, 400, 300, 400, 150
+CHATS, SOLUTIONS, ARTICLES = 200, 100, 100
 ABILITIES = {
     "social": ("what people feel, want and do next (Social IQa, test)", "CC BY 4.0, in `evals` (MIT)"),
     "science": ("how one quantity moves with another (QuaRTz)", "CC BY 4.0, in `evals` (MIT)"),
@@ -31,6 +33,7 @@ ABILITIES = {
     "problems": ("word problems in one or two steps", "Apache-2.0, written for it"),
     "chats": ("bits per byte of what people wrote to each other (BYU)", "MIT, `chitchat-dataset`"),
     "solutions": ("bits per byte of worked solutions (GSM8K, test)", "MIT"),
+    "articles": ("bits per byte of what an encyclopedia goes on with (Wikipedia)", "CC BY-SA 3.0"),
 }
 
 
@@ -50,11 +53,12 @@ def main() -> None:
         "science": _drawn(_science(tests / "quartz.jsonl"), SCIENCE, args.seed),
         "knowledge": _drawn(_knowledge(tests / "mmlu.jsonl"), KNOWLEDGE, args.seed),
         "words": _drawn(_words(tests), WORDS, args.seed),
-        "facts": list(facts(args.seed)),
-        "sums": list(sums(SUMS, args.seed)),
-        "problems": list(word_problems(PROBLEMS, args.seed)),
+        "facts": list(_untaught(facts(args.seed))),
+        "sums": list(_untaught(sums(SUMS, args.seed))),
+        "problems": list(_untaught(word_problems(PROBLEMS, args.seed))),
         "chats": held_out_chats(texts, args.seed),
         "solutions": held_out_solutions(texts, args.seed),
+        "articles": _drawn(articles(texts), ARTICLES, args.seed),
     }
     lines = ["# Text battery", "", "| ability | rows | what | licence |", "|---|---|---|---|"]
     for name, rows in made.items():
@@ -75,9 +79,25 @@ def held_out_solutions(texts: Path, seed: int = 0) -> list[dict]:
 
 
 def held_out_text(texts: Path, seed: int = 0) -> str:
-    """All that is held out, in lower case, so that a sentence that occurs in it can be kept out of training."""
-    rows = [*held_out_chats(texts, seed), *held_out_solutions(texts, seed)]
-    return "\n".join(turn["value"].lower() for row in rows for turn in row["conversations"])
+    """All that is held out, in lower case, so that a sentence that occurs in it can be kept out of training.
+
+    Of a chat that is all of it, not the first exchanges alone, which are measured.
+    """
+    held_out = held_out_chats(texts, seed)
+    rows = [*held_out, *held_out_solutions(texts, seed)]
+    measured = [turn["value"] for row in rows for turn in row["conversations"]]
+    return "\n".join([*measured, *messages(texts, {row["id"] for row in held_out})]).lower()
+
+
+def _untaught(rows: Iterator[dict]) -> Iterator[dict]:
+    """Those whose question no text turn of training asks."""
+    taught = "\n".join(
+        turn["value"].lower()
+        for path in ("smollm2_chat/train.jsonl", "spoken_commands/chats.jsonl")
+        for line in (Path(__file__).parent / path).read_text(encoding="utf-8").splitlines()
+        for turn in json.loads(line)["conversations"]
+    )
+    return (row for row in rows if row["prompt"].strip().lower() not in taught)
 
 
 def _drawn(rows: Iterator[dict], count: int, seed: int) -> list[dict]:

@@ -1,7 +1,8 @@
 """Scripts of conversations whose later turns can only be answered with what was said or written before.
 
 Twelve patterns, each with several wordings of every turn, none of which occurs in training, where all speech is of
-single turns. Which turns are spoken and which are written is drawn for each conversation.
+single turns; nor do they ask for the forms that training's chats ask for (capitals, quotes, yes or no). Which turns are
+spoken and which are written is drawn for each conversation.
 """
 
 from collections.abc import Iterator, Sequence
@@ -120,7 +121,11 @@ def capital(rng: Random) -> list[Turn]:
     return [
         (f"What is the capital of {one}?", first, named(first)),
         (rng.choice((f"And the capital of {two}?", f"And what about {two}?")), second, named(second)),
-        ("Write your last answer in capital letters.", second.upper(), {"type": "regex", "pattern": second.upper()}),
+        (
+            rng.choice(("Which city did you name last?", "Say your last answer again.")),
+            second,
+            named(second, but=[first]),
+        ),
         (f"Which country did I ask about first, {one} or {two}?", one, named(one, but=[two])),
     ]
 
@@ -138,7 +143,7 @@ def words(rng: Random) -> list[Turn]:
             {"type": "contains", "all": [one, two, three]},
         ),
         ("What is the second word?", two, named(two, but=[one, three])),
-        ("Write the third word in capital letters.", three.upper(), {"type": "regex", "pattern": three.upper()}),
+        (rng.choice(("Which word comes third?", "And the third word?")), three, named(three, but=[one, two])),
     ]
 
 
@@ -175,16 +180,19 @@ def journey(rng: Random) -> list[Turn]:
 
 def taste(rng: Random) -> list[Turn]:
     liked, disliked = rng.sample(FOODS, 2)
-    yes_no = {"type": "choice", "options": ["yes", "no"]}
     return [
         (
             rng.choice((f"I like {liked} but I do not like {disliked}.", f"I love {liked} and I hate {disliked}.")),
             "I see.",
             None,
         ),
-        (f"Do I like {disliked}? Answer yes or no.", "no", {**yes_no, "answer": "no"}),
-        (f"Do I like {liked}? Answer yes or no.", "yes", {**yes_no, "answer": "yes"}),
         ("Which food do I like?", liked, named(liked, but=[disliked])),
+        (
+            rng.choice(("And which one do I not like?", "Which food is bad for me?")),
+            disliked,
+            named(disliked, but=[liked]),
+        ),
+        (f"Do I prefer {disliked} or {liked}?", liked, named(liked, but=[disliked])),
     ]
 
 
@@ -204,11 +212,7 @@ def choice(rng: Random) -> list[Turn]:
         (f"I will travel to {one} in May and to {two} in June.", "Have a good trip.", None),
         ("Where will I be in May?", one, named(one, but=[two])),
         ("And in June?", two, named(two, but=[one])),
-        (
-            f"Did I mention {three}? Answer yes or no.",
-            "no",
-            {"type": "choice", "options": ["yes", "no"], "answer": "no"},
-        ),
+        (f"Did I mention {three} or {one}?", one, named(one, but=[three])),
     ]
 
 

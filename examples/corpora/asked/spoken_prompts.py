@@ -1,7 +1,7 @@
-"""Prompts with an instruction that code can check, to be spoken and to be written: 300 of fifteen kinds.
+"""Prompts with an instruction that code can check, to be spoken and to be written: 300 of twelve kinds.
 
 Each has a task and a demand on the form of the answer, a sentence each, so that either may be spoken. Training holds
-none of these demands.
+no demand of these kinds: its chats ask for capitals, quotes and yes or no, so these are not among them.
 """
 
 from collections.abc import Iterator
@@ -28,6 +28,11 @@ TOPICS = (
     "the desert",
     "a football game",
     "strong coffee",
+    "a small island",
+    "night trains",
+    "a broken clock",
+    "autumn leaves",
+    "the circus",
 )
 ANIMALS = "cat horse owl rabbit tiger wolf".split()
 FRUITS = "apple plum cherry banana peach lemon".split()
@@ -35,29 +40,7 @@ FIRST = "Today Maybe Once Sometimes Often Yesterday".split()
 LAST = "blue home cold again tomorrow slowly".split()
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 LISTED = "animals fruits colors cities sports vegetables".split()
-QUESTIONS = (
-    ("Is Paris in France?", "yes"),
-    ("Is ice hot?", "no"),
-    ("Can birds fly?", "yes"),
-    ("Is a dog a plant?", "no"),
-    ("Is the sun a star?", "yes"),
-    ("Do fish live in water?", "yes"),
-    ("Is seven larger than nine?", "no"),
-    ("Is milk black?", "no"),
-    ("Is Spain in Europe?", "yes"),
-    ("Do cars eat grass?", "no"),
-    ("Is gold a metal?", "yes"),
-    ("Is winter warmer than summer?", "no"),
-    ("Is a week seven days long?", "yes"),
-    ("Can a stone swim?", "no"),
-    ("Is an apple a fruit?", "yes"),
-    ("Is Rome in Japan?", "no"),
-    ("Do humans have two eyes?", "yes"),
-    ("Is the sky green?", "no"),
-    ("Is water wet?", "yes"),
-    ("Is a mouse larger than an elephant?", "no"),
-)
-EACH = 20
+EACH = 25
 
 
 def spoken_prompts(seed: int = 0) -> Iterator[tuple[str, str, str, dict | list[dict]]]:
@@ -68,16 +51,9 @@ def spoken_prompts(seed: int = 0) -> Iterator[tuple[str, str, str, dict | list[d
         animal, fruit = rng.choice(ANIMALS), rng.choice(FRUITS)
         first, last = rng.choice(FIRST), rng.choice(LAST)
         word, count = rng.choice(list(NUMBERS.items()))
-        question, answer = QUESTIONS[number]
         tell, sentence = f"Tell me something about {topic}.", f"Write one sentence about {topic}."
         made: dict[str, tuple[str, str, dict | list[dict]]] = {
-            "capitals": (sentence, "Use capital letters only.", {"type": "capitals"}),
             "lower_case": (sentence, "Use lower case letters only.", {"type": "lower_case"}),
-            "quotes": (
-                f"Give me a title for a story about {topic}.",
-                "Put your answer in double quotes.",
-                {"type": "quotes"},
-            ),
             "short": (tell, "Use at most ten words.", {"type": "words", "at_least": 2, "at_most": 10}),
             "one_word": (
                 f"Which word comes to your mind when you think of {topic}?",
@@ -111,11 +87,6 @@ def spoken_prompts(seed: int = 0) -> Iterator[tuple[str, str, str, dict | list[d
                 f"Name {word} things that belong to {topic}.",
                 "Write each of them on its own line.",
                 {"type": "lines", "exactly": count},
-            ),
-            "yes_no": (
-                question,
-                "Reply with yes or no.",
-                {"type": "choice", "answer": answer, "options": ["yes", "no"]},
             ),
             "ending": (tell, "Finish your answer with a question mark.", {"type": "regex", "pattern": r"\?$"}),
         }
