@@ -84,15 +84,16 @@ def _power(study: "Study") -> int:
     from dataclasses import asdict
 
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
-    from nemo_vtb.study.compare import answers_of
+    from nemo_vtb.study.compare import answers_of, weights_of
     from nemo_vtb.study.design.power import power, power_lines
     from nemo_vtb.synthesis.jobs.shard import write_text
 
-    answers, untouched = answers_of(study.finished())
+    finished = study.finished()
+    answers, untouched = answers_of(finished)
     drawing = Drawing(study.measure["eval"].get("bootstrap", 1000), study.measure.get("seed", 0))
     planned = {name: len(arm.seeds) for name, arm in study.arms.items()}
     apart = study.measure.get("apart", [])
-    needs = power(study.claims, answers, untouched, planned, study.power, drawing, apart)
+    needs = power(study.claims, answers, untouched, planned, study.power, drawing, apart, *weights_of(finished))
     write_text(study.out / "power.json", json.dumps([asdict(need) for need in needs], indent=1) + "\n")
     print("\n".join(power_lines(needs)))
     print(f"\n{study.out / 'power.json'}")

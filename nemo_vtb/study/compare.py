@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
@@ -42,9 +43,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
     answers, untouched = answers_of(study)
     drawing = Drawing(study.measure["eval"].get("bootstrap", 1000), study.measure.get("seed", 0))
     apart = study.measure.get("apart", [])
-    # Arms that ask the same seeds of the same weights are compared seed by seed.
-    weights = {name: f"{arm.weights_of or name}: {list(arm.seeds)}" for name, arm in study.arms.items()}
-    scores = scores_of({**answers, UNTOUCHED: [untouched]}, drawing, apart, weights)
+    scores = scores_of({**answers, UNTOUCHED: [untouched]}, drawing, apart, *weights_of(study))
     replies = {}
     for arm, seeds in answers.items():
         found = [same_replies(rows, untouched) for rows in seeds]
@@ -76,6 +75,14 @@ def answers_of(study: Study) -> tuple[dict[str, list[list[dict[str, Any]]]], lis
     """
     answers = {arm: [_rows(run.folder / "answers.jsonl") for run in _seeds(study, arm)] for arm in study.arms}
     return answers, _rows(study.out / UNTOUCHED_FILE)
+
+
+def weights_of(study: Study) -> tuple[dict[str, str], dict[str, Sequence[int]]]:
+    """By arm whose weights it asks and with which seeds: of the same weights, seeds are compared one by one."""
+    return (
+        {name: arm.weights_of or name for name, arm in study.arms.items()},
+        {name: arm.seeds for name, arm in study.arms.items()},
+    )
 
 
 def _on_the_way(study: Study, untouched: Any, drawing: Any, apart: Any) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Key
 from nemo_vtb.study.sampled import Difference, Sampled, difference
-from nemo_vtb.study.scores import MEASURES, UNTOUCHED, Measure, Scores
+from nemo_vtb.study.scores import MEASURES, UNTOUCHED, Scores, measure_of
 
 _RULES = {
     "above": Key("float or chance", "The whole interval is above it.", None),
@@ -134,9 +134,9 @@ def _loss(rule: Mapping[str, Any], facts: Facts) -> Evidence:
     found = difference(one, two)
     lost = found.high if measure_of(measure).lower_is_better else -found.low
     return Evidence(
-        lost <= limit,
+        lost <= limit and found.known,
         f"{measure_of(measure).title}: {_title(facts, arm)} {written(measure, one.value)}, {_title(facts, other)} "
-        f"{written(measure, two.value)}, difference {_with_ends(measure, found)}, "
+        f"{written(measure, two.value)}, difference {_with_ends(measure, found)}, {_seeds(found)}, "
         f"to lose at most {written(measure, limit)}",
     )
 
@@ -169,13 +169,11 @@ def _with_ends(measure: str, found: Difference) -> str:
 
 
 def _seeds(found: Difference) -> str:
-    if max(found.seeds) == 1:
-        return "one seed each: the interval is over items alone"
+    if not found.known:
+        return "one seed each, which says nothing of others: not judged"
     if found.paired:
-        said = f"{found.seeds[0]} seeds, each against itself"
-    else:
-        said = f"{found.seeds[0]} seed{'s' * (found.seeds[0] > 1)} against {found.seeds[1]}"
-    return f"{said}, {'apart' if found.apart else 'overlapping'}"
+        return f"{found.seeds[0]} seeds, each against itself" if found.seeds[0] > 1 else "one seed against itself"
+    return " against ".join(f"{count} seed{'s' * (count > 1)}" for count in found.seeds if count)
 
 
 def _title(facts: Facts, arm: str) -> str:
@@ -187,17 +185,12 @@ def compared(one: Sampled, other: Sampled, lower_is_better: bool) -> tuple[Diffe
 
     Returns:
         Their difference, and 1 where the first is better beyond chance, -1 where it is worse, 0 where neither is shown:
-        the interval holds 0 or is unknown, or both have several seeds and these overlap.
+        the interval holds 0, or nothing is known of how seeds differ.
     """
     found = difference(one, other)
-    if not (found.low > 0 or found.high < 0) or (min(found.seeds) > 1 and not found.apart):
+    if not (found.low > 0 or found.high < 0) or not found.known:
         return found, 0
     return found, 1 if (found.value < 0) == lower_is_better else -1
-
-
-def measure_of(name: str) -> Measure:
-    """The measure of a score's name, which may be that of one set."""
-    return MEASURES[name.partition("/")[0]]
 
 
 def written(measure: str, value: float, signed: bool = False) -> str:

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import log
+from dataclasses import dataclass, replace
+from math import inf, log
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing
 from nemo_vtb.evaluation.scoring.metrics import squad_normalise
-from nemo_vtb.study.sampled import Sampled, complement, less, lost_share, mean, sampled
+from nemo_vtb.study.sampled import Sampled, complement, less, lost_share, mean, sampled, spread_of
 
 # Rows of answers.jsonl.
 Answers = Sequence[Mapping[str, Any]]
@@ -30,11 +30,13 @@ class Measure:
         title: In words.
         unit: ``percent`` or ``nats``.
         lower_is_better: Whether it is an error or a cost.
+        relative: Whether seeds lie apart by a share of the score: of arms far from one another, the larger varies more.
     """
 
     title: str
     unit: str = "percent"
     lower_is_better: bool = False
+    relative: bool = False
 
 
 MEASURES = {
@@ -51,7 +53,7 @@ MEASURES = {
     "multiturn_later": Measure("later turns of mixed conversations"),
     "text": Measure("text suites"),
     "choice": Measure("multiple choice"),
-    "kl": Measure("KL to the untouched LLM", "nats", lower_is_better=True),
+    "kl": Measure("KL to the untouched LLM", "nats", lower_is_better=True, relative=True),
     "bpb": Measure("held-out text, bits per byte", "bits", lower_is_better=True),
 }
 
@@ -61,6 +63,7 @@ def scores_of(
     drawing: Drawing,
     apart: Sequence[str] = (),
     weights: Mapping[str, str] | None = None,
+    seeds_of: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, dict[str, Sampled]]:
     """Scores by arm and measure; a set or suite that is not alone in its measure stands under ``MEASURE/SET`` too.
 
@@ -73,7 +76,8 @@ def scores_of(
         answers: Of each arm one list of rows for each seed.
         drawing: How items and seeds are drawn.
         apart: Sets that count under ``MEASURE/SET`` only.
-        weights: By arm the name of its weights, where another arm has the same.
+        weights: By arm the name of the arm whose weights it asks, where that is another.
+        seeds_of: By arm its seeds, where they are not 0, 1, ...
 
     Raises:
         VTBError: If two runs were not asked the same.
@@ -90,15 +94,40 @@ def scores_of(
             if any(sorted(table.get(name, ())) != keys for table in seeds):
                 raise VTBError(f"the runs of the arm '{arm}' were not asked the same as others in '{name}'")
             items = [np.asarray([table[name][key] for key in keys], dtype=np.float64) for table in seeds]
-            scores[name] = sampled(items, drawing, numbers[names[arm]], share=not name.startswith(("kl", "bpb")))
-        if {"mixed_text", "mixed_speech"} <= scores.keys() and asked["mixed_text"] == asked["mixed_speech"]:
-            scores["gap"] = less(scores["mixed_text"], scores["mixed_speech"])
+            share, most = not name.startswith(("kl", "bpb")), inf if measure_of(name).lower_is_better else 1.0
+            ids = (seeds_of or {}).get(arm)
+            scores[name] = sampled(items, drawing, numbers[names[arm]], share, ids, most)
+        for of_set in ("", *(f"/{name}" for name in apart)):
+            written, spoken = f"mixed_text{of_set}", f"mixed_speech{of_set}"
+            if {written, spoken} <= scores.keys() and asked[written] == asked[spoken]:
+                scores[f"gap{of_set}"] = less(scores[written], scores[spoken])
         if {"wer", "sqa", "mixed_half"} <= scores.keys():
             scores["speech"] = mean([complement(scores["wer"]), scores["sqa"], scores["mixed_half"]])
     for arm in found:
         if arm != UNTOUCHED:
             found[arm] |= _forgotten(found[arm], found.get(UNTOUCHED, {}), asked, apart)
-    return found
+    return _with_spread(found, [arm for arm in found if names[arm] == arm != UNTOUCHED])
+
+
+def measure_of(name: str) -> Measure:
+    """The measure of a score's name, which may be that of one set."""
+    return MEASURES[name.partition("/")[0]]
+
+
+def _with_spread(found: dict[str, dict[str, Sampled]], trained: Sequence[str]) -> dict[str, dict[str, Sampled]]:
+    """The scores of all arms but the untouched LLM with how far those that were trained lie apart."""
+    names = dict.fromkeys(name for scores in found.values() for name in scores)
+    spreads = {
+        name: spread_of([found[arm][name] for arm in trained if name in found[arm]], measure_of(name).relative)
+        for name in names
+    }
+    return {
+        arm: {
+            name: score if arm == UNTOUCHED else replace(score, spread=spreads[name].at(score.value))
+            for name, score in scores.items()
+        }
+        for arm, scores in found.items()
+    }
 
 
 def _forgotten(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nemo_vtb.reports.figures import MISSING, in_columns
-from nemo_vtb.study.evidence import measure_of
+from nemo_vtb.study.scores import measure_of
 
 COLUMNS = {
     "wer": "Word errors",

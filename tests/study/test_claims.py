@@ -1,5 +1,7 @@
 """Verdicts on known numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,15 +9,17 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing
 from nemo_vtb.study.claims import check_claims, judge
 from nemo_vtb.study.evidence import Facts, compared
-from nemo_vtb.study.sampled import Sampled, sampled
+from nemo_vtb.study.sampled import Sampled, Spread, difference, sampled, spread_of
 
 DRAWING = Drawing(400, 0)
+# Of arms whose seeds lie a point or two apart.
+CLOSE = Spread(0.015, 8)
 
 
-def share(*right_of_100: int, weights: int = 0) -> Sampled:
+def share(*right_of_100: int, weights: int = 0, spread: Spread = CLOSE) -> Sampled:
     """A score with the first so many of a hundred items right, one number per seed."""
     rows = [np.stack([np.arange(100) < right, np.ones(100)], axis=1).astype(float) for right in right_of_100]
-    return sampled(rows, DRAWING, weights)
+    return replace(sampled(rows, DRAWING, weights, most=1.0), spread=spread)
 
 
 def verdict(evidence, needs=(), replies=None, **arms):
@@ -30,28 +34,86 @@ def verdict(evidence, needs=(), replies=None, **arms):
         ((80, 82, 81), (50, 52, 51), 1),
         ((50, 52, 51), (80, 82, 81), -1),
         ((80, 82, 81), (80, 82, 81), 0),
-        # The means differ by far, and one seed says otherwise.
-        ((80, 90, 40), (30, 41, 35), 0),
-        # One seed on a side: items alone decide.
+        # The means differ by far, and so do the seeds of one arm.
+        ((80, 90, 20), (30, 41, 35), 0),
+        # One seed on a side: how far seeds lie apart is known of the other.
         ((80, 82, 81), (50,), 1),
-        ((80,), (50,), 1),
-        ((52,), (52,), 0),
+        ((80, 82, 81), (79,), 0),
+        # Of two seeds nothing is known.
+        ((80,), (50,), 0),
     ],
 )
-def test_a_difference_counts_beyond_its_interval_and_with_all_seeds(one, other, side):
-    found, said = compared(share(*one), share(*other, weights=1), lower_is_better=False)
+def test_a_difference_counts_beyond_its_interval_of_items_and_seeds(one, other, side):
+    spread = spread_of([share(*one), share(*other)])
+    ours, theirs = share(*one, spread=spread), share(*other, weights=1, spread=spread)
+    found, said = compared(ours, theirs, lower_is_better=False)
     assert said == side and found.low <= found.value <= found.high
-    assert compared(share(*one), share(*other, weights=1), lower_is_better=True)[1] == -side
+    assert compared(ours, theirs, lower_is_better=True)[1] == -side
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (5, 1), (2, 5), (5, 5)])
+def test_equal_arms_are_told_apart_once_in_twenty_times_at_most(counts):
+    """Arms of the same expectation whose seeds vary, alone and with as much chance in the items."""
+    rng = np.random.default_rng(0)
+    for item_sd in (0.0, 0.02):
+        wrong = []
+        for _ in range(600):
+            arms = []
+            for place, count in enumerate(counts):
+                seeds = 0.5 + 0.02 * rng.standard_normal(count)
+                draws = seeds + item_sd * rng.standard_normal((200, 1)) + 1e-9 * rng.standard_normal((200, 1))
+                arms.append(
+                    Sampled(tuple(seeds), draws + item_sd * rng.standard_normal(), 9, place, tuple(range(count)))
+                )
+            spread = spread_of(arms)
+            one, other = (replace(arm, spread=spread, weights=2 * len(wrong) + arm.weights) for arm in arms)
+            wrong.append(compared(one, other, lower_is_better=False)[1] != 0)
+        assert np.mean(wrong) < 0.08, item_sd
+
+
+def test_what_seeds_differ_by_is_found_with_many_of_them():
+    """More seeds never make it harder, as a rule would that asks every one of them."""
+    rng = np.random.default_rng(1)
+    found = {}
+    for count in (3, 10):
+        seeds = [base + 0.02 * rng.standard_normal((300, count)) for base in (0.5, 0.55)]
+        pairs = [
+            [share(*(100 * arm).round().astype(int).tolist()) for arm in pair] for pair in zip(*seeds, strict=True)
+        ]
+        told = []
+        for one, other in pairs:
+            spread = spread_of([one, other])
+            low = replace(one, spread=spread), replace(other, spread=spread, weights=1)
+            told.append(compared(*low, lower_is_better=False)[1] == -1)
+        found[count] = np.mean(told)
+    assert found[10] > max(0.9, found[3])
 
 
 def test_the_same_weights_asked_another_way_are_compared_seed_by_seed():
     one, other = share(48, 75, 73), share(58, 85, 83)
     found, side = compared(other, one, lower_is_better=False)
-    assert side == 1 and found.paired and found.apart and found.low > 0
-    assert compared(share(58, 85, 83, weights=1), one, lower_is_better=False)[1] == 0, "other weights may differ so far"
+    assert side == 1 and found.paired and found.seeds == (3, 3) and found.low > 0
+    wide = spread_of([one, other])
+    apart = [replace(score, spread=wide, weights=place) for place, score in enumerate((other, one))]
+    assert compared(*apart, lower_is_better=False)[1] == 0, "other weights may differ so far"
     alike, side = compared(one, share(48, 75, 73), lower_is_better=False)
     assert side == 0 and (alike.low, alike.high) == (0.0, 0.0)
     assert compared(share(58, 85, 72), one, lower_is_better=False)[1] == 0, "one seed is worse"
+
+
+def test_what_lies_far_apart_varies_by_a_share_of_itself():
+    near, far = share(9, 10, 11), share(72, 80, 88, weights=1)
+    spread = spread_of([near, far], relative=True)
+    assert spread.freedom == 4 and spread.at(0.1).sd == pytest.approx(0.01) and spread.at(0.8).sd == pytest.approx(0.08)
+    assert spread_of([near, far]).sd == pytest.approx((0.5 * (0.01**2 + 0.08**2)) ** 0.5)
+
+
+def test_of_the_same_weights_the_seeds_that_both_have_are_compared():
+    """An arm that asks fewer seeds another way is not held against the others' mean."""
+    every = share(48, 75, 73)
+    for seed, right in enumerate((48, 75, 73)):
+        same = difference(replace(share(right), ids=(seed,)), every)
+        assert (same.value, same.low, same.high, same.seeds) == (0.0, 0.0, 0.0, (1, 1))
 
 
 def test_what_has_no_items_is_neither_better_nor_worse():
@@ -63,9 +125,10 @@ def test_items_are_paired_and_seeds_widen_the_interval():
     close = compared(share(80), share(78), lower_is_better=False)[0]
     width = close.high - close.low
     assert width < 0.1 < share(80).interval[1] - share(80).interval[0]
-    apart = share(70, 80, 90).interval
-    alike = share(80, 80, 80).interval
+    apart = share(70, 80, 90, spread=Spread(0.1, 8)).interval
+    alike = share(80, 80, 80, spread=Spread(0.0, 8)).interval
     assert apart[1] - apart[0] > 1.2 * (alike[1] - alike[0])
+    assert share(99, 95, spread=Spread(0.1, 1)).interval[1] == 1.0, "no share is above 1"
     assert share(70, 80, 90).value == pytest.approx(0.8)
 
 
@@ -81,7 +144,7 @@ def test_every_piece_of_evidence_must_hold():
     arms = {"a": share(80, 81, 82), "b": share(50, 51, 52, weights=1)}
     found = verdict([better, above], **arms)
     assert found.verdict == "shown" and all(part.holds for part in found.evidence)
-    assert "difference +30.0" in found.evidence[0].said and "3 seeds against 3, apart" in found.evidence[0].said
+    assert "difference +30.0" in found.evidence[0].said and "3 seeds against 3 seeds" in found.evidence[0].said
     other = {**better, "arm": "b", "better_than": "a"}
     found = verdict([above, other], **arms)
     assert found.verdict == "not shown" and found.evidence[1].said.endswith("the opposite")
@@ -98,8 +161,13 @@ def test_less_is_better_in_errors():
 
 def test_a_loss_is_bounded_by_its_interval():
     loses = {"arm": "a", "measure": "text", "of": "b"}
-    arms = {"a": share(70), "b": share(72, weights=1)}
+    near = Spread(0.001, 8)
+    arms = {"a": share(70, spread=near), "b": share(72, weights=1, spread=near)}
     assert verdict([{**loses, "loses_at_most": 0.06}], **arms).verdict == "shown"
+    far = {name: replace(score, spread=CLOSE) for name, score in arms.items()}
+    assert verdict([{**loses, "loses_at_most": 0.06}], **far).verdict == "not shown", "another seed may lose more"
+    unknown = {name: replace(score, spread=Spread()) for name, score in arms.items()}
+    assert verdict([{**loses, "loses_at_most": 0.06}], **unknown).evidence[0].said.count("not judged") == 1
     assert verdict([{**loses, "loses_at_most": 0.02}], **arms).verdict == "not shown"
     wins = {"a": share(90), "b": share(72, weights=1)}
     assert verdict([{**loses, "loses_at_most": 0}], **wins).verdict == "shown"

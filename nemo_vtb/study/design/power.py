@@ -19,8 +19,8 @@ from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing
 from nemo_vtb.reports.figures import in_columns
-from nemo_vtb.study.evidence import measure_of
-from nemo_vtb.study.scores import UNTOUCHED, Answers, scores_of
+from nemo_vtb.study.sampled import Sampled
+from nemo_vtb.study.scores import UNTOUCHED, Answers, measure_of, scores_of
 
 LEVEL, POWER = 0.95, 0.8
 MOST_SEEDS = 50
@@ -88,6 +88,8 @@ def power(
     settings: Mapping[str, Any],
     drawing: Drawing,
     apart: Sequence[str] = (),
+    weights: Mapping[str, str] | None = None,
+    seeds_of: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Need]:
     """Says for each difference in the claims how many seeds it needs, as far as both of its arms have a run.
 
@@ -99,12 +101,13 @@ def power(
         settings: The section ``power``.
         drawing: Of items.
         apart: See ``scores_of``.
+        weights: See ``scores_of``.
+        seeds_of: See ``scores_of``.
 
     Raises:
         VTBError: If the earlier study that is named cannot be read.
     """
-    first = scores_of({arm: seeds[:1] for arm, seeds in answers.items()} | {UNTOUCHED: [untouched]}, drawing, apart)
-    every = scores_of({**answers, UNTOUCHED: [untouched]}, drawing, apart)
+    every = scores_of({**answers, UNTOUCHED: [untouched]}, drawing, apart, weights, seeds_of)
     own = {arm: {name: score.seeds for name, score in found.items()} for arm, found in every.items()}
     earlier = _earlier(settings.get("earlier"))
     needs = []
@@ -115,20 +118,22 @@ def power(
                 continue
             measure, arm = rule["measure"], rule["arm"]
             other = rule["of"] if kind == "loses_at_most" else rule[kind]
-            if measure not in first.get(arm, {}) or measure not in first.get(other, {}):
+            if measure not in every.get(arm, {}) or measure not in every.get(other, {}):
                 continue
-            one, two = first[arm][measure], first[other][measure]
-            item_sd = float(np.nanstd(one.draws - two.draws))
-            seed_sd, known_from = _seed_sd(measure, own, earlier, item_sd)
+            one, two = every[arm][measure], every[other][measure]
+            item_sd = float(np.nanstd(one.draws[:, 0] - two.draws[:, 0]))
+            paired = one.weights == two.weights
+            seed_sd, known_from = _paired_sd(one, two) if paired else _seed_sd(measure, own, earlier, item_sd)
             percent = measure_of(measure).unit == "percent"
             wanted = settings.get("points", 5.0) / 100 if percent else settings.get("bits", 0.05)
             if kind == "loses_at_most":
                 wanted = min(wanted, rule[kind]) or wanted
-            arms = sum(name != UNTOUCHED for name in (arm, other))
+            arms = 1 if paired else sum(name != UNTOUCHED for name in (arm, other))
             seeds = min(planned[name] for name in (arm, other) if name != UNTOUCHED)
             needs.append(
-                Need(claim["title"], measure, arm, other, wanted, one.value - two.value, item_sd, seed_sd, known_from,
-                     seeds, detectable(item_sd, seed_sd, seeds, arms), seeds_needed(wanted, item_sd, seed_sd, arms))
+                Need(claim["title"], measure, arm, other, wanted, one.seeds[0] - two.seeds[0], item_sd, seed_sd,
+                     known_from, seeds, detectable(item_sd, seed_sd, seeds, arms),
+                     seeds_needed(wanted, item_sd, seed_sd, arms))
             )  # fmt: skip
     return needs
 
@@ -148,6 +153,16 @@ def power_lines(needs: Sequence[Need]) -> list[str]:
         ])  # fmt: skip
     sources = sorted({f"sd seeds: {need.measure} from {need.seeds_known_from}" for need in needs})
     return [*in_columns(rows), "", *sources]
+
+
+def _paired_sd(one: Sampled, other: Sampled) -> tuple[float, str]:
+    """Of the difference of two arms that ask the same weights."""
+    gaps = [
+        one.seeds[one.ids.index(seed)] - other.seeds[other.ids.index(seed)] for seed in one.ids if seed in other.ids
+    ]
+    if len(gaps) < 2:
+        return 0.0, "one seed, the same on both sides"
+    return float(np.std(gaps, ddof=1)), "this study, each seed against itself"
 
 
 def _seed_sd(
