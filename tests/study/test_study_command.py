@@ -121,6 +121,9 @@ def test_the_length_is_chosen_by_the_speech_curve_alone(tiny_study, tmp_path, ca
             "asr",
         }
     )
+    assert main([*line, "--length", "common=['model.optimizer.lr=2e-3']"]) == 0
+    said = capsys.readouterr().out
+    assert "made with training.model.optimizer.lr=0.001, and now it is 0.002" in said and "starts anew" in said
     (tmp_path / "length.json").write_text(json.dumps({**made, "steps": 7}))
     runs = _composed(tiny_study, f"out={tmp_path}", length).runs
     assert {run.settings["training"]["trainer"]["max_steps"] for run in runs} == {7}

@@ -87,7 +87,9 @@ class SpeechCurve(Callback):
 
 
 def choose_length(study: Study, training: Mapping[str, Any]) -> dict[str, Any]:
-    """Trains until the curve is flat and writes ``length.json`` into the study's folder; resumes where it was stopped.
+    """Trains until the curve is flat and writes ``length.json`` into the study's folder.
+
+    It goes on where it was stopped, unless that was with other settings or data.
 
     Args:
         study: As read; its section ``length`` says how.
@@ -98,7 +100,8 @@ def choose_length(study: Study, training: Mapping[str, Any]) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    from nemo_vtb.study.design.fit import fit
+    from nemo_vtb.study.design.fit import fit, forget
+    from nemo_vtb.study.settings import differing, settings_of
     from nemo_vtb.synthesis.jobs.shard import write_text
 
     section = length_section(study.length)
@@ -110,6 +113,11 @@ def choose_length(study: Study, training: Mapping[str, Any]) -> dict[str, Any]:
     cfg = OmegaConf.create(
         {**training, "model": {**training["model"], "lr_scheduler": constant}, "threads": study.threads}
     )
+    settings, made_with = settings_of(cfg, {}), folder / "settings.json"
+    if made_with.exists() and (how := differing(made_with, settings)):
+        print(f"the run that finds the length was made {how.rpartition(': ')[0]}: it starts anew", flush=True)
+        forget(folder)
+    write_text(made_with, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
     fit(cfg, [speech], folder, section.every)
     place = speech.flat
     steps = speech.curve[-1]["step"] if place is None else speech.curve[place]["step"]
