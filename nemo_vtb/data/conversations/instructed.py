@@ -22,6 +22,7 @@ from nemo_vtb.data.conversations.turns import WHOLE_SECONDS, Turn, clip
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields
 from nemo_vtb.data.row_forms.languages import language_tag
+from nemo_vtb.data.row_forms.placeholders import check_said
 from nemo_vtb.data.row_forms.plain import PlainRow, has_plain_fields, is_plain_tag
 from nemo_vtb.data.row_forms.switches import learns_last_only
 from nemo_vtb.data.row_forms.values import clean, field, is_empty
@@ -157,13 +158,13 @@ class UtteranceParser:
         if kind == CONTINUE:
             return self._draw(utterance, [turn], answer)
         if kind == "sqa":
-            question = self._text(fields, "question")
+            question = self._asked(fields, "question")
             if question is None:
                 raise BadRow("missing field", "the row has no question")
             return self._draw(utterance, [turn, TextTurn(value=question, role="user")], answer)
         if kind == "ast" and target is None:
             raise BadRow("missing language", "translation needs target_lang, in the row or under tags")
-        own = None if "context" in tags else self._text(fields, "context")
+        own = None if "context" in tags else self._asked(fields, "context")
         if own is not None or "context" in tags:
             opening: list[Turn] = [TextTurn(value=own, role="user")] if own is not None else []
             return self._draw(utterance, [*opening, turn], answer)
@@ -204,6 +205,11 @@ class UtteranceParser:
                 if value is not None and not isinstance(value, str):
                     raise BadRow("missing language", f"'{name}' is {str(value)[:40]!r}, not the tag of a language")
         return None
+
+    def _asked(self, fields: Mapping[str, Any], name: str) -> str | None:
+        text = self._text(fields, name)
+        instead = f"the clip of the row is heard beside '{name}'"
+        return text if text is None else check_said(text, False, instead)
 
     @staticmethod
     def _text(fields: Mapping[str, Any], *names: str) -> str | None:

@@ -197,7 +197,7 @@ def parts_of(message: Mapping[str, Any], role: str, clips: RowClips | None, lite
                 parts.append(piece)
     own.check_all_used()
     parts = parts or [""]
-    if role == "user" and len(parts) == 1 and isinstance(parts[0], str) and not literal and names_clip_file(parts[0]):
+    if role == "user" and len(parts) == 1 and isinstance(parts[0], str) and names_clip_file(parts[0]):
         raise BadRow("clip in text", f"the user's words are the name of a recording: {parts[0][:80]!r}")
     return _trimmed(parts)
 
