@@ -9,7 +9,7 @@ from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
 from nemo_vtb.data.audio.audio_stores import AudioStore
-from nemo_vtb.data.audio.claims import check_claims
+from nemo_vtb.data.audio.claims import check_beginning, check_claims
 from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
 from nemo_vtb.data.audio.recordings import with_selected
 from nemo_vtb.data.files.rows import BadRow
@@ -71,6 +71,7 @@ def clip(row: dict[str, Any], key: str, store: AudioStore) -> Cut:
         BadRow: If there is no such audio, less than the row claims, or another one.
     """
     name = clip_source(row.get(key), key)
+    check_beginning(row)
     offset, seconds = _seconds(row, "offset") or 0.0, _seconds(row, "duration")
     if isinstance(name, bytes):
         recording = in_memory(name, key)
