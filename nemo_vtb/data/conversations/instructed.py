@@ -24,7 +24,8 @@ from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields
 from nemo_vtb.data.row_forms.languages import language_tag
 from nemo_vtb.data.row_forms.placeholders import check_said
 from nemo_vtb.data.row_forms.plain import PlainRow, has_plain_fields, is_plain_tag
-from nemo_vtb.data.row_forms.switches import learns_last_only
+from nemo_vtb.data.row_forms.switches import learns_last_only, may_switch
+from nemo_vtb.data.row_forms.tasks import check_task, is_absent, says_otherwise
 from nemo_vtb.data.row_forms.values import clean, field, is_empty
 from nemo_vtb.data.row_forms.visible import has_text
 
@@ -117,15 +118,13 @@ class UtteranceParser:
             return None
         if not seconds - WHOLE_SECONDS <= (seconds if claimed is None else claimed) <= seconds + TOLERANCE_SECONDS:
             return None
+        if not rules.min_seconds <= seconds <= rules.max_seconds:
+            return None
         answer = self._answer(row)
         source, target = self._language(row, *self._language_fields), self._language(row, "target_lang")
         said = answer if answer.isascii() else without_punctuation(answer)
         opened = self._context.plain([("user", ""), ("assistant", "")])
-        if (
-            opened is None
-            or (kind == "ast" and target is None)
-            or not rules.min_seconds <= seconds <= rules.max_seconds
-        ):
+        if opened is None or (kind == "ast" and target is None) or says_otherwise(kind, row, source) is not None:
             return None
         if not has_text(said) or not any(map(str.isalnum, said)):
             return None
@@ -174,6 +173,8 @@ class UtteranceParser:
             wording = pick(wordings, kind, utterance.name, epoch)
             turns: list[Turn] = [TextTurn(value=wording.say, role="user"), turn]
             return self._draw(utterance, turns, wording.answer(answer, source if kind == "asr" else target))(epoch)
+        if kind in ("asr", "ast", ALIGN):
+            check_task(kind, fields, answer, source)
 
         return draw
 
@@ -183,7 +184,7 @@ class UtteranceParser:
         return lambda epoch: conversation
 
     def _answer(self, fields: Mapping[str, Any]) -> str:
-        found = [name for name in self._answer_fields if fields.get(name) is not None]
+        found = [name for name in self._answer_fields if not is_absent(fields, name)]
         if not found:
             texts = [key for key, value in fields.items() if key in _TEXTS and isinstance(value, str)]
             raise BadRow(
