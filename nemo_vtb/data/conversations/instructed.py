@@ -4,7 +4,7 @@ Recognition and translation get an instruction from a prompt pool, another one i
 its own instruction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -132,6 +132,29 @@ class UtteranceParser:
         written = wording.answer(answer, source if kind == "asr" else target)
         turns = [*opened[:-2], ("user", wording.say), ("assistant", written)]
         return PlainRow(turns, rules.audio_tag, seconds, ((name, found),))
+
+    def joined(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Returns the fields of what was said in one clip, part after part: words of an answer follow each other.
+
+        Languages that differ are none, as of the parts themselves; nobody reads the other fields that differ.
+
+        Raises:
+            BadRow: If one that is read differs: a question, an answer to one, the language of a translation.
+        """
+        fields: dict[str, Any] = {}
+        words = self._answer_fields if self._context.kind in ("asr", "ast", ALIGN) else ()
+        read = ("question", "context", "target_lang", *self._answer_fields)
+        for name in dict.fromkeys(chain(*parts)):
+            present = [part[name] for part in parts if name in part]
+            values = [value for value in present if not is_empty(value)] or present
+            differ = any(value != values[0] for value in (present if may_switch(name) else values))
+            if name in words and all(isinstance(value, str) for value in values):
+                fields[name] = " ".join(map(str.strip, values))
+            elif differ and (name in read or may_switch(name)):
+                raise BadRow("several utterances", f"the supervisions of the cut differ in '{name}': which of them?")
+            elif not (differ and name in self._language_fields):
+                fields[name] = values[-1]
+        return fields
 
     def draw_of(self, utterance: Utterance) -> Draw:
         """Makes a conversation of an utterance.

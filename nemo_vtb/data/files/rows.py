@@ -42,6 +42,7 @@ REMEDIES = {
     "outside the cut": "cut the supervisions as the recording: cuts.trim_to_supervisions(), or leave them out",
     "clip length": "cut the recording, or change min_duration and max_duration",
     "not finite": "encode the file again without NaN and infinite samples",
+    "several utterances": "cut it by supervision: cuts.trim_to_supervisions()",
     "far too loud": "divide integers by their full scale before they are kept as floats",
     "no fitting prompt": "add a wording to the prompt pool that this row's text can follow",
     "missing language": "name the languages in the row or under tags (source_lang, target_lang)",
