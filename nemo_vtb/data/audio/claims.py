@@ -55,7 +55,7 @@ def check_rate(claimed: Any, rate: int, name: str) -> None:
     try:
         same = float(claimed) == rate
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadRow("missing field", f"the sampling rate is not a number: {str(claimed)[:40]}") from error
+        raise BadRow("wrong number", f"the sampling rate is not a number: {str(claimed)[:40]}") from error
     if not same:
         raise BadRow("wrong claim", f"the row says {str(claimed)[:20]} Hz, {name} has {rate} Hz")
 

@@ -192,7 +192,7 @@ class ChatParser:
             learnt = is_learnt(message, role)
             for part in parts_of(message, role, clips, literal):
                 if isinstance(part, ClipPart):
-                    cut = clip({"value": part.value, **part.claims}, "value", store)
+                    cut = clip({**part.claims, part.key: part.value}, part.key, store)
                     turns.append(self._context.rules.turn(cut, role, _transcript(part.transcript)))
                 else:
                     turns.append(_text_turn(part, role, learnt))
@@ -241,7 +241,7 @@ def row_name(row: dict[str, Any], where: str) -> str:
 def _messages(row: dict[str, Any]) -> list[Any]:
     found = [key for key in ("messages", "conversations") if not is_empty(row.get(key))]
     if len(found) > 1:
-        raise BadRow("missing field", "both 'messages' and 'conversations' hold a conversation: which of them?")
+        raise BadRow("contradiction", "both 'messages' and 'conversations' hold a conversation: which of them?")
     messages = row[found[0]] if found else None
     if isinstance(messages, str) and messages.lstrip().startswith("["):  # columns of tables often hold JSON
         try:
@@ -294,7 +294,7 @@ def _text_turn(text: str, role: str, learnt: bool) -> TextTurn:
 def _opening(row: dict[str, Any]) -> list[Turn]:
     found = [key for key in ("system", "system_prompt") if not is_empty(row.get(key))]
     if len({str(row[key]) for key in found}) > 1:
-        raise BadRow("missing field", "'system' and 'system_prompt' differ: which of them?")
+        raise BadRow("contradiction", "'system' and 'system_prompt' differ: which of them?")
     return [TextTurn(value=field_of(row, key, str), role="system") for key in found[:1]]
 
 
