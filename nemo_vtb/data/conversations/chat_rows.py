@@ -17,7 +17,7 @@ from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.turns import ROLES, ClipRules, Turn, check_order, clip, role_of
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file
-from nemo_vtb.data.row_forms.languages import language_tag
+from nemo_vtb.data.row_forms.languages import named_language
 from nemo_vtb.data.row_forms.parts import ClipPart, RowClips, count_placeholders, parts_of
 from nemo_vtb.data.row_forms.placeholders import check_said, holds_tag
 from nemo_vtb.data.row_forms.plain import PlainRow, has_plain_fields, is_plain_tag
@@ -225,8 +225,12 @@ class ChatParser:
 
 
 def with_languages(custom: Any, source: Any, target: Any) -> dict[str, Any]:
-    """Returns what travels with a conversation, with the languages that its row names as ``lang``, ``target_lang``."""
-    named = {"lang": language_tag(source), "target_lang": language_tag(target)}
+    """Returns what travels with a conversation, with the languages that its row names as ``lang``, ``target_lang``.
+
+    Raises:
+        BadRow: If one of them is no text.
+    """
+    named = {"lang": named_language("lang", source), "target_lang": named_language("target_lang", target)}
     own = custom if isinstance(custom, dict) else {}
     return own | {key: value for key, value in named.items() if value is not None}
 

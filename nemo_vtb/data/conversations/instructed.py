@@ -21,7 +21,7 @@ from nemo_vtb.data.conversations.target_text import without_punctuation
 from nemo_vtb.data.conversations.turns import WHOLE_SECONDS, Turn, clip
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields
-from nemo_vtb.data.row_forms.languages import language_tag
+from nemo_vtb.data.row_forms.languages import base_language, language_tag, named_language
 from nemo_vtb.data.row_forms.placeholders import check_said
 from nemo_vtb.data.row_forms.plain import PlainRow, has_plain_fields, is_plain_tag
 from nemo_vtb.data.row_forms.switches import learns_last_only, may_switch
@@ -173,6 +173,8 @@ class UtteranceParser:
         turn = self._context.rules.turn(utterance.cut, "user", transcript)
         tags = self._context.tags
         source, target = self._language(fields, *self._language_fields), self._language(fields, "target_lang")
+        if kind in ("asr", "ast", ALIGN):
+            check_task(kind, fields, answer, source)
         utterance = replace(utterance, custom=with_languages(utterance.custom, source, target))
         if kind == ALIGN:
             heard = self._context.conversation(utterance.name, [turn], utterance.custom)
@@ -196,8 +198,6 @@ class UtteranceParser:
             wording = pick(wordings, kind, utterance.name, epoch)
             turns: list[Turn] = [TextTurn(value=wording.say, role="user"), turn]
             return self._draw(utterance, turns, wording.answer(answer, source if kind == "asr" else target))(epoch)
-        if kind in ("asr", "ast", ALIGN):
-            check_task(kind, fields, answer, source)
 
         return draw
 
@@ -223,11 +223,12 @@ class UtteranceParser:
 
     def _language(self, fields: Mapping[str, Any], *names: str) -> str | None:
         for holder in (self._context.tags, fields):
-            for name, value in [(name, holder.get(name)) for name in names]:  # all are read, whichever is taken
-                if (tag := language_tag(value)) is not None:
-                    return tag
-                if value is not None and not isinstance(value, str):
-                    raise BadRow("missing language", f"'{name}' is {str(value)[:40]!r}, not the tag of a language")
+            # All are read, whichever is taken.
+            found = {name: tag for name in names if (tag := named_language(name, holder.get(name))) is not None}
+            if len(found) > 1:
+                _check_agree(found, language_tag(holder.get("target_lang")))
+            if found:
+                return next(iter(found.values()))
         return None
 
     def _asked(self, fields: Mapping[str, Any], name: str) -> str | None:
@@ -239,3 +240,10 @@ class UtteranceParser:
     def _text(fields: Mapping[str, Any], *names: str) -> str | None:
         found = next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
         return clean(found) if found is not None and found.strip() else None
+
+
+def _check_agree(found: Mapping[str, str], target: str | None) -> None:
+    """Refuses two languages of one clip; in NeMo's manifests ``lang`` may be that of the translation."""
+    (first, taken), (second, other) = list(found.items())[:2]
+    if base_language(other) not in (base_language(taken), base_language(target or taken)):
+        raise BadRow("contradiction", f"'{first}' is {taken[:40]!r} and '{second}' is {other[:40]!r}: which of them?")
