@@ -67,8 +67,7 @@ class RowClips:
         self._left = list(listed) if isinstance(listed, list) else [listed]
         self._count, self._taken = len(self._left), 0
         self._numbered_from = 1 if where == "the row" else None
-        one = self._count == 1 and (self.key in _NEMO or not isinstance(listed, list)) and self.key != "audios"
-        self._repeated = one and placeholders > 1
+        self._repeated = self._count == 1 and self.key in _NEMO and placeholders > 1
         self._at_once = self._count if self.key in _NEMO and placeholders == 1 else 1
 
     def __bool__(self) -> bool:

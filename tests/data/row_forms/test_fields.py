@@ -176,6 +176,17 @@ def test_numbers_that_are_none_have_a_remedy_of_their_own(jsonl, read, clip, cla
     assert "5.5" in REMEDIES["wrong number"] and "add" not in REMEDIES["wrong number"]
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_one_clip_for_several_placeholders_is_nemos_sound_alone(jsonl, read, clip, said, listed):
+    named = [str(clip.path)] if listed else str(clip.path)
+    rows = [chat(text="<audio>one <audio>two", **{key: named}) for key in ("audio", "audios", "wav", "sound")]
+    bad = BadRows(1.0)
+    (draw,) = read("mixed", bad, type="share_gpt", manifest_filepath=jsonl(*rows))
+    assert said(draw(0))[:4] == [("user", "♪"), ("user", "one"), ("user", "♪"), ("user", "two")]
+    assert dict(bad.reasons) == {"wrong placeholder count": 3}
+    assert "more audio placeholders than entries in 'audio'" in bad.first["wrong placeholder count"]
+
+
 @pytest.mark.parametrize(
     ("row", "named"),
     [
