@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file, normal
 from nemo_vtb.data.row_forms.placeholders import check_words, find_placeholders
@@ -248,6 +249,8 @@ def _typed(part: Any, message: Mapping[str, Any], clips: RowClips | None) -> lis
     if any(other != value for _, other in own):
         raise BadRow("wrong placeholder count", f"a part of a message names two clips: {str(part)[:80]}")
     claims = {name: part.get(name) for name in _CLAIMS if part.get(name) is not None}
+    if part.get("text"):
+        note("words beside a clip", f"'text' of a part of type {name} is taken for what is said in its clip")
     return [ClipPart(value, key, claims, part.get("text") or part.get("transcript"))]
 
 

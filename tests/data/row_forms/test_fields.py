@@ -202,6 +202,14 @@ def test_a_bad_clip_is_named_by_the_field_that_has_it(jsonl, read, row, named):
     assert named in next(iter(bad.first.values()))
 
 
+def test_words_beside_a_clip_in_its_part_are_its_transcript_and_lint_says_so(jsonl, clip):
+    part = {"type": "audio", "audio": str(clip.path)}
+    rows = [chat(text=[part | {"text": "What did she say?"}]), chat(text=[part | {"transcript": "hello"}])]
+    result = LintResult()
+    lint_entry({"type": "share_gpt", "manifest_filepath": jsonl(*rows)}, "mixed", READING, result, processes=1)
+    assert [(f.line, f.severity, f.reason) for f in result.findings] == [(1, "note", "words beside a clip")]
+
+
 def test_unread_fields_are_reported_with_counts_and_training_says_them_once(jsonl, caplog, capsys):
     rows = [chat({"mood": "glad"}, weather="dry", id="1"), chat(weather="wet", source="x", custom={"a": 1}), chat()]
     path = jsonl(*rows)
