@@ -19,6 +19,7 @@ _SPANS = (
     ("begin", "end"),
     ("onset", "offset"),
 )
+_SPAN_WORDS = (*_BEGINNINGS, "end", "end_time")
 _MILLISECONDS = 1000
 
 
@@ -58,6 +59,11 @@ def check_rate(claimed: Any, rate: int, name: str) -> None:
         raise BadRow("wrong number", f"the sampling rate is not a number: {str(claimed)[:40]}") from error
     if not same:
         raise BadRow("wrong claim", f"the row says {str(claimed)[:20]} Hz, {name} has {rate} Hz")
+
+
+def span_words(row: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the numbers with which a row says in other words than ``offset`` and ``duration`` what it spans."""
+    return {name: number for name in _SPAN_WORDS if name in row and (number := _number(row, name)) is not None}
 
 
 def check_beginning(row: Mapping[str, Any]) -> None:

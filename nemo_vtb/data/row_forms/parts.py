@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nemo_vtb.data.audio.claims import span_words
 from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file, normal
@@ -120,7 +121,8 @@ class RowClips:
             raise BadRow("wrong placeholder count", f"{left} entries in '{self.key}' have no audio placeholder")
 
     def _claims(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        claims = {}
+        # Of several clips nobody knows which of them a span of the row belongs to: it stays unread.
+        claims: dict[str, Any] = {**(span_words(self._holder) if self._count == 1 else {}), **span_words(message)}
         for name in _CLAIMS:
             value = message.get(name)
             if value is None and self._holder is not message:
@@ -216,8 +218,7 @@ def _split(text: str, message: Mapping[str, Any], clips: RowClips | None, litera
         yield check_words(text[at : found.start], literal)
         at = found.end
         if found.path and not clips and (clips is None or clips.key is None):
-            claims = {name: message.get(name) for name in _CLAIMS if message.get(name) is not None}
-            yield ClipPart(found.path, _UNNAMED, claims)
+            yield ClipPart(found.path, _UNNAMED, _claims_of(message))
         elif clips is None:
             raise BadRow("wrong placeholder count", "a message has an audio placeholder, and its row no clip")
         else:
@@ -248,10 +249,14 @@ def _typed(part: Any, message: Mapping[str, Any], clips: RowClips | None) -> lis
     key, value = own[0]
     if any(other != value for _, other in own):
         raise BadRow("wrong placeholder count", f"a part of a message names two clips: {str(part)[:80]}")
-    claims = {name: part.get(name) for name in _CLAIMS if part.get(name) is not None}
     if part.get("text"):
         note("words beside a clip", f"'text' of a part of type {name} is taken for what is said in its clip")
-    return [ClipPart(value, key, claims, part.get("text") or part.get("transcript"))]
+    return [ClipPart(value, key, _claims_of(part), part.get("text") or part.get("transcript"))]
+
+
+def _claims_of(holder: Mapping[str, Any]) -> dict[str, Any]:
+    claims = {name: holder.get(name) for name in _CLAIMS if holder.get(name) is not None}
+    return {**span_words(holder), **claims}
 
 
 def _own(part: dict[str, Any]) -> list[tuple[str, Any]]:

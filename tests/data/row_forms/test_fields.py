@@ -202,6 +202,22 @@ def test_a_bad_clip_is_named_by_the_field_that_has_it(jsonl, read, row, named):
     assert named in next(iter(bad.first.values()))
 
 
+@pytest.mark.parametrize("span", [{"start": 0.1, "duration": 0.1}, {"start_time": "0.1", "end_time": "0.2"},
+                                  {"onset": 0.1, "offset": 0.2}])  # fmt: skip
+@pytest.mark.parametrize("place", ["row", "message", "part", "words"])
+def test_a_span_in_words_that_nobody_obeys_is_refused_wherever_it_stands(jsonl, read, clip, span, place):
+    named = {"audio": str(clip.path)}
+    row = {
+        "row": chat(text="<audio>", **named, **span),
+        "message": chat({**named, **span}, text="<audio>"),
+        "part": chat(text=[{"type": "audio", **named, **span}]),
+        "words": chat(span, text=f"<audio>{clip.path}</audio>"),
+    }[place]
+    bad = BadRows(1.0)
+    assert not read("mixed", bad, type="share_gpt", manifest_filepath=jsonl(row))
+    assert dict(bad.reasons) == {"wrong claim": 1}
+
+
 def test_words_beside_a_clip_in_its_part_are_its_transcript_and_lint_says_so(jsonl, clip):
     part = {"type": "audio", "audio": str(clip.path)}
     rows = [chat(text=[part | {"text": "What did she say?"}]), chat(text=[part | {"transcript": "hello"}])]
