@@ -35,7 +35,9 @@ def named_language(name: str, value: Any) -> str | None:
     Raises:
         BadRow: If it is no text.
     """
-    if value is not None and not isinstance(value, str) and value is not False and value not in ([], {}):
+    if value is None:
+        return None
+    if not isinstance(value, str) and value is not False and value not in ([], {}):
         raise BadRow("missing language", f"'{name}' is {str(value)[:40]!r}, not the tag of a language")
     return language_tag(value)
 

@@ -113,7 +113,6 @@ def _check_lines(text: str) -> str:
     # A tag that is closed, there or further on, is markup around words.
     closed = any(found.path for found in find_placeholders(tag)) or "</" in text[: alone.start()] + text[alone.end() :]
     if not closed:
-        raise BadRow(
-            "clip in text", f"{tag} stands alone on a line, and the row names nothing to be heard or seen there"
-        )
+        reason = "other media" if _PICTURE.match(tag) else "clip in text"
+        raise BadRow(reason, f"{tag} stands alone on a line, and the row names nothing to be heard or seen there")
     return text

@@ -7,6 +7,7 @@ from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.languages import base_language, language_tag
 
 _TASKS = ("taskname", "task")
+_SAID = frozenset((*_TASKS, "target_lang"))
 _TRANSLATION = ("ast", "st", "s2tt")
 _RECOGNITION = ("asr", "transcribe", "transcription")
 # Where a transcript stands beside its translation.
@@ -40,6 +41,8 @@ def check_task(kind: str, fields: Mapping[str, Any], answer: str, source: str | 
 
 def says_otherwise(kind: str, fields: Mapping[str, Any], source: str | None) -> str | None:
     """Returns in which words a row says that it was made for another task; None where it does not."""
+    if _SAID.isdisjoint(fields):
+        return None
     translated = kind == "ast"
     for name in _TASKS:
         task = value.strip().lower() if isinstance(value := fields.get(name), str) else ""
