@@ -174,7 +174,7 @@ class UtteranceParser:
         tags = self._context.tags
         source, target = self._language(fields, *self._language_fields), self._language(fields, "target_lang")
         if kind in ("asr", "ast", ALIGN):
-            check_task(kind, fields, answer, source)
+            check_task(kind, fields, self._answer_fields, source)
         utterance = replace(utterance, custom=with_languages(utterance.custom, source, target))
         if kind == ALIGN:
             heard = self._context.conversation(utterance.name, [turn], utterance.custom)

@@ -1,6 +1,6 @@
 """What a row of a corpus says it was made for, as Canary's manifests do: recognition, or translation."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from nemo_vtb.data.files.rows import BadRow
@@ -22,19 +22,19 @@ def is_absent(fields: Mapping[str, Any], name: str) -> bool:
     return value is None or (value == _ABSENT and name != "text" and bool(fields.get("text")))
 
 
-def check_task(kind: str, fields: Mapping[str, Any], answer: str, source: str | None) -> None:
+def check_task(kind: str, fields: Mapping[str, Any], read: Collection[str], source: str | None) -> None:
     """Refuses translations that are read as transcripts, and transcripts that are read as translations.
 
     Args:
         kind: ``ast``, or one that learns what was said.
         fields: Of the row.
-        answer: What would be learnt.
+        read: The names of the fields of which one is learnt.
         source: The language of the audio, where somebody knows.
 
     Raises:
         BadRow: Names what says so.
     """
-    if (said := says_otherwise(kind, fields, source)) and not _apart(fields, answer):
+    if (said := says_otherwise(kind, fields, source)) and not _apart(fields, read):
         learnt, kept = ("translation", "asr") if kind == "ast" else ("transcript", "ast")
         raise BadRow("another task", f"{said}: the row's text is no {learnt} (read it as kind {kept})")
 
@@ -54,7 +54,7 @@ def says_otherwise(kind: str, fields: Mapping[str, Any], source: str | None) -> 
     return None
 
 
-def _apart(fields: Mapping[str, Any], answer: str) -> bool:
-    """Whether another text stands beside what would be learnt: the one of the other task."""
-    texts = [fields.get(name) for name in _TEXTS if not is_absent(fields, name)]
-    return any(isinstance(text, str) and text.strip() and text != answer for text in texts)
+def _apart(fields: Mapping[str, Any], read: Collection[str]) -> bool:
+    """Whether the text of the other task stands beside what is read; the two may well be the same words."""
+    others = [fields.get(name) for name in _TEXTS if name not in read and not is_absent(fields, name)]
+    return any(isinstance(text, str) and text.strip() for text in others)

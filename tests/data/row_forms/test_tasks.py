@@ -42,6 +42,7 @@ def test_a_manifest_of_canary_read_as_recognition_names_its_translations(jsonl, 
         # A transcript beside its translation.
         ("asr", {"target_lang": "de", "taskname": "ast", "answer": "Hallo."}, False),
         ("asr", {"target_lang": "de", "translation": "Hallo."}, False),
+        ("asr", {"target_lang": "de", "text": "Taxi", "translation": "Taxi"}, False),
         ("ast", {"target_lang": "de", "translation": "Hallo."}, False),
         ("ast", {"taskname": "asr", "answer": "Hello.", "text": None}, True),
     ],
