@@ -15,7 +15,7 @@ import numpy as np
 from lhotse.utils import fastcopy
 
 from nemo_vtb.config import check_keys
-from nemo_vtb.data.audio.augment_audio import EFFECTS, Effect
+from nemo_vtb.data.audio.augment_audio import AUGMENTED, EFFECTS, Augmented, Effect
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.files.locations import locate
 from nemo_vtb.errors import VTBError
@@ -80,7 +80,7 @@ class Augmentation:
             size: Its lengths as ``ConversationSource.sizes`` gives them without augmentation, clips included.
 
         Returns:
-            The conversation with its cuts at another speed, and in ``custom.effects`` a tuple of ``Effect`` for each.
+            The conversation with its cuts at another speed, and with ``Augmented`` in its ``custom``.
         """
         cuts = conversation.list_cuts()
         if not cuts:
@@ -98,7 +98,7 @@ class Augmentation:
                 for turn in turns
             ]
         effects = [tuple(self._effects(random)) for _ in cuts]
-        custom = {**(conversation.custom or {}), "speed": speed, "effects": effects}
+        custom = {**(conversation.custom or {}), AUGMENTED: Augmented(speed, effects)}
         return fastcopy(conversation, turns=turns, custom=custom)
 
     def sizes(self, plain: np.ndarray, rows: np.ndarray, epoch: int) -> np.ndarray:

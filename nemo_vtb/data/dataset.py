@@ -14,7 +14,7 @@ from nemo.collections.common.tokenizers import AutoTokenizer
 from nemo.collections.speechlm2.data.salm_dataset import SALMDataset, left_collate_vectors
 
 from nemo_vtb.data.audio.audio_check import signal
-from nemo_vtb.data.audio.augment_audio import Effect, apply_effects
+from nemo_vtb.data.audio.augment_audio import Effect, apply_effects, augmented
 from nemo_vtb.data.conversations.kinds import kind_of
 from nemo_vtb.data.conversations.unscored import is_unscored
 from nemo_vtb.data.direct_ids import direct_ids
@@ -211,7 +211,7 @@ def _with_unique_cuts(conversation: "NeMoMultimodalConversation") -> "NeMoMultim
 
 
 def _effects(conversation: Any) -> list[tuple[Effect, ...]]:
-    return (getattr(conversation, "custom", None) or {}).get("effects") or []
+    return drawn.effects if (drawn := augmented(conversation)) is not None else []
 
 
 def _clip_names(conversation: Any) -> list[str]:

@@ -16,6 +16,8 @@ from nemo_vtb.data.audio.audio_check import signal
 from nemo_vtb.data.audio.headers import header
 from nemo_vtb.data.audio.recordings import file_source, recording_of
 
+# Where ``custom`` has what was drawn.
+AUGMENTED = "_augmented"
 # A decibel of level is this power of ten.
 _LEVEL = 1 / 20
 # From a furnished room to a hall, and from a mouth near the microphone to one across the room.
@@ -44,6 +46,24 @@ class Effect(NamedTuple):
         what = f"{self.amount:+.2g}" if self.name == "volume" else f"{self.amount:.3g}"
         choice = Path(self.choice).name or ("a drawn room" if self.name == "reverb" else "")
         return f"{self.name} {what}{unit}{choice}" if unit else f"{self.name} {choice}"
+
+
+class Augmented(NamedTuple):
+    """What was drawn for a conversation; it travels in ``custom``, in which rows may have fields of any name.
+
+    Attributes:
+        speed: Of all of its clips.
+        effects: For each of its clips.
+    """
+
+    speed: float
+    effects: list[tuple[Effect, ...]]
+
+
+def augmented(conversation: Any) -> Augmented | None:
+    """Returns what was drawn for a conversation; what its row has under that name is nothing drawn."""
+    found = (getattr(conversation, "custom", None) or {}).get(AUGMENTED)
+    return found if isinstance(found, Augmented) else None
 
 
 def apply_effects(samples: torch.Tensor, rate: int, effects: tuple[Effect, ...]) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """What rows claim of their clips, held against the clips themselves: nobody knows what a row with another one means."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from nemo_vtb.data.files.rows import BadRow
 
 _RATES = ("sampling_rate", "sample_rate", "samplerate", "sr", "sampling_frequency")
 _CHANNEL_COUNTS = ("num_channels", "n_channels", "nchannels")
+_BEGINNINGS = ("start", "start_time", "begin_time", "begin", "onset")
 _SPANS = (
     ("start", "end"),
     ("start_time", "end_time"),
@@ -17,6 +19,7 @@ _SPANS = (
     ("begin", "end"),
     ("onset", "offset"),
 )
+_SPAN_WORDS = (*_BEGINNINGS, "end", "end_time")
 _MILLISECONDS = 1000
 
 
@@ -53,14 +56,34 @@ def check_rate(claimed: Any, rate: int, name: str) -> None:
     try:
         same = float(claimed) == rate
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadRow("missing field", f"the sampling rate is not a number: {str(claimed)[:40]}") from error
+        raise BadRow("wrong number", f"the sampling rate is not a number: {str(claimed)[:40]}") from error
     if not same:
         raise BadRow("wrong claim", f"the row says {str(claimed)[:20]} Hz, {name} has {rate} Hz")
 
 
+def span_words(row: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the numbers with which a row says in other words than ``offset`` and ``duration`` what it spans."""
+    return {name: number for name in _SPAN_WORDS if name in row and (number := _number(row, name)) is not None}
+
+
+def check_beginning(row: Mapping[str, Any]) -> None:
+    """Refuses an ``offset`` that is not where a span begins, but where it ends: ``onset`` stands beside it.
+
+    Raises:
+        BadRow: If they differ.
+    """
+    if "onset" not in row or (onset := _number(row, "onset")) is None or (offset := _number(row, "offset")) is None:
+        return
+    if onset != offset:
+        raise BadRow(
+            "wrong claim",
+            f"'onset' and 'offset' are {onset:g} and {offset:g}: a span begins at 'offset' here and lasts 'duration'",
+        )
+
+
 def _check(row: Mapping[str, Any], name: str, spanned: float, whole: float, tolerance: float, unit: str) -> None:
-    claimed: Any = row.get(name)
-    if not _is_number(claimed) or min(abs(claimed - spanned), abs(claimed - whole)) <= tolerance:
+    claimed = _number(row, name)
+    if claimed is None or min(abs(claimed - spanned), abs(claimed - whole)) <= tolerance:
         return
     raise BadRow("wrong claim", f"the row's '{name}' is {claimed:g}, its clip has {spanned:g} {unit}")
 
@@ -70,9 +93,8 @@ def _check_span(row: Mapping[str, Any], cut: Cut) -> None:
     for first, last in _SPANS:
         if first not in row or last not in row:
             continue
-        start: Any = row.get(first)
-        end: Any = row.get(last)
-        if not (_is_number(start) and _is_number(end)):
+        start, end = _number(row, first), _number(row, last)
+        if start is None or end is None:
             continue
         lengths = [(end - start) / unit for unit in (1, _MILLISECONDS, cut.sampling_rate)]
         if min(abs(length - cut.duration) for length in lengths) > TOLERANCE_SECONDS:
@@ -81,7 +103,25 @@ def _check_span(row: Mapping[str, Any], cut: Cut) -> None:
                 f"'{first}' and '{last}' are {start:g} and {end:g}, the clip has {cut.duration:.2f} s: 'offset' and "
                 "'duration' choose a span",
             )
+    if cut.duration >= cut.recording.duration - TOLERANCE_SECONDS:
+        return
+    for name in _BEGINNINGS:
+        if name in row and (start := _number(row, name)) is not None and start > 0:
+            raise BadRow(
+                "wrong claim",
+                f"'{name}' is {start:g} beside 'duration', and the first {cut.duration:.2f} s would be heard: "
+                "'offset' says where a span begins",
+            )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _number(row: Mapping[str, Any], name: str) -> float | None:
+    """A number, also one that is written as text; None for anything else, which nobody has read then."""
+    value: Any = row.get(name) if not isinstance(row, dict) else dict.get(row, name)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    row.get(name)
+    return number if math.isfinite(number) else None

@@ -17,8 +17,9 @@ from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.turns import ROLES, ClipRules, Turn, check_order, clip, role_of
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file
-from nemo_vtb.data.row_forms.languages import language_tag
+from nemo_vtb.data.row_forms.languages import named_language
 from nemo_vtb.data.row_forms.parts import ClipPart, RowClips, count_placeholders, parts_of
+from nemo_vtb.data.row_forms.placeholders import check_said, holds_tag
 from nemo_vtb.data.row_forms.plain import PlainRow, has_plain_fields, is_plain_tag
 from nemo_vtb.data.row_forms.switches import ContextTurn, is_learnt, learns_last_only, with_switches
 from nemo_vtb.data.row_forms.values import clean, is_empty
@@ -35,6 +36,7 @@ _SPEAKERS = ("human", "user", "ai", "assistant", "system")
 # What is read of plain rows, and of their turns.
 _PLAIN_ROW = frozenset(("id", "conversations", "custom", "lang", "target_lang"))
 _PLAIN_TURN = frozenset(("from", "type", "value"))
+_SFT_CLIPS = "rows of type share_gpt: nemo_sft_jsonl is text"
 # YAML takes Norway's for false.
 _LANGUAGES = ("lang", "source_lang", "target_lang")
 
@@ -115,10 +117,13 @@ class ChatParser:
 
     Args:
         context: What the rows share.
+        written: Whether rows without clips are text that may talk of anything, tags included: by default those of kind
+            ``text`` are.
     """
 
-    def __init__(self, context: RowContext) -> None:
+    def __init__(self, context: RowContext, written: bool | None = None) -> None:
         self._context = context
+        self._written = context.kind == "text" if written is None else written
 
     def conversation(self, row: dict[str, Any], where: str, store: AudioStore) -> Draw:
         """Parses NeMo's multimodal_conversation row: ``conversations`` of ``from``, ``type`` and ``value``.
@@ -129,7 +134,9 @@ class ChatParser:
         check_meaning(row)
         _no_clips(row, ("conversations",), "turns of type audio")
         turns: list[Turn] = []
-        for turn in field_of(row, "conversations", list):
+        messages = field_of(row, "conversations", list)
+        heard = any(isinstance(turn, dict) and dict.get(turn, "type") == "audio" for turn in messages)
+        for turn in messages:
             role = role_of(turn)
             check_meaning(turn)
             learnt = is_learnt(turn, role)
@@ -137,7 +144,8 @@ class ChatParser:
                 turns.append(self._context.rules.turn(clip(turn, "value", store), role, _transcript(turn.get("text"))))
             else:
                 _no_clips(turn, ("value", "text"), "turns of type audio")
-                turns.append(_text_turn(field_of(turn, "value", str), role, learnt))
+                text = _said(turn, role, self._written and not heard, "clips are turns of type audio")
+                turns.append(_text_turn(text, role, learnt))
         return self._fixed(row, where, turns)
 
     def plain_conversation(self, row: dict[str, Any], where: str, store: AudioStore) -> PlainRow | None:
@@ -154,7 +162,7 @@ class ChatParser:
             role, text = ROLES.get(str(turn.get("from")).lower()), turn.get("value")
             if role is None or type(text) is not str or turn.get("type", "text") != "text":
                 return None
-            if names_clip_file(text) if role == "user" else not has_text(text):
+            if (names_clip_file(text) or holds_tag(text)) if role == "user" else not has_text(text):
                 return None
             turns.append((role, text))
         opened = self._context.plain(turns)
@@ -174,7 +182,7 @@ class ChatParser:
         messages = _messages(row)
         # HTML talks of <audio> too: in plain text without clips it is a word like any other.
         holders = [row, *(message for message in messages if isinstance(message, dict))]
-        literal = self._context.kind == "text" and not any(_beside(holder) for holder in holders)
+        literal = self._written and not any(_beside(holder) for holder in holders)
         clips = None if literal else RowClips(row, "the row", count_placeholders(messages))
         turns: list[Turn] = _opening(row)
         for message in messages:
@@ -184,7 +192,7 @@ class ChatParser:
             learnt = is_learnt(message, role)
             for part in parts_of(message, role, clips, literal):
                 if isinstance(part, ClipPart):
-                    cut = clip({"value": part.value, **part.claims}, "value", store)
+                    cut = clip({**part.claims, part.key: part.value}, part.key, store)
                     turns.append(self._context.rules.turn(cut, role, _transcript(part.transcript)))
                 else:
                     turns.append(_text_turn(part, role, learnt))
@@ -199,14 +207,15 @@ class ChatParser:
             BadRow: If the row is no conversation.
         """
         check_meaning(row)
-        _no_clips(row, ("conversations", "system"), "rows of type share_gpt: nemo_sft_jsonl is text")
+        _no_clips(row, ("conversations", "system"), _SFT_CLIPS)
         turns: list[Turn] = _opening(row)
         for turn in field_of(row, "conversations", list):
             role = role_of(turn)
             check_meaning(turn)
             _check_text_type(turn)
-            _no_clips(turn, ("value",), "rows of type share_gpt: nemo_sft_jsonl is text")
-            turns.append(_text_turn(field_of(turn, "value", str), role, is_learnt(turn, role)))
+            _no_clips(turn, ("value",), _SFT_CLIPS)
+            text = _said(turn, role, True, f"clips are {_SFT_CLIPS}")
+            turns.append(_text_turn(text, role, is_learnt(turn, role)))
         return self._fixed(row, where, turns)
 
     def _fixed(self, row: dict[str, Any], where: str, turns: list[Turn]) -> Draw:
@@ -216,8 +225,12 @@ class ChatParser:
 
 
 def with_languages(custom: Any, source: Any, target: Any) -> dict[str, Any]:
-    """Returns what travels with a conversation, with the languages that its row names as ``lang``, ``target_lang``."""
-    named = {"lang": language_tag(source), "target_lang": language_tag(target)}
+    """Returns what travels with a conversation, with the languages that its row names as ``lang``, ``target_lang``.
+
+    Raises:
+        BadRow: If one of them is no text.
+    """
+    named = {"lang": named_language("lang", source), "target_lang": named_language("target_lang", target)}
     own = custom if isinstance(custom, dict) else {}
     return own | {key: value for key, value in named.items() if value is not None}
 
@@ -232,7 +245,7 @@ def row_name(row: dict[str, Any], where: str) -> str:
 def _messages(row: dict[str, Any]) -> list[Any]:
     found = [key for key in ("messages", "conversations") if not is_empty(row.get(key))]
     if len(found) > 1:
-        raise BadRow("missing field", "both 'messages' and 'conversations' hold a conversation: which of them?")
+        raise BadRow("contradiction", "both 'messages' and 'conversations' hold a conversation: which of them?")
     messages = row[found[0]] if found else None
     if isinstance(messages, str) and messages.lstrip().startswith("["):  # columns of tables often hold JSON
         try:
@@ -249,9 +262,6 @@ def _is_audio(turn: dict[str, Any]) -> bool:
     kind = turn.get("type", "text")
     if kind not in ("text", "audio"):
         raise BadRow("unknown turn type", f"a turn is of type {str(kind)[:40]!r}; known are 'text' and 'audio'")
-    value = turn.get("value")
-    if kind == "text" and isinstance(value, str) and names_clip_file(value) and role_of(turn) == "user":
-        raise BadRow("clip in text", f"a turn of type text is the name of a recording: {value[:80]!r}")
     return kind == "audio"
 
 
@@ -276,6 +286,11 @@ def _no_clips(holder: dict[str, Any], words: tuple[str, ...], instead: str) -> N
         raise BadRow("clip in another field", f"the clip under '{found[0]}' is read by nobody: clips are {instead}")
 
 
+def _said(turn: dict[str, Any], role: str, literal: bool, instead: str) -> str:
+    text: str = field_of(turn, "value", str)
+    return check_said(text, literal, instead) if role == "user" else text
+
+
 def _text_turn(text: str, role: str, learnt: bool) -> TextTurn:
     return (TextTurn if learnt or role != "assistant" else ContextTurn)(value=text, role=role)
 
@@ -283,7 +298,7 @@ def _text_turn(text: str, role: str, learnt: bool) -> TextTurn:
 def _opening(row: dict[str, Any]) -> list[Turn]:
     found = [key for key in ("system", "system_prompt") if not is_empty(row.get(key))]
     if len({str(row[key]) for key in found}) > 1:
-        raise BadRow("missing field", "'system' and 'system_prompt' differ: which of them?")
+        raise BadRow("contradiction", "'system' and 'system_prompt' differ: which of them?")
     return [TextTurn(value=field_of(row, key, str), role="system") for key in found[:1]]
 
 

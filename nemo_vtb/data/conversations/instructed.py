@@ -4,7 +4,7 @@ Recognition and translation get an instruction from a prompt pool, another one i
 its own instruction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -21,9 +21,11 @@ from nemo_vtb.data.conversations.target_text import without_punctuation
 from nemo_vtb.data.conversations.turns import WHOLE_SECONDS, Turn, clip
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields
-from nemo_vtb.data.row_forms.languages import language_tag
+from nemo_vtb.data.row_forms.languages import base_language, language_tag, named_language
+from nemo_vtb.data.row_forms.placeholders import check_said
 from nemo_vtb.data.row_forms.plain import PlainRow, has_plain_fields, is_plain_tag
-from nemo_vtb.data.row_forms.switches import learns_last_only
+from nemo_vtb.data.row_forms.switches import learns_last_only, may_switch
+from nemo_vtb.data.row_forms.tasks import check_task, is_absent, says_otherwise
 from nemo_vtb.data.row_forms.values import clean, field, is_empty
 from nemo_vtb.data.row_forms.visible import has_text
 
@@ -116,15 +118,13 @@ class UtteranceParser:
             return None
         if not seconds - WHOLE_SECONDS <= (seconds if claimed is None else claimed) <= seconds + TOLERANCE_SECONDS:
             return None
+        if not rules.min_seconds <= seconds <= rules.max_seconds:
+            return None
         answer = self._answer(row)
         source, target = self._language(row, *self._language_fields), self._language(row, "target_lang")
         said = answer if answer.isascii() else without_punctuation(answer)
         opened = self._context.plain([("user", ""), ("assistant", "")])
-        if (
-            opened is None
-            or (kind == "ast" and target is None)
-            or not rules.min_seconds <= seconds <= rules.max_seconds
-        ):
+        if opened is None or (kind == "ast" and target is None) or says_otherwise(kind, row, source) is not None:
             return None
         if not has_text(said) or not any(map(str.isalnum, said)):
             return None
@@ -132,6 +132,29 @@ class UtteranceParser:
         written = wording.answer(answer, source if kind == "asr" else target)
         turns = [*opened[:-2], ("user", wording.say), ("assistant", written)]
         return PlainRow(turns, rules.audio_tag, seconds, ((name, found),))
+
+    def joined(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Returns the fields of what was said in one clip, part after part: words of an answer follow each other.
+
+        Languages that differ are none, as of the parts themselves; nobody reads the other fields that differ.
+
+        Raises:
+            BadRow: If one that is read differs: a question, an answer to one, the language of a translation.
+        """
+        fields: dict[str, Any] = {}
+        words = self._answer_fields if self._context.kind in ("asr", "ast", ALIGN) else ()
+        read = ("question", "context", "target_lang", *self._answer_fields)
+        for name in dict.fromkeys(chain(*parts)):
+            present = [part[name] for part in parts if name in part]
+            values = [value for value in present if not is_empty(value)] or present
+            differ = any(value != values[0] for value in (present if may_switch(name) else values))
+            if name in words and all(isinstance(value, str) for value in values):
+                fields[name] = " ".join(map(str.strip, values))
+            elif differ and (name in read or may_switch(name)):
+                raise BadRow("several utterances", f"the supervisions of the cut differ in '{name}': which of them?")
+            elif not (differ and name in self._language_fields):
+                fields[name] = values[-1]
+        return fields
 
     def draw_of(self, utterance: Utterance) -> Draw:
         """Makes a conversation of an utterance.
@@ -150,6 +173,8 @@ class UtteranceParser:
         turn = self._context.rules.turn(utterance.cut, "user", transcript)
         tags = self._context.tags
         source, target = self._language(fields, *self._language_fields), self._language(fields, "target_lang")
+        if kind in ("asr", "ast", ALIGN):
+            check_task(kind, fields, self._answer_fields, source)
         utterance = replace(utterance, custom=with_languages(utterance.custom, source, target))
         if kind == ALIGN:
             heard = self._context.conversation(utterance.name, [turn], utterance.custom)
@@ -157,13 +182,13 @@ class UtteranceParser:
         if kind == CONTINUE:
             return self._draw(utterance, [turn], answer)
         if kind == "sqa":
-            question = self._text(fields, "question")
+            question = self._asked(fields, "question")
             if question is None:
                 raise BadRow("missing field", "the row has no question")
             return self._draw(utterance, [turn, TextTurn(value=question, role="user")], answer)
         if kind == "ast" and target is None:
             raise BadRow("missing language", "translation needs target_lang, in the row or under tags")
-        own = None if "context" in tags else self._text(fields, "context")
+        own = None if "context" in tags else self._asked(fields, "context")
         if own is not None or "context" in tags:
             opening: list[Turn] = [TextTurn(value=own, role="user")] if own is not None else []
             return self._draw(utterance, [*opening, turn], answer)
@@ -182,7 +207,7 @@ class UtteranceParser:
         return lambda epoch: conversation
 
     def _answer(self, fields: Mapping[str, Any]) -> str:
-        found = [name for name in self._answer_fields if fields.get(name) is not None]
+        found = [name for name in self._answer_fields if not is_absent(fields, name)]
         if not found:
             texts = [key for key, value in fields.items() if key in _TEXTS and isinstance(value, str)]
             raise BadRow(
@@ -198,14 +223,27 @@ class UtteranceParser:
 
     def _language(self, fields: Mapping[str, Any], *names: str) -> str | None:
         for holder in (self._context.tags, fields):
-            for name, value in [(name, holder.get(name)) for name in names]:  # all are read, whichever is taken
-                if (tag := language_tag(value)) is not None:
-                    return tag
-                if value is not None and not isinstance(value, str):
-                    raise BadRow("missing language", f"'{name}' is {str(value)[:40]!r}, not the tag of a language")
+            # All are read, whichever is taken.
+            found = {name: tag for name in names if (tag := named_language(name, holder.get(name))) is not None}
+            if len(found) > 1:
+                _check_agree(found, language_tag(holder.get("target_lang")))
+            if found:
+                return next(iter(found.values()))
         return None
+
+    def _asked(self, fields: Mapping[str, Any], name: str) -> str | None:
+        text = self._text(fields, name)
+        instead = f"the clip of the row is heard beside '{name}'"
+        return text if text is None else check_said(text, False, instead)
 
     @staticmethod
     def _text(fields: Mapping[str, Any], *names: str) -> str | None:
         found = next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
         return clean(found) if found is not None and found.strip() else None
+
+
+def _check_agree(found: Mapping[str, str], target: str | None) -> None:
+    """Refuses two languages of one clip; in NeMo's manifests ``lang`` may be that of the translation."""
+    (first, taken), (second, other) = list(found.items())[:2]
+    if base_language(other) not in (base_language(taken), base_language(target or taken)):
+        raise BadRow("contradiction", f"'{first}' is {taken[:40]!r} and '{second}' is {other[:40]!r}: which of them?")

@@ -16,6 +16,7 @@ from nemo_vtb.data.conversations.target_text import has_capitals, has_punctuatio
 from nemo_vtb.data.files.notes import Note, note
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.languages import base_language, language_name, language_tag, lower, spellings
+from nemo_vtb.data.row_forms.visible import has_text
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Key
 from nemo_vtb.paths import config_dir
@@ -138,6 +139,8 @@ class PromptPool:
     def fitting(self, task: str, text: str, source: str | None, target: str | None = None) -> list[Wording]:
         """Returns the wordings that a text can follow: punctuation and capitals can be taken from it, not added.
 
+        A text of nothing but punctuation follows none that asks for no punctuation: nothing of it would be left.
+
         Args:
             task: ``asr`` or ``ast``.
             text: The answer as the data has it.
@@ -157,6 +160,11 @@ class PromptPool:
             raise BadRow(
                 "no fitting prompt", f"{self.path} has no {task} wording for {source}, {target}: {text[:60]!r}"
             )
+        wordless = punctuation and not any(map(str.isalnum, text)) and has_text(text)
+        if wordless and not has_text(without_punctuation(text)):
+            fitting = [wording for wording in fitting if wording.punctuation is not False]
+            if not fitting:
+                raise BadRow("nothing supervised", f"the text holds no word, and no wording keeps {text[:60]!r}")
         return fitting
 
     def _name(self, language: str | None, key: str = "any", written_in: str = "en") -> str | None:

@@ -9,7 +9,7 @@ from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
 from nemo_vtb.data.audio.audio_stores import AudioStore
-from nemo_vtb.data.audio.claims import check_claims
+from nemo_vtb.data.audio.claims import check_beginning, check_claims
 from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
 from nemo_vtb.data.audio.recordings import with_selected
 from nemo_vtb.data.files.rows import BadRow
@@ -71,6 +71,7 @@ def clip(row: dict[str, Any], key: str, store: AudioStore) -> Cut:
         BadRow: If there is no such audio, less than the row claims, or another one.
     """
     name = clip_source(row.get(key), key)
+    check_beginning(row)
     offset, seconds = _seconds(row, "offset") or 0.0, _seconds(row, "duration")
     if isinstance(name, bytes):
         recording = in_memory(name, key)
@@ -111,11 +112,14 @@ def role_of(turn: Any) -> str:
     """
     if not isinstance(turn, dict):
         raise BadRow("missing field", f"a turn must be a JSON object, not {turn!r}"[:200])
-    name = str(turn.get("from", turn.get("role", ""))).lower()
+    said = [str(name).lower() for name in (turn.get("from"), turn.get("role")) if name is not None]
+    name = said[0] if said else ""
     if name not in ROLES and any(word in name for word in _OF_TOOLS):
         raise BadRow("tool turn", f"a turn of the role '{name[:40]}': calls of tools cannot be learnt")
     if name not in ROLES:
         raise BadRow("unknown role", f"role '{name[:40]}' is none of {', '.join(ROLES)}")
+    if ROLES.get(said[-1], ROLES[name]) != ROLES[name]:
+        raise BadRow("contradiction", f"'from' is '{name}' and 'role' is '{said[-1]}': who of them speaks?")
     return ROLES[name]
 
 
@@ -148,7 +152,7 @@ def _seconds(row: dict[str, Any], key: str) -> float | None:
     try:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadRow("missing field", f"'{key}' is not a number: {str(value)[:40]}") from error
+        raise BadRow("wrong number", f"'{key}' is not a number: {str(value)[:40]}") from error
     if not math.isfinite(seconds) or seconds < 0:
-        raise BadRow("missing field", f"'{key}' is {seconds}")
+        raise BadRow("wrong number", f"'{key}' is {seconds}")
     return seconds

@@ -12,11 +12,12 @@ REMEDIES = {
     "channels averaged": "set channel_selector beside the file's name in input_cfg; average where that is meant",
     "overlapping speech": "cut it by supervision, cuts.trim_to_supervisions(), where each is to be heard alone",
     "silent clip": "see whether it was recorded at all: words that nobody hears teach the model to make them up",
+    "words beside a clip": "write what the user says about the clip as a part of type text; a transcript may stay",
     "unknown language": "write a tag of BCP 47 such as de or pt-BR, or name the language in the pool's languages",
     "no wordings": "add wordings in the language to a pool, and name it with prompts; English ones ask until then",
 }
 # Worth knowing, and nothing to be mended.
-NO_FAULT = ("no wordings",)
+NO_FAULT = ("no wordings", "words beside a clip")
 
 
 class Note(NamedTuple):

@@ -52,10 +52,12 @@ def preview(cfg: DictConfig, kind: str | None = None, count: int = 1) -> Iterato
 
 def _augmented(conversation: Any) -> str:
     """What was done to the clips of a conversation, in words."""
-    custom = conversation.custom or {}
-    speed = f"speed {custom['speed']:.3g}; " if custom.get("speed", 1) != 1 else ""
-    clips = [" and ".join(map(str, effects)) or "as recorded" for effects in custom.get("effects", ())]
-    return speed + "; ".join(clips)
+    from nemo_vtb.data.audio.augment_audio import augmented
+
+    if (drawn := augmented(conversation)) is None:
+        return ""
+    speed = f"speed {drawn.speed:.3g}; " if drawn.speed != 1 else ""
+    return speed + "; ".join(" and ".join(map(str, effects)) or "as recorded" for effects in drawn.effects)
 
 
 def dataset_of(cfg: DictConfig) -> "VTBDataset":

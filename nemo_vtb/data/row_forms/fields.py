@@ -40,6 +40,8 @@ _MEANING = {
     "reasoning": "reasoning reasoning_content reasoning_details thinking thinking_blocks thought thoughts rationale "
     "chain_of_thought cot think",
 }
+# Pictures under these names are lists; a number counts samples, or what is seen by nobody.
+_COUNTED = ("frames", "objects")
 _REFUSED = {name: reason for reason, names in _MEANING.items() for name in names.split()}
 _WHY = {
     "tool turn": "calls of tools cannot be learnt",
@@ -127,6 +129,8 @@ def check_meaning(fields: Mapping[str, Any]) -> None:
         if key in _CARRIED or (_meant(key) is _SAFE) or is_empty(value):
             continue
         reason = _meant(key)
+        if normal(key) in _COUNTED and isinstance(value, (int, float)):
+            continue
         if reason is None and _looks(value, _PICTURE):
             reason = "other media"
         if reason is not None:

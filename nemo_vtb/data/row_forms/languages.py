@@ -9,6 +9,8 @@ from typing import Any
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
+from nemo_vtb.data.files.rows import BadRow
+
 # ISO 639's codes for what is no one language, and what programs write that were to find it out.
 _NONE = ("und", "mul", "mis", "zxx", "auto", "unknown", "multilingual", "none", "null", "n/a")
 # Languages that write an i without a dot: its capital has none either.
@@ -21,6 +23,23 @@ def language_tag(value: Any) -> str | None:
         return "no"
     tag = value.strip() if isinstance(value, str) else ""
     return tag if tag and tag.lower() not in _NONE else None
+
+
+def named_language(name: str, value: Any) -> str | None:
+    """Returns the language that a field names.
+
+    Args:
+        name: The field.
+        value: What stands in it; null, an empty text and an empty list name none.
+
+    Raises:
+        BadRow: If it is no text.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str) and value is not False and value not in ([], {}):
+        raise BadRow("missing language", f"'{name}' is {str(value)[:40]!r}, not the tag of a language")
+    return language_tag(value)
 
 
 @cache

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nemo_vtb.data.audio.claims import span_words
+from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file, normal
 from nemo_vtb.data.row_forms.placeholders import check_words, find_placeholders
@@ -16,6 +18,8 @@ _AUDIO = ("audio", "input_audio", "audio_url", "sound", "speech")
 _CLAIMS = ("offset", "duration", "sampling_rate", "sample_rate", "channel", "channel_selector")
 # Fields of a message that are its words.
 _WORDS = ("content", "value", "text", "transcript", "from", "role", "type")
+# What a clip is called that stands in the words, or that a part of them consists of.
+_UNNAMED = "content"
 _NEMO = ("sound", "ori_sound", "speech")
 _CONSISTS = ("value", "path", "url", "uri", "file", "filename", "data", "array", "bytes")
 
@@ -26,11 +30,13 @@ class ClipPart:
 
     Attributes:
         value: How its recording is named.
+        key: The field that names it.
         claims: ``offset``, ``duration`` and the like, where its row has them.
         transcript: What is said in it, where the row says so.
     """
 
     value: Any
+    key: str
     claims: dict[str, Any] = field(default_factory=dict)
     transcript: Any = None
 
@@ -63,8 +69,7 @@ class RowClips:
         self._left = list(listed) if isinstance(listed, list) else [listed]
         self._count, self._taken = len(self._left), 0
         self._numbered_from = 1 if where == "the row" else None
-        one = self._count == 1 and (self.key in _NEMO or not isinstance(listed, list)) and self.key != "audios"
-        self._repeated = one and placeholders > 1
+        self._repeated = self._count == 1 and self.key in _NEMO and placeholders > 1
         self._at_once = self._count if self.key in _NEMO and placeholders == 1 else 1
 
     def __bool__(self) -> bool:
@@ -99,7 +104,7 @@ class RowClips:
                 raise BadRow(
                     "wrong placeholder count", f"the text names {tagged!r} where '{self.key}' has {value[:80]!r}"
                 )
-            taken.append(ClipPart(value, self._claims(message)))
+            taken.append(ClipPart(value, self.key or _UNNAMED, self._claims(message)))
             self._taken += 1
         return taken
 
@@ -116,7 +121,8 @@ class RowClips:
             raise BadRow("wrong placeholder count", f"{left} entries in '{self.key}' have no audio placeholder")
 
     def _claims(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        claims = {}
+        # Of several clips nobody knows which of them a span of the row belongs to: it stays unread.
+        claims: dict[str, Any] = {**(span_words(self._holder) if self._count == 1 else {}), **span_words(message)}
         for name in _CLAIMS:
             value = message.get(name)
             if value is None and self._holder is not message:
@@ -140,7 +146,7 @@ def words_of(message: Mapping[str, Any]) -> Any:
     """
     said = {key: message.get(key) for key in ("content", "value", "text") if message.get(key) is not None}
     if len({str(value) for value in said.values()}) > 1:
-        raise BadRow("missing field", f"a message says different things under {' and '.join(map(repr, said))}")
+        raise BadRow("contradiction", f"a message says different things under {' and '.join(map(repr, said))}")
     return next(iter(said.values()), None)
 
 
@@ -148,10 +154,7 @@ def count_placeholders(messages: Sequence[Any]) -> int:
     """Returns how many places of the users' messages wait for a clip that is named elsewhere."""
     count = 0
     for message in messages:
-        if not isinstance(message, dict) or dict.get(message, "role", dict.get(message, "from")) in (
-            "assistant",
-            "gpt",
-        ):
+        if not isinstance(message, dict) or _answers(message):
             continue
         words = next((dict.get(message, key) for key in ("content", "value", "text") if key in message), None)
         for part in words if isinstance(words, list) else [words]:
@@ -162,6 +165,11 @@ def count_placeholders(messages: Sequence[Any]) -> int:
             elif isinstance(part, dict) and normal(str(dict.get(part, "type", ""))) in _AUDIO and not _own(part):
                 count += 1
     return count
+
+
+def _answers(message: dict[str, Any]) -> bool:
+    who = dict.get(message, "from")
+    return str(dict.get(message, "role") if who is None else who).lower() in ("assistant", "gpt", "model")
 
 
 def parts_of(message: Mapping[str, Any], role: str, clips: RowClips | None, literal: bool) -> list[str | ClipPart]:
@@ -197,7 +205,7 @@ def parts_of(message: Mapping[str, Any], role: str, clips: RowClips | None, lite
                 parts.append(piece)
     own.check_all_used()
     parts = parts or [""]
-    if role == "user" and len(parts) == 1 and isinstance(parts[0], str) and not literal and names_clip_file(parts[0]):
+    if role == "user" and len(parts) == 1 and isinstance(parts[0], str) and names_clip_file(parts[0]):
         raise BadRow("clip in text", f"the user's words are the name of a recording: {parts[0][:80]!r}")
     return _trimmed(parts)
 
@@ -210,7 +218,7 @@ def _split(text: str, message: Mapping[str, Any], clips: RowClips | None, litera
         yield check_words(text[at : found.start], literal)
         at = found.end
         if found.path and not clips and (clips is None or clips.key is None):
-            yield ClipPart(found.path, {name: message.get(name) for name in _CLAIMS if message.get(name) is not None})
+            yield ClipPart(found.path, _UNNAMED, _claims_of(message))
         elif clips is None:
             raise BadRow("wrong placeholder count", "a message has an audio placeholder, and its row no clip")
         else:
@@ -234,21 +242,28 @@ def _typed(part: Any, message: Mapping[str, Any], clips: RowClips | None) -> lis
         return [field_of(part, "text" if "text" in part else "content", str)]
     if name not in _AUDIO:
         raise BadRow(_reason(name), f"a part of a message is neither text nor audio but '{name}'")
-    if not (values := _own(part)):
+    if not (own := _own(part)):
         if clips is None:
             raise BadRow("missing field", "a part of type audio names no clip ('audio' is missing)")
         return list(clips.take(message))
-    if any(value != values[0] for value in values):
+    key, value = own[0]
+    if any(other != value for _, other in own):
         raise BadRow("wrong placeholder count", f"a part of a message names two clips: {str(part)[:80]}")
-    claims = {name: part.get(name) for name in _CLAIMS if part.get(name) is not None}
-    return [ClipPart(values[0], claims, part.get("text") or part.get("transcript"))]
+    if part.get("text"):
+        note("words beside a clip", f"'text' of a part of type {name} is taken for what is said in its clip")
+    return [ClipPart(value, key, _claims_of(part), part.get("text") or part.get("transcript"))]
 
 
-def _own(part: dict[str, Any]) -> list[Any]:
+def _claims_of(holder: Mapping[str, Any]) -> dict[str, Any]:
+    claims = {name: holder.get(name) for name in _CLAIMS if holder.get(name) is not None}
+    return {**span_words(holder), **claims}
+
+
+def _own(part: dict[str, Any]) -> list[tuple[str, Any]]:
     """The clip of a part, once for each field that names it; the part itself where it is what the clip consists of."""
     if named := [key for key in clip_fields(part) if key not in _WORDS]:
-        return [part.get(key) for key in named]
-    return [part] if any(dict.get(part, key) for key in _CONSISTS) else []
+        return [(key, part.get(key)) for key in named]
+    return [(_UNNAMED, part)] if any(dict.get(part, key) for key in _CONSISTS) else []
 
 
 def _reason(name: str) -> str:

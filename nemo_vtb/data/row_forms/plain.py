@@ -16,7 +16,7 @@ from nemo_vtb.data.row_forms.switches import may_switch
 
 _SCALARS = (str, int, float, bool, type(None))
 # In ``custom`` these are read, not carried.
-_READ_IN_CUSTOM = frozenset(("_skipme", "unscored", "effects"))
+_READ_IN_CUSTOM = frozenset(("_skipme", "unscored"))
 
 
 class PlainRow(NamedTuple):

@@ -90,7 +90,6 @@ class CutParser:
         name = row_name(row, where)
         cut = with_selected(cut, store.selector, custom, name)  # with the supervisions of the chosen side
         spoken = sorted(cut.supervisions, key=lambda supervision: supervision.start)
-        fields: dict[str, Any] = {}
         ends = 0.0
         for supervision in spoken:
             if supervision.duration < 0:
@@ -106,7 +105,8 @@ class CutParser:
                     "overlapping speech", "supervisions of a cut overlap: their words follow in the order of beginning"
                 )
             ends = max(ends, supervision.end)
-            fields.update(supervision.custom or {})
+        own = [supervision.custom or {} for supervision in spoken]
+        fields = self._utterances.joined([{k: v for k, v in one.items() if k not in custom} for one in own])
         languages = {supervision.language for supervision in spoken if supervision.language}
         if len(languages) == 1:  # of several, an instruction could name but one
             fields["lang"] = languages.pop()

@@ -97,13 +97,15 @@ def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
     data_type = entry.get("type", "multimodal_conversation")
     if data_type not in (known := (*CHAT_TYPES, *_OTHER_TYPES)):
         raise VTBError(f"blend.kinds.{context.kind}: unknown type '{data_type}'; known: {', '.join(known)}")
+    # What is to be spoken is text yet, whatever the kind that it becomes.
+    written = context.kind == "text" or bool(entry.get("speak"))
     if data_type == "share_gpt_webdataset":
-        parse = ChatParser(context).share_gpt
+        parse = ChatParser(context, written).share_gpt
         only = entry.get("only") or {}
         return [RowFile(tar, _Parse(parse, AudioTar(tar), only), (tar,)) for tar in _web_dataset(entry, context)]
     if data_type in CHAT_TYPES:
         paths = _paths(entry, "paths" if data_type == "nemo_sft_jsonl" else "manifest_filepath", context)
-        method = getattr(ChatParser(context), CHAT_TYPES[data_type])
+        method = getattr(ChatParser(context, written), CHAT_TYPES[data_type])
         return list(_paired(entry, paths, method, context))
     if context.kind not in KINDS:
         raise VTBError(

@@ -8,7 +8,7 @@ import soundfile
 import torch
 from omegaconf import OmegaConf
 
-from nemo_vtb.data.audio.augment_audio import Effect, apply_effects
+from nemo_vtb.data.audio.augment_audio import Effect, apply_effects, augmented
 from nemo_vtb.data.augmentation import read_augment
 from nemo_vtb.data.datamodule import build_blend
 from nemo_vtb.data.dataset import VTBDataset
@@ -38,7 +38,9 @@ def folder(tmp_path, monkeypatch):
     for number, rate in enumerate([8000, 16000, 22050] * 4):
         samples = 0.3 * np.sin(np.arange(int(rate * (0.5 + 0.31 * number))) / 9)
         soundfile.write(tmp_path / f"c{number}.wav", samples, rate)
-        one.append({"id": f"o{number}", "audio_filepath": f"c{number}.wav", "text": f"clip {number}"})
+        # Fields of the rows that are called as what is drawn.
+        own = {"speed": "fast", "effects": ["reverb"]}
+        one.append({"id": f"o{number}", "audio_filepath": f"c{number}.wav", "text": f"clip {number}", "custom": own})
         clips = [{"from": "User", "type": "audio", "value": f"c{n}.wav"} for n in (number % 5, 0)]
         several.append({"id": f"s{number}", "conversations": [*clips, {"from": "Assistant", "value": "yes"}]})
     for name, rows in (("asr", one), ("mixed", several)):
@@ -77,20 +79,38 @@ def positions(batch):
     return sum(len(encoded.input_ids) for encoded in batch["encoded"]) + frames(batch)
 
 
-def custom(batches):
-    return [conversation.custom for batch in batches for conversation in batch["conversations"]]
+def drawn_for(batches):
+    return [augmented(conversation) for batch in batches for conversation in batch["conversations"]]
 
 
 def test_no_batch_is_over_its_budget_and_every_effect_occurs(loader_of):
     plain, batches = take(loader_of(), 30), take(loader_of(ALL), 30)
     assert all(positions(batch) <= BUDGET for batch in batches)
-    assert not any("effects" in one for one in custom(plain))
-    effects = {effect.name for one in custom(batches) for of in one["effects"] for effect in of}
+    assert set(drawn_for(plain)) == {None}
+    effects = {effect.name for one in drawn_for(batches) for of in one.effects for effect in of}
     assert effects == {"reverb", "noise", "volume", "codec"}
-    assert {one["speed"] for one in custom(batches)} == {0.8, 0.9, 1.0, 1.1, 1.25}
+    assert {one.speed for one in drawn_for(batches)} == {0.8, 0.9, 1.0, 1.1, 1.25}
     assert all(batch["audios"].isfinite().all() for batch in batches)
     mean = np.mean([positions(batch) for batch in batches])
     assert mean > 0.9 * np.mean([positions(batch) for batch in plain])
+
+
+def test_a_row_may_have_fields_that_are_called_as_what_is_drawn(folder, tiny_llm, capsys):
+    from nemo_vtb.cli import main
+
+    source = f"[{{type: nemo, manifest_filepath: {folder / 'asr.jsonl'}}}]"
+    arguments = ["preview", "--config-name=quickstart", f"model.pretrained_llm={tiny_llm}", "--kind=asr"]
+    assert main([*arguments, f"data.train_ds.blend.kinds.asr.input_cfg={source}"]) == 0
+    out = capsys.readouterr().out
+    assert "== asr: o0" in out and "augmented" not in out
+
+
+def test_what_a_row_says_of_speed_and_effects_stays(loader_of):
+    for loader in (loader_of(), loader_of(ALL)):
+        [source] = loader.blend.sources["asr"]
+        kept = source.draw(0, 0).custom
+        assert (kept["speed"], kept["effects"]) == ("fast", ["reverb"])
+        assert loader._dataset[[source.draw(0, 0)]]["audios"].isfinite().all()
 
 
 def test_lengths_of_the_index_are_those_that_are_drawn(loader_of):
@@ -145,7 +165,7 @@ def test_clips_are_not_slowed_beyond_the_longest(loader_of):
     for kind, [source] in loader.blend.sources.items():
         drawn = [source.draw(row, 0) for row in range(len(source))]
         assert all(cut.duration <= 4.0 for one in drawn for cut in one.list_cuts())
-        assert {one.custom["speed"] for one in drawn} == ({0.8, 1.0} if kind == "asr" else {0.8})
+        assert {augmented(one).speed for one in drawn} == ({0.8, 1.0} if kind == "asr" else {0.8})
 
 
 def test_effects_do_what_they_say(folder):

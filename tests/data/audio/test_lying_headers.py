@@ -158,6 +158,15 @@ def test_whole_flac_files_are_not_decoded_to_be_measured(tmp_path):
         ({"dur": 1.5}, "'dur' is 1.5"),
         ({"sr": 8000}, "8000 Hz"),
         ({"start": 1.0, "end": 2.0}, "'offset' and 'duration' choose a span"),
+        # Numbers are often written as text.
+        ({"num_channels": "2"}, "'num_channels' is 2"),
+        ({"num_samples": "96000"}, "'num_samples' is 96000"),
+        ({"dur": "1.5"}, "'dur' is 1.5"),
+        ({"start_time": "1.0", "end_time": "2.0"}, "'offset' and 'duration' choose a span"),
+        ({"onset": 1.0, "offset": 2.0}, "a span begins at 'offset' here and lasts 'duration'"),
+        ({"onset": 0, "offset": "2.0", "duration": 1.0}, "a span begins at 'offset' here"),
+        ({"start": 1.0, "duration": 1.0}, "'offset' says where a span begins"),
+        ({"begin_time": "1.0", "end_time": "2.0", "duration": 1.0}, "'offset' says where a span begins"),
     ],
 )
 def test_other_claims_are_held_against_the_file_too(tmp_path, row, message):
@@ -172,11 +181,32 @@ def test_other_claims_are_held_against_the_file_too(tmp_path, row, message):
         {"num_channels": 1, "num_samples": 48_000, "dur": 3.0},
         {"offset": 1.0, "duration": 1.0, "start": 1.0, "end": 2.0, "num_samples": 16_000},
         {"start": 71_000, "end": 74_000},
+        {"start_time": "71.0", "end_time": "74.0", "num_samples": "48000"},
+        {"start": 71.0, "duration": 3.0},
+        {"start": 0, "duration": 1.0},
+        {"onset": 1.0, "offset": 1.0, "duration": 1.0},
+        {"start_time": "2024-05-01T10:00", "end_time": "2024-05-01T11:00", "num_channels": "mono"},
     ],
 )
 def test_claims_that_are_true_change_nothing(tmp_path, row):
     (tmp_path / "a.wav").write_bytes(encoded("WAV"))
     assert clip({"audio": "a.wav", **row}, "audio", AudioFolder(tmp_path)).duration == row.get("duration", 3.0)
+
+
+def test_a_span_in_words_that_nobody_obeys_is_an_error_of_lint(tmp_path, jsonl, capsys):
+    from nemo_vtb.cli import main
+
+    (tmp_path / "a.wav").write_bytes(encoded("WAV"))
+    row = {"audio_filepath": "a.wav", "text": "hi", "lang": "en"}
+    path = jsonl({**row, "start_time": "1.0", "end_time": "2.0"}, {**row, "onset": 1.0, "offset": 2.0},
+                 {**row, "start_time": "10:00", "end_time": "11:00"})  # fmt: skip
+    assert main(["data", "lint", path, "--kind=asr", "--processes=1"]) == 1
+    out = capsys.readouterr().out
+    assert (
+        f"{path}:1: error: wrong claim: 'start_time' and 'end_time'" in out and f"{path}:2: error: wrong claim" in out
+    )
+    # What is no number of seconds is said to be read by nobody.
+    assert f"{path}:3: warning: unread field: nothing reads 'start_time'" in out
 
 
 def test_an_mp3_without_a_table_is_measured_by_its_frames(tmp_path):

@@ -253,7 +253,7 @@ def test_paths_stay_below_the_manifest_or_the_audio_root(tmp_path, two_clips, js
         ([{"from": "User", "type": "audio", "value": "CLIP", "offset": 99}, *ANSWER], "truncated audio"),
         ([{"from": "User", "type": "audio", "value": "CLIP", "duration": 99}, *ANSWER], "truncated audio"),
         ([{"from": "User", "type": "audio", "value": "CLIP", "duration": 0}, *ANSWER], "zero length"),
-        ([{"from": "User", "type": "audio", "value": "CLIP", "duration": float("nan")}, *ANSWER], "missing field"),
+        ([{"from": "User", "type": "audio", "value": "CLIP", "duration": float("nan")}, *ANSWER], "wrong number"),
         ([{"from": "User", "type": "audio", "value": "x" * 5000}, *ANSWER], "missing audio"),
     ],
 )

@@ -49,6 +49,21 @@ def test_the_answer_follows_the_wording():
     assert not any(w.punctuation or w.capitals for w in pool.fitting("asr", "call anna please", "en"))
 
 
+@pytest.mark.parametrize("text", ["...", "?!", "—"])
+def test_a_transcript_without_a_word_is_learnt_as_it_is_or_refused_when_the_index_is_made(
+    text, jsonl, clip, read, tmp_path
+):
+    entry = {"type": "nemo", "manifest_filepath": jsonl({"audio_filepath": str(clip.path), "text": text, "lang": "en"})}
+    (draw,) = read("asr", **entry)
+    assert {draw(epoch).turns[-1].value for epoch in range(100)} == {text}
+    pool = tmp_path / "pool.yaml"
+    pool.write_text("asr: {any: [{say: 'Write, no commas:', punctuation: false}]}\nast: {}\nlanguages: {}\n")
+    with pytest.raises(BadRow, match="holds no word") as error:
+        PromptPool(pool).fitting("asr", text, "en")
+    assert error.value.reason == "nothing supervised"
+    assert PromptPool(pool).fitting("asr", "", "en") and PromptPool(pool).fitting("asr", "50 %!", "en")
+
+
 def test_draws_are_deterministic_and_even_over_epochs():
     wordings = [Wording(str(n)) for n in range(5)]
     drawn = Counter(pick(wordings, "asr", "sample", epoch).say for epoch in range(1000))

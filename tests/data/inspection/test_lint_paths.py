@@ -215,6 +215,43 @@ def test_supervisions_that_overlap_or_are_of_two_languages(folder, jsonl):
     assert conversation.turns[-1].value.lower() == "one zwei" and "lang" not in conversation.custom
 
 
+def two_said(folder, first, second):
+    row = cut_row(folder)
+    said = row["supervisions"][0]
+    row["supervisions"] = [said | {"id": n, "start": 0.25 * n, "duration": 0.25, "text": f"said {n}", "custom": own}
+                           for n, own in enumerate((first, second))]  # fmt: skip
+    return row
+
+
+def test_translations_of_several_supervisions_follow_each_other(folder, jsonl, capsys):
+    rows = [
+        two_said(folder, {"translation": "eins", "target_lang": "de", "mood": 1}, {"translation": "zwei", "mood": 2}),
+        two_said(folder, {"translation": "eins", "target_lang": "de"}, {"translation": "dos", "target_lang": "es"}),
+    ]
+    path = jsonl(*rows)
+    assert main(["data", "lint", path, "--type=lhotse", "--kind=ast", "--processes=1"]) == 1
+    out = capsys.readouterr().out
+    assert f"{path}:2: error: several utterances: the supervisions of the cut differ in 'target_lang'" in out
+    assert "cuts.trim_to_supervisions()" in out and f"{path}:1:" not in out
+    entry = {"type": "lhotse", "cuts_path": path}
+    (draw,) = [file.parse(rows[0], "here") for file in named_files(entry, "ast", Reading("<|audio|>", 0.08))[1]]
+    assert draw(0).turns[-1].value == "eins zwei" and draw(0).custom["target_lang"] == "de"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ({"question": "a?", "answer": "b"}, {"question": "c?", "answer": "d"}, True),
+        ({"question": "a?", "answer": "b"}, {"question": "a?", "answer": "d"}, True),
+        ({"question": "a?", "answer": "b"}, {}, False),
+        ({"question": "a?", "answer": "b", "loss": False}, {"loss": True}, True),
+    ],
+)
+def test_a_cut_has_one_question(folder, jsonl, first, second, refused):
+    found = reasons("sqa", type="lhotse", cuts_path=jsonl(two_said(folder, first, second)))
+    assert found == ([(1, "error", "several utterances")] if refused else [])
+
+
 @pytest.mark.parametrize("name", CUT_CLAIMS)
 def test_what_a_cut_says_is_held_against_its_file(folder, jsonl, name):
     changes, reason = CUT_CLAIMS[name]

@@ -44,8 +44,12 @@ def reasons(read, path, kind="mixed", data_type="share_gpt"):
         (chat(answer={"reasoning_content": "hm"}), "reasoning", "'reasoning_content'"),
         (chat(answer={"thinking": "hm"}), "reasoning", "'thinking'"),
         (chat(answer={"content": [{"type": "thinking", "text": "hm"}]}), "reasoning", "thinking"),
-        (chat(conversations=[{"from": "human", "value": "x"}]), "missing field", "'conversations'"),
-        (chat(user={"value": "another"}), "missing field", "'value'"),
+        (chat(conversations=[{"from": "human", "value": "x"}]), "contradiction", "'conversations'"),
+        (chat(user={"value": "another"}), "contradiction", "'value'"),
+        (chat(system="a", system_prompt="b"), "contradiction", "'system_prompt'"),
+        (chat(user={"from": "gpt"}), "contradiction", "'role' is 'user'"),
+        (chat(user={"from": None, "role": None}), "unknown role", "role ''"),
+        (chat(frames=["a.png"]), "other media", "'frames'"),
         (chat(text="a.wav"), "clip in text", "a.wav"),
         (chat(user={"type": "audio"}), "unknown turn type", "'audio'"),
         (chat(attachments=[{"kind": "picture", "file": "a.png"}]), "other media", "'attachments'"),
@@ -149,6 +153,77 @@ def test_stock_salm_cannot_obey_switches(jsonl, tokenizer):
     cuts, _ = read_vtb_blend(OmegaConf.create(config))
     with pytest.raises(VTBError, match="an answer is not to be learnt"):
         next(iter(cuts))
+
+
+def test_numbers_are_no_pictures_and_a_null_is_no_speaker(jsonl, clip, said, capsys):
+    from nemo_vtb.cli import main
+
+    row = chat({"from": None}, text="<audio>hi", audios=[str(clip.path)], frames=480_000, objects=3)
+    path = jsonl(row)
+    assert main(["data", "lint", path, "--type=share_gpt", "--kind=mixed", "--processes=1"]) == 0
+    out = capsys.readouterr().out
+    assert "nothing reads 'frames'" in out and "nothing reads 'objects'" in out
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [({"duration": -1}, "is -1"), ({"duration": "5,5"}, "'5,5'"), ({"offset": -0.5}, "is -0.5"), ({"sr": "x"}, "x")],
+)
+def test_numbers_that_are_none_have_a_remedy_of_their_own(jsonl, read, clip, claim, said):
+    bad = BadRows(1.0)
+    read("asr", bad, type="nemo", manifest_filepath=jsonl({"audio_filepath": str(clip.path), "text": "hi", **claim}))
+    assert dict(bad.reasons) == {"wrong number": 1} and said in bad.first["wrong number"].replace("5,5", "'5,5'")
+    assert "5.5" in REMEDIES["wrong number"] and "add" not in REMEDIES["wrong number"]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_one_clip_for_several_placeholders_is_nemos_sound_alone(jsonl, read, clip, said, listed):
+    named = [str(clip.path)] if listed else str(clip.path)
+    rows = [chat(text="<audio>one <audio>two", **{key: named}) for key in ("audio", "audios", "wav", "sound")]
+    bad = BadRows(1.0)
+    (draw,) = read("mixed", bad, type="share_gpt", manifest_filepath=jsonl(*rows))
+    assert said(draw(0))[:4] == [("user", "♪"), ("user", "one"), ("user", "♪"), ("user", "two")]
+    assert dict(bad.reasons) == {"wrong placeholder count": 3}
+    assert "more audio placeholders than entries in 'audio'" in bad.first["wrong placeholder count"]
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        (chat(text="<audio>", audios=[{"path": None}]), "'audios'"),
+        (chat(text="<audio>", wav="data:audio/wav;base64,*"), "'wav'"),
+        (chat(text=[{"type": "audio", "audio_url": {"array": [1]}}]), "'audio_url'"),
+        (chat(text=[{"type": "audio", "url": "data:audio/wav,x"}]), "'url'"),
+    ],
+)
+def test_a_bad_clip_is_named_by_the_field_that_has_it(jsonl, read, row, named):
+    bad = BadRows(1.0)
+    assert not read("mixed", bad, type="share_gpt", manifest_filepath=jsonl(row))
+    assert named in next(iter(bad.first.values()))
+
+
+@pytest.mark.parametrize("span", [{"start": 0.1, "duration": 0.1}, {"start_time": "0.1", "end_time": "0.2"},
+                                  {"onset": 0.1, "offset": 0.2}])  # fmt: skip
+@pytest.mark.parametrize("place", ["row", "message", "part", "words"])
+def test_a_span_in_words_that_nobody_obeys_is_refused_wherever_it_stands(jsonl, read, clip, span, place):
+    named = {"audio": str(clip.path)}
+    row = {
+        "row": chat(text="<audio>", **named, **span),
+        "message": chat({**named, **span}, text="<audio>"),
+        "part": chat(text=[{"type": "audio", **named, **span}]),
+        "words": chat(span, text=f"<audio>{clip.path}</audio>"),
+    }[place]
+    bad = BadRows(1.0)
+    assert not read("mixed", bad, type="share_gpt", manifest_filepath=jsonl(row))
+    assert dict(bad.reasons) == {"wrong claim": 1}
+
+
+def test_words_beside_a_clip_in_its_part_are_its_transcript_and_lint_says_so(jsonl, clip):
+    part = {"type": "audio", "audio": str(clip.path)}
+    rows = [chat(text=[part | {"text": "What did she say?"}]), chat(text=[part | {"transcript": "hello"}])]
+    result = LintResult()
+    lint_entry({"type": "share_gpt", "manifest_filepath": jsonl(*rows)}, "mixed", READING, result, processes=1)
+    assert [(f.line, f.severity, f.reason) for f in result.findings] == [(1, "note", "words beside a clip")]
 
 
 def test_unread_fields_are_reported_with_counts_and_training_says_them_once(jsonl, caplog, capsys):

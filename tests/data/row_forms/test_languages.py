@@ -151,3 +151,33 @@ def test_capitals_by_language():
 )
 def test_signs_that_are_said_stay(text, bare):
     assert without_punctuation(text) == bare and has_punctuation(text) == (bare != text)
+
+
+@pytest.mark.parametrize("fields", [{"lang": ["de"]}, {"target_lang": 3}, {"lang": True}, {"lang": {"tag": "de"}}])
+@pytest.mark.parametrize("data_type", ["share_gpt", "multimodal_conversation", "nemo_sft_jsonl"])
+def test_a_language_of_a_chat_that_is_no_text_is_refused(jsonl, read, fields, data_type):
+    turns = [{"from": "user", "value": "hi"}, {"from": "assistant", "value": "yes"}]
+    key = "paths" if data_type == "nemo_sft_jsonl" else "manifest_filepath"
+    bad = BadRows(1.0)
+    good = {"conversations": turns, "lang": [], "target_lang": None}
+    draws = read("text", bad, type=data_type, **{key: jsonl({"conversations": turns, **fields}, good)})
+    assert len(draws) == 1 and dict(bad.reasons) == {"missing language": 1}
+    assert f"'{next(iter(fields))}' is " in bad.first["missing language"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "refused"),
+    [
+        ({"lang": "en", "source_lang": "de"}, True),
+        ({"lang": "de-AT", "source_lang": "deu"}, False),
+        ({"lang": "und", "source_lang": "de"}, False),
+        # NeMo's manifests of translation have the language of the text under lang.
+        ({"lang": "en", "source_lang": "de", "target_lang": "en"}, False),
+    ],
+)
+def test_two_languages_of_one_clip_are_refused(jsonl, clip, read, fields, refused):
+    bad = BadRows(1.0)
+    row = {"audio_filepath": str(clip.path), "text": "so", "answer": "also", **fields}
+    draws = read("asr", bad, type="nemo", manifest_filepath=jsonl(row))
+    assert dict(bad.reasons) == ({"contradiction": 1} if refused else {})
+    assert [draw(0).custom["lang"][:2] for draw in draws] == ([] if refused else ["de"])

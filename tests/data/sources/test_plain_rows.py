@@ -30,6 +30,10 @@ CHATS = [
     said("what is <|audio|>?", "a placeholder\ufdd0"),
     said("the \ufdd0 letter", "none"),
     said("song.wav", "a clip in text"),
+    said("a < b, [1] and <b>", "tags"),
+    said("What is <audio> for?", "a tag"),
+    said("<sound>\nWhat?", "a tag that waits"),
+    said("Hear <audio>a.wav</audio>", "a clip in a tag"),
     said("question", ""),
     said("question", " \u200b "),
     said("alone"),
@@ -85,6 +89,8 @@ def utterances(two_clips):
         {"audio_filepath": "data:audio/wav;base64,AA"}, {"audio_filepath": "a\0.wav"}, {"audio_filepath": ""},
         {"audio_filepath": str(clip.path.parent) + "//" + clip.path.name}, {"audio_filepath": str(clip.path.parent)},
         {"audio_filepath": "x" * 300}, {"audio_filepath": ["a"]}, {"answer": "Hola"}, {"answer": "Hola", "text": None},
+        {"taskname": "ast"}, {"source_lang": "en", "target_lang": "de"}, {"taskname": "asr", "lang": "en"},
+        {"answer": "na"}, {"answer": "na", "text": None}, {"text": "—"},
     ]  # fmt: skip
     return [row | change for change in changed]
 
