@@ -8,7 +8,7 @@ from typing import Any
 
 from nemo_vtb.data.audio.tables import SUFFIXES
 from nemo_vtb.data.conversations.instructed import KINDS
-from nemo_vtb.data.files.rows import BadRow, parse_line
+from nemo_vtb.data.files.rows import REMEDIES, BadRow, parse_line
 from nemo_vtb.data.sources.disk import open_rows
 from nemo_vtb.data.sources.formats import TYPES
 from nemo_vtb.data.sources.sniff import check_lines, describe_line
@@ -134,19 +134,22 @@ def _looks_like(path: str) -> str:
 
 
 def _first_row(path: str) -> dict[str, Any]:
-    first: bytes | None = None
+    first: tuple[int, bytes, BadRow] | None = None
     check_lines(Path(path))
     with open_rows(path) as lines:
         try:
-            for line in filter(bytes.strip, lines):
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
                 try:
                     return parse_line(line)
-                except BadRow:
-                    first = first or line
+                except BadRow as error:
+                    first = first or (number, line, error)
         except (OSError, EOFError, zlib.error) as error:
             raise VTBError(f"{path} cannot be read to its end: {error}") from error
-    if first is None and path.endswith(".tar"):
-        raise VTBError(f"{path}: no file of rows beside this tar has its number; name that of its rows")
     if first is None:
         raise VTBError(f"{path} holds no row: it is empty")
-    raise VTBError(f"{path} holds no row: {describe_line(first)}")
+    number, line, bad = first
+    if what := describe_line(line):
+        raise VTBError(f"{path} holds no row: {what}")
+    raise VTBError(f"{path}:{number}: {bad}; no line of the file is a row: {REMEDIES[bad.reason]}")
