@@ -3,7 +3,6 @@
 import os
 import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +17,8 @@ from nemo_vtb.data.audio.audio_stores import tar_index
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.files.entries import weights_apart
 from nemo_vtb.data.files.notes import NO_FAULT, Note, collect_notes, note
-from nemo_vtb.data.files.notes import REMEDIES as NOTE_REMEDIES
-from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES, BadRow
-from nemo_vtb.data.inspection.text_check import REMEDIES as TEXT_REMEDIES
+from nemo_vtb.data.files.rows import NOT_BAD, BadRow
+from nemo_vtb.data.inspection.findings import Finding, LintResult
 from nemo_vtb.data.inspection.text_check import Spellings, odd_words, token_pattern, written_names
 from nemo_vtb.data.sources.disk import open_rows
 from nemo_vtb.data.sources.formats import RowFile
@@ -33,72 +31,6 @@ from nemo_vtb.errors import VTBError
 _LINES_AT_ONCE = 64
 _READ_BYTES = 1 << 20
 _RATE = 16_000
-FILE_REMEDIES = {
-    "unreadable file": "see the message",
-    "damaged tar": "copy or make the tar again; the recordings behind the damage are lost to every reader",
-}
-WARNINGS = {
-    "duplicate id": "give every row an id of its own: bad rows and drawn wordings are told apart by it",
-    **TEXT_REMEDIES,
-    **NOTE_REMEDIES,
-    **{reason: REMEDIES[reason] for reason in NOT_BAD},
-}
-
-
-class Finding(NamedTuple):
-    """Something wrong with a row or a file.
-
-    Attributes:
-        file: The file.
-        line: From 1; 0 for the whole file.
-        severity: ``error`` where training would skip the row or stop; ``note`` where nothing is wrong; ``warning``.
-        reason: One of ``REMEDIES`` or ``WARNINGS``.
-        message: What is wrong.
-    """
-
-    file: str
-    line: int
-    severity: str
-    reason: str
-    message: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.severity}: {self.reason}: {self.message}"
-
-
-@dataclass
-class LintResult:
-    """What was looked at, and what was found.
-
-    Attributes:
-        findings: In the order of the files and their lines.
-        rows: Rows looked at.
-        files: Files looked at.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    rows: int = 0
-    files: list[str] = field(default_factory=list)
-
-    def count(self, severity: str) -> int:
-        """Number of errors or warnings."""
-        return sum(finding.severity == severity for finding in self.findings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        remedies = REMEDIES | FILE_REMEDIES | WARNINGS
-        reasons = Counter(finding.reason for finding in self.findings)
-        return {
-            "files": self.files,
-            "rows": self.rows,
-            "errors": self.count("error"),
-            "warnings": self.count("warning"),
-            "reasons": {
-                reason: {"count": count, "remedy": remedies.get(reason, "")} for reason, count in reasons.most_common()
-            },
-            "findings": [finding._asdict() for finding in self.findings],
-        }
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ _LHOTSE = ("lhotse", "lhotse_shar")
 _CONVERTERS = ("lhotse_as_conversation", "sqa_as_conversation")
 _OTHER_TYPES = (*_MANIFESTS, *_LHOTSE, *_CONVERTERS)
 TYPES = (*CHAT_TYPES, *_OTHER_TYPES)
+# The list of a WebDataset's tars.
+WIDS = "wids-meta.json"
 _SHARD = re.compile(r"_(\d+)(?=[^/_]*\.(?:json|tar))")
 
 
@@ -142,14 +144,40 @@ def _in_folder(path: Path) -> list[Path]:
         return [path]
     if (path / "dataset_dict.json").is_file():
         splits = sorted(part.parent.name for part in path.glob("*/state.json"))
+        if not splits:
+            raise VTBError(f"{path} has a dataset_dict.json and no split beside it: copy the whole folder")
         raise VTBError(f"{path} holds the splits {', '.join(splits)}: name one of them, such as {path / splits[0]}")
     if (state := path / "state.json").is_file():
-        saved = json.loads(state.read_text(encoding="utf-8"))
-        return [path / file["filename"] for file in saved["_data_files"]]
+        return _listed(state, "_data_files", "filename")
     files = [file for suffix in SUFFIXES for file in sorted(path.rglob(f"*{suffix}"))]
     if not files:
         raise VTBError(f"{path} is a folder without tables ({', '.join(SUFFIXES)}): name the files of rows in it")
     return files
+
+
+def listed_shards(meta: Path) -> list[Path]:
+    """Returns the tars that a ``wids-meta.json`` lists.
+
+    Raises:
+        VTBError: If it is broken, or lists none.
+    """
+    return _listed(meta, "shardlist", "url")
+
+
+def _listed(about: Path, key: str, name: str) -> list[Path]:
+    """The files beside a JSON document that lists them."""
+    try:
+        held = json.loads(about.read_text(encoding="utf-8-sig"))
+        listed = [about.parent / part[name] for part in held[key]]
+    except (ValueError, RecursionError) as error:
+        raise VTBError(f"{about} cannot be read as JSON: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise VTBError(f'{about} lists no files: it needs {{"{key}": [{{"{name}": ...}}, ...]}}') from error
+    if not listed:
+        raise VTBError(f"{about} lists no files under '{key}'")
+    if absent := [file for file in listed if not file.is_file()]:
+        raise VTBError(f"{about} lists {len(absent)} files that are not there, such as {absent[0]}")
+    return listed
 
 
 def _web_dataset(entry: Mapping[str, Any], context: RowContext) -> list[Path]:
@@ -158,13 +186,12 @@ def _web_dataset(entry: Mapping[str, Any], context: RowContext) -> list[Path]:
         raise VTBError(f"blend.kinds.{context.kind}: an entry of type share_gpt_webdataset needs data_dir")
     found = []
     for folder in map(locate, expand(entry["data_dir"])):
-        if (meta := folder / "wids-meta.json").is_file():
-            listed = json.loads(meta.read_text(encoding="utf-8"))["shardlist"]
-            found += [folder / shard["url"] for shard in listed]
+        if (meta := folder / WIDS).is_file():
+            found += listed_shards(meta)
         else:
             found += [folder] if folder.suffix == ".tar" else sorted(folder.rglob("*.tar"))
     if not found:
-        raise VTBError(f"{entry['data_dir']} holds neither a wids-meta.json nor a .tar")
+        raise VTBError(f"{entry['data_dir']} holds neither a {WIDS} with shards nor a .tar")
     return found
 
 
