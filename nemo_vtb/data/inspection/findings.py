@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 from nemo_vtb.data.files.notes import REMEDIES as NOTE_REMEDIES
 from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES
 from nemo_vtb.data.inspection.text_check import REMEDIES as TEXT_REMEDIES
+from nemo_vtb.data.sources.copies import row_place
 
 FILE_REMEDIES = {
     "unreadable file": "see the message",
     "not rows": "name it alone, with --type, if it holds rows",
+    "row left out": "look whether all of them were meant",
     "file left out": "name it alone if it holds rows",
+    "nothing left": "correct only, or name a file that holds rows: training stops where a source gives nothing",
     "damaged tar": "copy or make the tar again; the recordings behind the damage are lost to every reader",
 }
 WARNINGS = {
@@ -27,7 +30,7 @@ class Finding(NamedTuple):
 
     Attributes:
         file: The file.
-        line: From 1; 0 for the whole file.
+        line: From 1, the row's number where the file has no line for each; 0 for the whole file.
         severity: ``error`` where training would skip the row or stop; ``note`` where nothing is wrong; ``warning``.
         reason: One of ``REMEDIES`` or ``WARNINGS``.
         message: What is wrong.
@@ -40,7 +43,7 @@ class Finding(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
+        place = row_place(self.file, self.line) if self.line else self.file
         return f"{place}: {self.severity}: {self.reason}: {self.message}"
 
 

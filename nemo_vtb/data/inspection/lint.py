@@ -20,6 +20,7 @@ from nemo_vtb.data.files.notes import NO_FAULT, Note, collect_notes, note
 from nemo_vtb.data.files.rows import NOT_BAD, BadRow
 from nemo_vtb.data.inspection.findings import Finding, LintResult
 from nemo_vtb.data.inspection.text_check import Spellings, odd_words, token_pattern, written_names
+from nemo_vtb.data.sources.copies import row_place
 from nemo_vtb.data.sources.disk import open_rows
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.row_check import check_length, checked_row
@@ -31,6 +32,7 @@ from nemo_vtb.errors import VTBError
 _LINES_AT_ONCE = 64
 _READ_BYTES = 1 << 20
 _RATE = 16_000
+_LEFT_OUT = Note("row left out", "only or _skipme leaves it out")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,10 @@ class _Task:
                 severity = "warning" if error.reason in NOT_BAD else "error"
                 found.findings.append(Finding(*where, severity, error.reason, " ".join(str(error).split())))
                 continue
-            if conversation is not None:
+            if conversation is None:
+                count, first = found.notes.get(_LEFT_OUT, (0, number))
+                found.notes[_LEFT_OUT] = count + 1, first
+            else:
                 found.ids.append((number, stable_hash(conversation.id)))
                 found.names += [(number, name) for name in written_names(conversation)]
                 odd = odd_words(conversation, self.special, self.reading.audio_tag)
@@ -146,6 +151,7 @@ def lint_entry(
         return
     name, files = named_files(entry, kind, reading)
     result.files += [path for path in dict.fromkeys(str(file.path) for file in files) if path not in result.files]
+    before, rows_before = len(result.findings), result.rows
     unreadable = _unreadable(files)
     result.findings += unreadable.values()
     readable = [file for number, file in enumerate(files) if number not in unreadable]
@@ -166,17 +172,23 @@ def lint_entry(
                 held = notes.get((path, one), (0, line))
                 notes[path, one] = held[0] + count, held[1]
             for line, written in found.names:
-                if message := spellings.alike(written, f"{path}:{line}"):
+                if message := spellings.alike(written, row_place(path, line)):
                     result.findings.append(Finding(path, line, "warning", "names alike", message))
             for line, identity in found.ids:
                 first = seen.setdefault(identity, (path, line))
                 if first != (path, line):
-                    message = f"{first[0]}:{first[1]} has the same id"
+                    message = f"{row_place(*first)} has the same id"
                     result.findings.append(Finding(path, line, "warning", "duplicate id", message))
     for (path, one), (count, line) in notes.items():
         message = f"{one.message} ({count} rows, this one first)"
-        severity = "note" if one.reason in NO_FAULT else "warning"
+        severity = "note" if one.reason in NO_FAULT or one == _LEFT_OUT else "warning"
         result.findings.append(Finding(path, line, severity, one.reason, message))
+    if not seen and not any(finding.severity == "error" for finding in result.findings[before:]):
+        left_out = any(one == _LEFT_OUT for _, one in notes)
+        why = f"only={entry.get('only')} and _skipme leave out every row" if left_out else "no row can be used"
+        why = why if result.rows > rows_before else "there is no row"
+        place = str(files[0].path) if files else name
+        result.findings.append(Finding(place, 0, "error", "nothing left", f"no conversation: {why}"))
 
 
 def _unreadable(files: Sequence[RowFile]) -> dict[int, Finding]:

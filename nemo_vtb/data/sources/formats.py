@@ -19,6 +19,7 @@ from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.data.row_forms.fields import Tracked, unread
 from nemo_vtb.data.row_forms.plain import PlainRow, plain_row
+from nemo_vtb.data.sources.copies import NO_JSON
 from nemo_vtb.data.sources.cuts import CutParser
 from nemo_vtb.errors import VTBError
 
@@ -102,7 +103,7 @@ def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
     if data_type == "share_gpt_webdataset":
         parse = ChatParser(context).share_gpt
         only = entry.get("only") or {}
-        return [RowFile(tar, _Parse(parse, AudioTar(tar), only), (tar,)) for tar in _web_dataset(entry, context)]
+        return [RowFile(tar, _ParseSample(parse, AudioTar(tar), only), (tar,)) for tar in _web_dataset(entry, context)]
     if data_type in CHAT_TYPES:
         paths = _paths(entry, "paths" if data_type == "nemo_sft_jsonl" else "manifest_filepath", context)
         method = getattr(ChatParser(context), CHAT_TYPES[data_type])
@@ -264,8 +265,9 @@ class _Parse:
 
     def __call__(self, row: dict[str, Any], where: str) -> Draw | None:
         custom = row.get("custom")
-        skipped = row.get("_skipme") or (isinstance(custom, dict) and custom.get("_skipme"))
-        if skipped or any(row.get(name) not in values for name, values in self._only.items()):
+        if any(row.get(name) not in values for name, values in self._only.items()):
+            return None
+        if _is_skipped(row) or (isinstance(custom, dict) and _is_skipped(custom)):
             return None
         return self._method(row, where, self._store_of(row))
 
@@ -281,6 +283,28 @@ class _Parse:
 
     def _store_of(self, row: dict[str, Any]) -> AudioStore | None:
         return self._store
+
+
+class _ParseSample(_Parse):
+    """Parses the samples of a WebDataset."""
+
+    def __call__(self, row: dict[str, Any], where: str) -> Draw | None:
+        if row.get(NO_JSON):
+            clips = ", ".join(row.get("sound") or ()) or "the sample"
+            raise BadRow("missing field", f"no {row['id']}.json stands next to {clips}: nothing says what is asked")
+        return super().__call__(row, where)
+
+
+def _is_skipped(fields: Mapping[str, Any]) -> bool:
+    """Whether NeMo's ``_skipme`` leaves a row out, there as here by anything that is true.
+
+    Raises:
+        BadRow: If it is a text that says no, which NeMo takes for yes.
+    """
+    skip = fields.get("_skipme")
+    if isinstance(skip, str) and skip.strip().lower() not in ("", "true", "yes", "1"):
+        raise BadRow("loss switch", f"'_skipme' is {skip[:40]!r}, which cannot be obeyed: true or false can")
+    return bool(skip)
 
 
 class _ParseSharded(_Parse):

@@ -8,6 +8,7 @@ from typing import Any
 
 from nemo_vtb.data.audio.tables import SUFFIXES
 from nemo_vtb.data.files.rows import REMEDIES, BadRow, parse_line
+from nemo_vtb.data.sources.copies import NO_JSON, row_place
 from nemo_vtb.data.sources.disk import open_rows
 from nemo_vtb.data.sources.formats import TYPES
 from nemo_vtb.data.sources.looks import UTTERANCES, clip_column, kind_of_row, type_of
@@ -131,9 +132,12 @@ def _first_row(path: str) -> dict[str, Any]:
                 if not line.strip():
                     continue
                 try:
-                    return parse_line(line)
+                    row = parse_line(line)
                 except BadRow as error:
                     first = first or (number, line, error)
+                else:
+                    if NO_JSON not in row:
+                        return row
         except (OSError, EOFError, zlib.error) as error:
             raise VTBError(f"{path} cannot be read to its end: {error}") from error
     if first is None and path.endswith(".tar"):
@@ -145,7 +149,7 @@ def _first_row(path: str) -> dict[str, Any]:
         raise NotRows(f"{path} holds no row: it is a single JSON object over several lines (jq -c . makes a row of it)")
     if what := describe_line(line):
         raise VTBError(f"{path} holds no row: {what}")
-    raise VTBError(f"{path}:{number}: {bad}; no line of the file is a row: {REMEDIES[bad.reason]}")
+    raise VTBError(f"{row_place(path, number)}: {bad}; no row of the file can be read: {REMEDIES[bad.reason]}")
 
 
 def _is_document(path: str) -> bool:
