@@ -21,6 +21,8 @@ _HEAD = 4096
 # Containers that may hold recordings, beside what is nothing else.
 _CLIPS = (".mp4", ".webm", ".mka", ".mkv", ".3gp")
 _HEARD = ("sound", "ori_sound", "speech")
+# Of what a copy holds of its file: with another number, copies that are kept are made anew.
+FORM = 2
 # The copy of a sample without a row has this field.
 NO_JSON = "$no json"
 

@@ -101,7 +101,7 @@ def _take(found: Named, file: Path, data_type: str | None, kind: str | None) -> 
 
 def _of(file: Path, error: VTBError) -> str:
     """What is wrong, without the file's name before it."""
-    return str(error).removeprefix(str(file)).removeprefix(":").strip()
+    return str(error).removeprefix(f"{file} ").removeprefix(f"{file}: ")
 
 
 def _web_datasets(found: Named, files: Iterable[Path], kind: str | None) -> Iterator[Path]:

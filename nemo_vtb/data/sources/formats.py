@@ -110,7 +110,8 @@ def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
         return list(_paired(entry, paths, method, context))
     if context.kind not in KINDS:
         raise VTBError(
-            f"blend.kinds.{context.kind}: type {data_type} holds utterances; it gives {', '.join(KINDS)} only"
+            f"blend.kinds.{context.kind}: type {data_type} holds utterances; it gives {', '.join(KINDS)} only: "
+            "name one of these as its kind"
         )
     pool = PromptPool(entry.get("prompts"))
     audio_field = entry.get("audio_field") or ("audio" if data_type == "parquet" else "audio_filepath")
