@@ -17,7 +17,7 @@ from nemo_vtb.host_errors import sentence
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from nemo_vtb.data.inspection.lint import LintResult
+    from nemo_vtb.data.inspection.findings import LintResult
 
 _SHOWN_PER_REASON = 20
 
@@ -79,11 +79,12 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _lint(args: argparse.Namespace) -> int:
-    from nemo_vtb.data.inspection.lint import LintResult
+    from nemo_vtb.data.inspection.findings import LintResult
 
-    # Hydra takes a key out with ~key; ~/file is in the home folder.
-    files = [text for text in args.files if not re.match(r"~\w|.*=", text) or Path(text).exists()]
-    overrides = [text for text in [*args.files, *args.overrides] if text not in files]
+    # Behind an option the parser takes a file for an override. Hydra takes a key out with ~key; ~/file is in the home.
+    texts = [*args.files, *args.overrides]
+    files = [text for text in texts if not re.match(r"~\w|.*=", text) or Path(text).exists()]
+    overrides = [text for text in texts if text not in files]
     if bool(files) == bool(args.config_name):
         raise VTBError("give files of rows, or --config-name, not both: vtb data lint train.jsonl --kind asr")
     result = LintResult()
@@ -109,21 +110,11 @@ def _lint_files(files: list[str], overrides: list[str], args: argparse.Namespace
     from omegaconf import OmegaConf
 
     from nemo_vtb import registry
-    from nemo_vtb.data.inspection.lint import lint_entry
-    from nemo_vtb.data.sources.guess import guess_entries
-    from nemo_vtb.data.sources.source import Reading
+    from nemo_vtb.data.inspection.lint_paths import lint_paths
 
     registry.register()
     options: Any = OmegaConf.to_container(OmegaConf.from_dotlist(overrides))
-    reading = Reading(
-        options.pop("audio_locator_tag", "<|audio|>"),
-        options.pop("token_equivalent_duration", 0.08),
-        options.pop("max_duration", 30.0),
-        min_seconds=options.pop("min_duration", 0.1),
-    )
-    for file in files:
-        for entry, kind in guess_entries(file, args.type, args.kind):
-            lint_entry({**entry, **options}, kind, reading, result, not args.no_decode, (), args.processes)
+    lint_paths(files, options, result, args.type, args.kind, not args.no_decode, args.processes)
 
 
 def _lint_config(overrides: list[str], args: argparse.Namespace, result: "LintResult") -> None:
@@ -170,6 +161,8 @@ def _lines(result: "LintResult") -> Iterator[str]:
     for reason, about in result.to_dict()["reasons"].items():
         more = f" ({about['count'] - _SHOWN_PER_REASON} not shown)" if about["count"] > _SHOWN_PER_REASON else ""
         yield f"{about['count']:8d} {reason}{more}: {about['remedy']}"
+    if result.read:
+        yield f"read as {'; '.join(result.read)}"
     errors, warnings = result.count("error"), result.count("warning")
     yield f"{result.rows} rows in {len(result.files)} files: {errors} errors, {warnings} warnings"
 

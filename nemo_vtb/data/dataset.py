@@ -228,7 +228,7 @@ def clip_name(cut: Any) -> str:
     names = []
     for track in getattr(cut, "tracks", None) or [cut]:
         inner = getattr(track, "cut", track)
-        if getattr(inner, "has_recording", False):
+        if getattr(inner, "recording", None) is not None:  # padding has none, whatever its has_recording says
             changed = inner.recording.transforms or ""
             channels = "" if inner.recording.num_channels == inner.num_channels else f"/{inner.channel}"
             names.append(f"{_origin(inner)}@{inner.start:.3f}+{inner.duration:.3f}{channels}{changed}")

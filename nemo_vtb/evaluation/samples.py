@@ -5,6 +5,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
+from nemo_vtb.data.audio.recordings import recordings_in
 from nemo_vtb.evaluation.ask import SIDES, Answers
 from nemo_vtb.evaluation.items import Item
 from nemo_vtb.evaluation.sets.multiturn import Script
@@ -92,5 +93,6 @@ def _words(turn: Any) -> str:
 
 def _clips(turns: Sequence[Any]) -> list[str]:
     """Files of the clips; one inside a tar has none."""
-    sources = [turn.cut.recording.sources[0].source for turn in turns if hasattr(turn, "cut")]
+    heard = [recording for turn in turns if hasattr(turn, "cut") for recording in recordings_in(turn.cut)]
+    sources = [recording.sources[0].source for recording in heard]
     return [source for source in sources if isinstance(source, str)]

@@ -60,6 +60,13 @@ def recording_of(source: AudioSource, header: Described) -> Recording:
     )
 
 
+def recordings_in(cut: Cut) -> list[Recording]:
+    """Returns the recordings that are heard in a cut: of a mix several, of its padding none."""
+    parts = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
+    # Padding has none, whatever its has_recording says.
+    return [part.recording for part in parts if getattr(part, "recording", None) is not None]
+
+
 def with_selected(cut: Cut, selector: ChannelSelector, fields: Mapping[str, Any], name: str) -> Cut:
     """Returns the channels of a clip that its row is about.
 

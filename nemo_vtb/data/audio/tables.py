@@ -1,5 +1,6 @@
 """Recordings inside tables: the cells of parquet files and of Arrow files as `datasets` writes them."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,6 +81,7 @@ class Table:
             if path.suffix == ".parquet":
                 self._file = pq.ParquetFile(path, memory_map=True)
                 sizes = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
+                names = self._file.schema_arrow.names
             else:
                 mapped = pa.memory_map(str(path))
                 try:
@@ -88,18 +90,28 @@ class Table:
                     reader = pa.ipc.open_file(mapped)
                     self._batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
                 sizes = [batch.num_rows for batch in self._batches]
+                names = self._batches[0].schema.names if self._batches else []
         except (OSError, pa.ArrowException) as error:
             raise VTBError(f"{path} cannot be read as a table: {first_line(error)}") from error
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise VTBError(f"{path} has {names.count(twice[0])} columns named '{twice[0]}': rename all but one")
         self._starts: np.ndarray = np.cumsum([0, *sizes])
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yields every row; bytes are left where they are, and said to be there."""
-        for group in range(len(self._starts) - 1):
-            batch, start = self._group(group), int(self._starts[group])
-            for number in range(batch.num_rows):
-                row = start + number
-                values = {name: batch.column(name)[number] for name in batch.schema.names}
-                yield {name: _without_bytes(value.as_py(), (row, name)) for name, value in values.items()}
+        """Yields every row; bytes are left where they are, and said to be there.
+
+        Raises:
+            VTBError: Names the row that cannot be read, or that holds what Python has no value for.
+        """
+        for row in range(int(self._starts[-1])):
+            group = int(np.searchsorted(self._starts, row, side="right")) - 1
+            try:
+                batch = self._group(group)
+                values = {name: batch.column(name)[row - int(self._starts[group])] for name in batch.schema.names}
+                plain = {name: _without_bytes(value.as_py(), (row, name)) for name, value in values.items()}
+            except (OSError, ValueError, OverflowError, NotImplementedError) as error:
+                raise VTBError(f"{self.path}, row {row + 1}, cannot be read: {first_line(error)}") from error
+            yield plain
 
     def cell(self, row: int, place: tuple[str | int, ...]) -> bytes:
         """Returns the bytes of a recording.
@@ -114,9 +126,9 @@ class Table:
             for key in place[1:]:
                 value = value[key]
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise BadRow("missing audio", f"{self.path}:{row + 1} holds nothing at {place}") from error
+            raise BadRow("missing audio", f"{self.path}, row {row + 1} holds nothing at {place}") from error
         if not isinstance(value, bytes):
-            raise BadRow("missing audio", f"{self.path}:{row + 1} holds no bytes at {place}")
+            raise BadRow("missing audio", f"{self.path}, row {row + 1} holds no bytes at {place}")
         return value
 
     def _group(self, group: int, column: str | None = None) -> Any:

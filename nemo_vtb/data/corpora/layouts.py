@@ -38,6 +38,7 @@ def gigaspeech(asked: Asked) -> Iterator[Row]:
             words = [_MARKS.get(word, word.lower()) for word in segment["text_tn"].split() if word not in _NOISE]
             text = re.sub(r" ([,.?!])", r"\1", " ".join(words))
             if not re.search(r"\w", text):
+                asked.left_out["segments without words"] += 1
                 continue
             parts = [name.strip("{}") for name in segment["subsets"]]
             split = next((name.lower() for name in ("DEV", "TEST") if name in parts), "train")

@@ -2,12 +2,14 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nemo_vtb.data.audio.headers import header
+from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.errors import VTBError
 
 
@@ -20,12 +22,14 @@ class Asked:
         out: Where files go.
         languages: Tags; empty for all that are there.
         targets: Of translations; empty for all.
+        left_out: What of the corpus is not among the rows, counted.
     """
 
     folder: Path
     out: Path
     languages: Sequence[str] = ()
     targets: Sequence[str] = ()
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def wants(self, language: str) -> bool:
         """Whether a language is asked for, with or without its region."""
@@ -78,13 +82,13 @@ def table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields each record of a parquet, JSON, JSON lines or CSV file with its place, ``file:number``.
+    """Yields each record of a parquet, JSON, JSON lines or CSV file with its place.
 
     Raises:
         VTBError: If the file cannot be read, or holds something else.
     """
-    for number, row in enumerate(_read(file), 1):
-        where = f"{file}:{number}"
+    for number, row in _read(file):
+        where = f"{file}:{number}" if file.suffix == ".jsonl" else f"{file}, row {number}"
         if not isinstance(row, dict):
             raise VTBError(f"{where} is no row of named fields")
         yield where, row
@@ -102,20 +106,30 @@ def some(folder: Path, *patterns: str) -> list[Path]:
     raise VTBError(f"{folder} holds no {' or '.join(patterns)}, which a local copy of it has")
 
 
-def _read(file: Path) -> Iterator[Any]:
+def _read(file: Path) -> Iterator[tuple[int, Any]]:
+    """Records with their numbers: those of their lines, where each has one."""
     try:
         if file.suffix == ".parquet":
-            yield from _parquet(file)
+            yield from enumerate(_parquet(file), 1)
         elif file.suffix == ".csv":
             with file.open(encoding="utf-8-sig", newline="") as lines:
-                yield from csv.DictReader(lines)
+                yield from enumerate(csv.DictReader(lines), 1)
         elif file.suffix == ".jsonl":
-            with file.open(encoding="utf-8") as lines:
-                yield from (json.loads(line) for line in lines if line.strip())
+            with file.open("rb") as lines:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        yield number, _parsed(line, f"{file}:{number}")
         else:
-            yield from json.loads(file.read_text(encoding="utf-8"))
+            yield from enumerate(json.loads(file.read_text(encoding="utf-8-sig")), 1)
     except (OSError, ValueError) as error:
         raise VTBError(f"{file} cannot be read: {error}") from error
+
+
+def _parsed(line: bytes, where: str) -> Any:
+    try:
+        return parse_line(line)
+    except BadRow as error:
+        raise VTBError(f"{where}: {error}") from error
 
 
 def _parquet(file: Path) -> Iterator[Any]:

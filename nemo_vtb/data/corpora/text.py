@@ -11,16 +11,32 @@ _FIELDS = ("messages", "conversations", "conversation")
 
 
 def chats(asked: Asked) -> Iterator[Row]:
-    """Chats of ``messages`` (role, content) or ``conversations`` (from, value); those that end without an answer go."""
+    """Chats of ``messages`` (role, content) or ``conversations`` (from, value); those without an answer go, counted."""
     for file in some(asked.folder, "**/*.parquet", "**/*.jsonl", "**/*.json"):
         split = "test" if file.name.startswith("test") else "train"
         for number, (where, row) in enumerate(records(file), 1):
             turns = list(_turns(row, where))
-            while turns and turns[-1]["from"] != "Assistant":
-                turns.pop()
-            if turns:
+            answered = _answered(turns, asked)
+            if answered:
                 name = str(row.get("id") or row.get("prompt_id") or row.get("uuid") or f"{file.stem}-{number}")
-                yield Row(split, "text", {"id": name, "conversations": turns})
+                yield Row(split, "text", {"id": name, "conversations": answered})
+
+
+def _answered(turns: list[dict[str, str]], asked: Asked) -> list[dict[str, str]]:
+    """A chat up to its last answer; empty where it has none, or a question without words."""
+    end = len(turns)
+    while end and not (turns[end - 1]["from"] == "Assistant" and turns[end - 1]["value"].strip()):
+        end -= 1
+    # An empty system prompt says nothing. An empty question or answer stands between others, which shall not be joined.
+    kept = [turn for turn in turns[:end] if turn["from"] != "System" or turn["value"].strip()]
+    if not kept:
+        asked.left_out["chats without an answer"] += 1
+    elif any(turn["from"] == "User" and not turn["value"].strip() for turn in kept):
+        asked.left_out["chats with an empty question"] += 1
+        return []
+    elif end < len(turns):
+        asked.left_out["last turns that nobody answers, cut off"] += 1
+    return kept
 
 
 def _turns(row: dict[str, Any], where: str) -> Iterator[dict[str, str]]:
@@ -34,5 +50,4 @@ def _turns(row: dict[str, Any], where: str) -> Iterator[dict[str, str]]:
         words = turn.get("content") if turn.get("content") is not None else turn.get("value")
         if role not in _ROLES or not isinstance(words, str):
             raise VTBError(f"{where}: a turn of '{role}' is no message of user, assistant or system")
-        if words.strip():
-            yield {"from": _ROLES[role], "type": "text", "value": words}
+        yield {"from": _ROLES[role], "type": "text", "value": words}

@@ -31,7 +31,7 @@ def prepare(name: str, folder: str, out: str, languages: Sequence[str] = (), tar
         targets: Tags of translations; likewise.
 
     Returns:
-        What was written, a line for each file.
+        What was written, a line for each file, and what was left out.
 
     Raises:
         VTBError: If there is no such corpus, or file and line of what is not as published.
@@ -59,9 +59,10 @@ def prepare(name: str, folder: str, out: str, languages: Sequence[str] = (), tar
     finally:
         for file in files.values():
             file.close()
+    left_out = [f"left out: {count} {what}" for what, count in sorted(asked.left_out.items())]
     if not files:
         wanted = ", ".join([*languages, *targets]) or "any language"
-        raise VTBError(f"{folder}: nothing of {name} in {wanted}")
+        raise VTBError(f"{folder}: nothing of {name} in {wanted}{''.join(f'; {line}' for line in left_out)}")
     first = min((kind for _, kind in files), key=_ORDER.index)
     lines, listed = [], []
     for (split, kind), count in counts.items():
@@ -70,10 +71,11 @@ def prepare(name: str, folder: str, out: str, languages: Sequence[str] = (), tar
         listed.append({"file": path.name, "split": split, "kind": kind, "rows": int(count["rows"]),
                        "hours": round(count["hours"], 4), "languages": sorted(tags[split, kind])})  # fmt: skip
         lines.append(f"{path}: {int(count['rows'])} rows, {count['hours']:.2f} h, {kind}")
-    about = {"corpus": name, "published": corpus.published, "licence": corpus.licence, "files": listed}
+    about = {"corpus": name, "published": corpus.published, "licence": corpus.licence, "files": listed,
+             "left_out": dict(asked.left_out)}  # fmt: skip
     (asked.out / "corpus.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines.append(str(_blend(name, corpus, asked.out, listed)))
-    return lines
+    return lines + left_out
 
 
 def _part(out: Path, split: str, kind: str) -> Path:

@@ -129,15 +129,22 @@ def parse_line(line: bytes, make: Callable[[Any], dict[str, Any]] = dict) -> dic
     try:
         row = _decoder(make).decode(line.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise BadRow("broken JSON", f"broken JSON: {error.msg} at column {error.colno}") from error
+        behind = f": {error.doc[error.pos : error.pos + 20].strip()!r}" if error.msg == "Extra data" else ""
+        raise BadRow("broken JSON", f"broken JSON: {error.msg} at column {error.colno}{behind}") from error
     except UnicodeDecodeError as error:
-        raise BadRow("broken JSON", f"broken JSON: the line is not UTF-8 at byte {error.start}") from error
+        raise BadRow("broken JSON", f"broken JSON: the line is {not_utf8(error)}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested thousandfold
         raise BadRow("broken JSON", f"broken JSON: {error}") from error
     if not isinstance(row, dict):
         listed = ": the file is an array, write one object per line (jq -c '.[]')" if isinstance(row, list) else ""
         raise BadRow("broken JSON", f"the line is not a JSON object{listed}")
     return row
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """Says which byte is not UTF-8, and what to do about it."""
+    byte = error.object[error.start]
+    return f"not UTF-8 at byte {error.start} (0x{byte:02x}): iconv -f LATIN1 -t UTF-8, if it was written as Latin-1"
 
 
 @cache

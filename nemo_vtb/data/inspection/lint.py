@@ -3,7 +3,6 @@
 import os
 import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,10 +17,10 @@ from nemo_vtb.data.audio.audio_stores import tar_index
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.files.entries import weights_apart
 from nemo_vtb.data.files.notes import NO_FAULT, Note, collect_notes, note
-from nemo_vtb.data.files.notes import REMEDIES as NOTE_REMEDIES
-from nemo_vtb.data.files.rows import NOT_BAD, REMEDIES, BadRow
-from nemo_vtb.data.inspection.text_check import REMEDIES as TEXT_REMEDIES
+from nemo_vtb.data.files.rows import NOT_BAD, BadRow
+from nemo_vtb.data.inspection.findings import Finding, LintResult
 from nemo_vtb.data.inspection.text_check import Spellings, odd_words, token_pattern, written_names
+from nemo_vtb.data.sources.copies import row_place
 from nemo_vtb.data.sources.disk import open_rows
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.row_check import check_length, checked_row
@@ -33,72 +32,7 @@ from nemo_vtb.errors import VTBError
 _LINES_AT_ONCE = 64
 _READ_BYTES = 1 << 20
 _RATE = 16_000
-FILE_REMEDIES = {
-    "unreadable file": "see the message",
-    "damaged tar": "copy or make the tar again; the recordings behind the damage are lost to every reader",
-}
-WARNINGS = {
-    "duplicate id": "give every row an id of its own: bad rows and drawn wordings are told apart by it",
-    **TEXT_REMEDIES,
-    **NOTE_REMEDIES,
-    **{reason: REMEDIES[reason] for reason in NOT_BAD},
-}
-
-
-class Finding(NamedTuple):
-    """Something wrong with a row or a file.
-
-    Attributes:
-        file: The file.
-        line: From 1; 0 for the whole file.
-        severity: ``error`` where training would skip the row or stop; ``note`` where nothing is wrong; ``warning``.
-        reason: One of ``REMEDIES`` or ``WARNINGS``.
-        message: What is wrong.
-    """
-
-    file: str
-    line: int
-    severity: str
-    reason: str
-    message: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.severity}: {self.reason}: {self.message}"
-
-
-@dataclass
-class LintResult:
-    """What was looked at, and what was found.
-
-    Attributes:
-        findings: In the order of the files and their lines.
-        rows: Rows looked at.
-        files: Files looked at.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    rows: int = 0
-    files: list[str] = field(default_factory=list)
-
-    def count(self, severity: str) -> int:
-        """Number of errors or warnings."""
-        return sum(finding.severity == severity for finding in self.findings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        remedies = REMEDIES | FILE_REMEDIES | WARNINGS
-        reasons = Counter(finding.reason for finding in self.findings)
-        return {
-            "files": self.files,
-            "rows": self.rows,
-            "errors": self.count("error"),
-            "warnings": self.count("warning"),
-            "reasons": {
-                reason: {"count": count, "remedy": remedies.get(reason, "")} for reason, count in reasons.most_common()
-            },
-            "findings": [finding._asdict() for finding in self.findings],
-        }
+_LEFT_OUT = Note("row left out", "only or _skipme leaves it out")
 
 
 @dataclass(frozen=True)
@@ -125,7 +59,10 @@ class _Task:
                 severity = "warning" if error.reason in NOT_BAD else "error"
                 found.findings.append(Finding(*where, severity, error.reason, " ".join(str(error).split())))
                 continue
-            if conversation is not None:
+            if conversation is None:
+                count, first = found.notes.get(_LEFT_OUT, (0, number))
+                found.notes[_LEFT_OUT] = count + 1, first
+            else:
                 found.ids.append((number, stable_hash(conversation.id)))
                 found.names += [(number, name) for name in written_names(conversation)]
                 odd = odd_words(conversation, self.special, self.reading.audio_tag)
@@ -214,6 +151,7 @@ def lint_entry(
         return
     name, files = named_files(entry, kind, reading)
     result.files += [path for path in dict.fromkeys(str(file.path) for file in files) if path not in result.files]
+    before, rows_before = len(result.findings), result.rows
     unreadable = _unreadable(files)
     result.findings += unreadable.values()
     readable = [file for number, file in enumerate(files) if number not in unreadable]
@@ -234,17 +172,23 @@ def lint_entry(
                 held = notes.get((path, one), (0, line))
                 notes[path, one] = held[0] + count, held[1]
             for line, written in found.names:
-                if message := spellings.alike(written, f"{path}:{line}"):
+                if message := spellings.alike(written, row_place(path, line)):
                     result.findings.append(Finding(path, line, "warning", "names alike", message))
             for line, identity in found.ids:
                 first = seen.setdefault(identity, (path, line))
                 if first != (path, line):
-                    message = f"{first[0]}:{first[1]} has the same id"
+                    message = f"{row_place(*first)} has the same id"
                     result.findings.append(Finding(path, line, "warning", "duplicate id", message))
     for (path, one), (count, line) in notes.items():
         message = f"{one.message} ({count} rows, this one first)"
-        severity = "note" if one.reason in NO_FAULT else "warning"
+        severity = "note" if one.reason in NO_FAULT or one == _LEFT_OUT else "warning"
         result.findings.append(Finding(path, line, severity, one.reason, message))
+    if not seen and not any(finding.severity == "error" for finding in result.findings[before:]):
+        left_out = any(one == _LEFT_OUT for _, one in notes)
+        why = f"only={entry.get('only')} and _skipme leave out every row" if left_out else "no row can be used"
+        why = why if result.rows > rows_before else "there is no row"
+        place = str(files[0].path) if files else name
+        result.findings.append(Finding(place, 0, "error", "nothing left", f"no conversation: {why}"))
 
 
 def _unreadable(files: Sequence[RowFile]) -> dict[int, Finding]:

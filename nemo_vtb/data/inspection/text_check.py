@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from nemo_vtb.data.audio.recordings import recordings_in
 from nemo_vtb.data.files.spelling import normalised
 from nemo_vtb.data.row_forms.visible import has_text, invisible
 
@@ -54,8 +55,8 @@ def odd_words(
 
 def written_names(conversation: "NeMoMultimodalConversation") -> list[str]:
     """Returns the names of a conversation that may be written in several ways: its id and those of its recordings."""
-    sources = (cut.recording.sources for cut in conversation.list_cuts() if getattr(cut, "has_recording", False))
-    named = [source.source for of in sources for source in of if isinstance(source.source, str)]
+    heard = (recording for cut in conversation.list_cuts() for recording in recordings_in(cut))
+    named = [source.source for recording in heard for source in recording.sources if isinstance(source.source, str)]
     return [name for name in (conversation.id, *named) if not name.isascii()]
 
 

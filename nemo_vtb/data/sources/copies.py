@@ -8,13 +8,23 @@ import math
 import tarfile
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nemo_vtb.data.audio.tables import SUFFIXES, open_table
+from nemo_vtb.data.files.rows import not_utf8
+from nemo_vtb.data.row_forms.fields import names_clip_file
 from nemo_vtb.errors import VTBError
 
 _HEAD = 4096
+# Containers that may hold recordings, beside what is nothing else.
+_CLIPS = (".mp4", ".webm", ".mka", ".mkv", ".3gp")
+_HEARD = ("sound", "ori_sound", "speech")
+# Of what a copy holds of its file: with another number, copies that are kept are made anew.
+FORM = 2
+# The copy of a sample without a row has this field.
+NO_JSON = "$no json"
 
 
 def needs_copy(path: Path) -> bool:
@@ -23,6 +33,15 @@ def needs_copy(path: Path) -> bool:
         return path.suffix in (*SUFFIXES, ".tar")
     found = path.stat()
     return _is_array(path, found.st_size, found.st_mtime_ns)
+
+
+def row_place(path: Path | str, number: int) -> str:
+    """Returns where a row is, for people: ``file:line``, or its number where its file has no line for each row."""
+    try:
+        copied = needs_copy(Path(path))
+    except OSError:  # gone meanwhile
+        copied = False
+    return f"{path}, row {number}" if copied else f"{path}:{number}"
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
@@ -39,6 +58,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
         else _array(path)
     )
     for row in rows:
+        # Keys that stand twice do so in the copy: whoever parses its lines says it with the row.
         yield json.dumps(row, ensure_ascii=False, default=_plain).encode("utf-8", "surrogatepass") + b"\n"
 
 
@@ -50,9 +70,23 @@ def _is_array(path: Path, *stamp: int) -> bool:
     return head[:1] == b"[" and head[1:].lstrip()[:1] in (b"{", b"]", b"")
 
 
+class _AsWritten(dict):
+    """An object of JSON that is written again with every key that it had."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self._pairs = pairs
+
+    def items(self) -> Any:
+        """Pairs, some of them perhaps with one key."""
+        return self._pairs
+
+
 def _array(path: Path) -> Iterator[Any]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_AsWritten)
+    except UnicodeDecodeError as error:
+        raise VTBError(f"{path} is {not_utf8(error)}") from error
     except (ValueError, RecursionError) as error:
         raise VTBError(f"{path} cannot be read as an array of JSON: {error}") from error
     yield from rows
@@ -60,27 +94,34 @@ def _array(path: Path) -> Iterator[Any]:
 
 def _samples(path: Path) -> Iterator[dict[str, Any]]:
     """Samples of a WebDataset: a ``.json`` and recordings of one name, next to each other."""
-    stem, row, clips = None, None, list[str]()
-    for name, data in _members(path):
-        # WebDataset's own rule: what stands before the first dot of the name belongs together.
-        file = PurePosixPath(name)
-        own = str(file.parent / file.name.partition(".")[0])
-        if own != stem and row is not None:
-            yield _sample(row, clips, str(stem))
-        if own != stem:
-            stem, row, clips = own, None, []
-        if data is None:
-            clips.append(name)
-        else:
-            row = _object(data, f"{path}/{name}")
-    if row is not None:
-        yield _sample(row, clips, str(stem))
+    for stem, members in groupby(_members(path), lambda member: _key(member[0])[0]):
+        clips, rows, others = list[str](), dict[str, tuple[str, bytes]](), list[tuple[str, Any]]()
+        for name, data in members:
+            kind = _key(name)[1]
+            if data is not None and kind not in rows:
+                rows[kind] = name, data
+            elif names_clip_file(f"clip{PurePosixPath(name).suffix}") or kind.endswith(_CLIPS):
+                clips.append(name)
+            else:  # under its suffix, as WebDataset has it: a field that nothing reads, and that is said to be
+                others.append((kind or ".", name))
+        name, data = rows.pop(".json", None) or (rows.popitem()[1] if len(rows) == 1 else ("", None))
+        others += [(kind, name) for kind, (name, _) in rows.items()]
+        yield _sample(_object(data, f"{path}/{name}") if data is not None else None, clips, others, stem)
 
 
-def _sample(row: dict[str, Any], clips: list[str], stem: str) -> dict[str, Any]:
+def _key(name: str) -> tuple[str, str]:
+    """WebDataset's own rule: what stands before the first dot of a name belongs together; the rest says what it is."""
+    file = PurePosixPath(name)
+    stem, dot, suffix = file.name.partition(".")
+    return str(file.parent / stem), (dot + suffix).lower()
+
+
+def _sample(row: dict[str, Any] | None, clips: list[str], others: list[tuple[str, Any]], stem: str) -> dict[str, Any]:
     """The row with the names of its recordings within the tar, which are not those of its own fields."""
-    named = {key: value for key, value in row.items() if key not in ("sound", "ori_sound", "speech")}
-    return {"id": PurePosixPath(stem).name, **named, **({"sound": clips} if clips else {})}
+    own = [] if row is None else [(key, value) for key, value in row.items() if key not in _HEARD]
+    named = [] if any(key == "id" for key, _ in own) else [("id", PurePosixPath(stem).name)]
+    heard: list[tuple[str, Any]] = [("sound", clips)] if clips else []
+    return _AsWritten([*named, *own, *heard, *others, *([(NO_JSON, True)] if row is None else [])])
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes | None]]:
@@ -99,7 +140,9 @@ def _members(path: Path) -> Iterator[tuple[str, bytes | None]]:
 
 def _object(data: bytes, name: str) -> dict[str, Any]:
     try:
-        row = json.loads(data.decode("utf-8-sig"))
+        row = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_AsWritten)
+    except UnicodeDecodeError as error:
+        raise VTBError(f"{name} is {not_utf8(error)}") from error
     except (ValueError, RecursionError) as error:
         raise VTBError(f"{name}: broken JSON: {error}") from error
     if not isinstance(row, dict):

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from nemo_vtb.assets.cache import cache_root
 from nemo_vtb.data.files.rows import open_lines
-from nemo_vtb.data.sources.copies import lines_of, needs_copy
+from nemo_vtb.data.sources.copies import FORM, lines_of, needs_copy
 from nemo_vtb.errors import VTBError
 
 _GZIP = b"\x1f\x8b"
@@ -92,7 +92,7 @@ def is_gzip(path: Path) -> bool:
 def _unpacked(path: Path, *stamp: int) -> Path:
     if path.suffix == ".gz" and path.stat().st_size and not is_gzip(path):
         raise VTBError(f"{path} is no gzip file in spite of its name: take .gz off its name, or download it again")
-    name = blake2b(f"{path.absolute()} {stamp}".encode(), digest_size=8).hexdigest()
+    name = blake2b(f"{path.absolute()} {stamp} {FORM}".encode(), digest_size=8).hexdigest()
     folders = (cache_root() / "index", path.absolute().parent / ".vtb_index")
     places = [folder / f"{path.stem}.{name}" for folder in folders]
     for place in filter(_readable, places):

@@ -19,6 +19,7 @@ from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.data.row_forms.fields import Tracked, unread
 from nemo_vtb.data.row_forms.plain import PlainRow, plain_row
+from nemo_vtb.data.sources.copies import NO_JSON
 from nemo_vtb.data.sources.cuts import CutParser
 from nemo_vtb.errors import VTBError
 
@@ -34,6 +35,8 @@ _LHOTSE = ("lhotse", "lhotse_shar")
 _CONVERTERS = ("lhotse_as_conversation", "sqa_as_conversation")
 _OTHER_TYPES = (*_MANIFESTS, *_LHOTSE, *_CONVERTERS)
 TYPES = (*CHAT_TYPES, *_OTHER_TYPES)
+# The list of a WebDataset's tars.
+WIDS = "wids-meta.json"
 _SHARD = re.compile(r"_(\d+)(?=[^/_]*\.(?:json|tar))")
 
 
@@ -102,14 +105,15 @@ def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
     if data_type == "share_gpt_webdataset":
         parse = ChatParser(context, written).share_gpt
         only = entry.get("only") or {}
-        return [RowFile(tar, _Parse(parse, AudioTar(tar), only), (tar,)) for tar in _web_dataset(entry, context)]
+        return [RowFile(tar, _ParseSample(parse, AudioTar(tar), only), (tar,)) for tar in _web_dataset(entry, context)]
     if data_type in CHAT_TYPES:
         paths = _paths(entry, "paths" if data_type == "nemo_sft_jsonl" else "manifest_filepath", context)
         method = getattr(ChatParser(context, written), CHAT_TYPES[data_type])
         return list(_paired(entry, paths, method, context))
     if context.kind not in KINDS:
         raise VTBError(
-            f"blend.kinds.{context.kind}: type {data_type} holds utterances; it gives {', '.join(KINDS)} only"
+            f"blend.kinds.{context.kind}: type {data_type} holds utterances; it gives {', '.join(KINDS)} only: "
+            "name one of these as its kind"
         )
     pool = PromptPool(entry.get("prompts"))
     audio_field = entry.get("audio_field") or ("audio" if data_type == "parquet" else "audio_filepath")
@@ -144,14 +148,40 @@ def _in_folder(path: Path) -> list[Path]:
         return [path]
     if (path / "dataset_dict.json").is_file():
         splits = sorted(part.parent.name for part in path.glob("*/state.json"))
+        if not splits:
+            raise VTBError(f"{path} has a dataset_dict.json and no split beside it: copy the whole folder")
         raise VTBError(f"{path} holds the splits {', '.join(splits)}: name one of them, such as {path / splits[0]}")
     if (state := path / "state.json").is_file():
-        saved = json.loads(state.read_text(encoding="utf-8"))
-        return [path / file["filename"] for file in saved["_data_files"]]
+        return _listed(state, "_data_files", "filename")
     files = [file for suffix in SUFFIXES for file in sorted(path.rglob(f"*{suffix}"))]
     if not files:
         raise VTBError(f"{path} is a folder without tables ({', '.join(SUFFIXES)}): name the files of rows in it")
     return files
+
+
+def listed_shards(meta: Path) -> list[Path]:
+    """Returns the tars that a ``wids-meta.json`` lists.
+
+    Raises:
+        VTBError: If it is broken, or lists none.
+    """
+    return _listed(meta, "shardlist", "url")
+
+
+def _listed(about: Path, key: str, name: str) -> list[Path]:
+    """The files beside a JSON document that lists them."""
+    try:
+        held = json.loads(about.read_text(encoding="utf-8-sig"))
+        listed = [about.parent / part[name] for part in held[key]]
+    except (ValueError, RecursionError) as error:
+        raise VTBError(f"{about} cannot be read as JSON: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise VTBError(f'{about} lists no files: it needs {{"{key}": [{{"{name}": ...}}, ...]}}') from error
+    if not listed:
+        raise VTBError(f"{about} lists no files under '{key}'")
+    if absent := [file for file in listed if not file.is_file()]:
+        raise VTBError(f"{about} lists {len(absent)} files that are not there, such as {absent[0]}")
+    return listed
 
 
 def _web_dataset(entry: Mapping[str, Any], context: RowContext) -> list[Path]:
@@ -160,13 +190,12 @@ def _web_dataset(entry: Mapping[str, Any], context: RowContext) -> list[Path]:
         raise VTBError(f"blend.kinds.{context.kind}: an entry of type share_gpt_webdataset needs data_dir")
     found = []
     for folder in map(locate, expand(entry["data_dir"])):
-        if (meta := folder / "wids-meta.json").is_file():
-            listed = json.loads(meta.read_text(encoding="utf-8"))["shardlist"]
-            found += [folder / shard["url"] for shard in listed]
+        if (meta := folder / WIDS).is_file():
+            found += listed_shards(meta)
         else:
             found += [folder] if folder.suffix == ".tar" else sorted(folder.rglob("*.tar"))
     if not found:
-        raise VTBError(f"{entry['data_dir']} holds neither a wids-meta.json nor a .tar")
+        raise VTBError(f"{entry['data_dir']} holds neither a {WIDS} with shards nor a .tar")
     return found
 
 
@@ -239,8 +268,9 @@ class _Parse:
 
     def __call__(self, row: dict[str, Any], where: str) -> Draw | None:
         custom = row.get("custom")
-        skipped = row.get("_skipme") or (isinstance(custom, dict) and custom.get("_skipme"))
-        if skipped or any(row.get(name) not in values for name, values in self._only.items()):
+        if any(row.get(name) not in values for name, values in self._only.items()):
+            return None
+        if _is_skipped(row) or (isinstance(custom, dict) and _is_skipped(custom)):
             return None
         return self._method(row, where, self._store_of(row))
 
@@ -256,6 +286,28 @@ class _Parse:
 
     def _store_of(self, row: dict[str, Any]) -> AudioStore | None:
         return self._store
+
+
+class _ParseSample(_Parse):
+    """Parses the samples of a WebDataset."""
+
+    def __call__(self, row: dict[str, Any], where: str) -> Draw | None:
+        if row.get(NO_JSON):
+            clips = ", ".join(row.get("sound") or ()) or "the sample"
+            raise BadRow("missing field", f"no {row['id']}.json stands next to {clips}: nothing says what is asked")
+        return super().__call__(row, where)
+
+
+def _is_skipped(fields: Mapping[str, Any]) -> bool:
+    """Whether NeMo's ``_skipme`` leaves a row out, there as here by anything that is true.
+
+    Raises:
+        BadRow: If it is a text that says no, which NeMo takes for yes.
+    """
+    skip = fields.get("_skipme")
+    if isinstance(skip, str) and skip.strip().lower() not in ("", "true", "yes", "1"):
+        raise BadRow("loss switch", f"'_skipme' is {skip[:40]!r}, which cannot be obeyed: true or false can")
+    return bool(skip)
 
 
 class _ParseSharded(_Parse):

@@ -20,6 +20,7 @@ from nemo_vtb.assets.cache import cache_root
 from nemo_vtb.data.audio.headers import HeaderBook, measured
 from nemo_vtb.data.conversations.chat_rows import Draw
 from nemo_vtb.data.files.rows import BadRow, parse_line
+from nemo_vtb.data.sources.copies import row_place
 from nemo_vtb.data.sources.disk import keep, plain, stamps
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.index_build import CLIP, ROW, IndexContents, Weigh, build_index
@@ -48,9 +49,9 @@ class RowIndex:
         return self.contents.rows
 
     def where(self, index: int) -> str:
-        """Returns ``file:line`` of a row."""
+        """Returns where a row is, for people."""
         entry = self.rows[index]
-        return f"{self.files[entry['file']].path}:{entry['line']}"
+        return row_place(self.files[entry["file"]].path, int(entry["line"]))
 
     def draw(self, index: int) -> Draw:
         """Reads and parses one row.
@@ -59,14 +60,14 @@ class RowIndex:
             BadRow: If it cannot be used any longer, or a recording of it is another one than was measured.
         """
         entry = self.rows[index]
-        file, where = self.files[entry["file"]], self.where(index)
+        file = self.files[entry["file"]]
         with open(plain(file.path), "rb") as lines:
             lines.seek(int(entry["offset"]))
             line = lines.readline()
         with measured(HeaderBook(self.contents.measured(index))):
-            draw = file.parse(parse_line(line), where)
+            draw = file.parse(parse_line(line), f"{file.path}:{entry['line']}")
         if draw is None:
-            raise BadRow("changed file", f"{where} is another row than when the index was made")
+            raise BadRow("changed file", f"{self.where(index)} is another row than when the index was made")
         return draw
 
 

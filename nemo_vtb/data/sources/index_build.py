@@ -17,6 +17,7 @@ from nemo_vtb.data.audio.headers import Described, HeaderBook, Measured, measure
 from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.data.files.notes import collect_notes
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.sources.copies import row_place
 from nemo_vtb.data.sources.disk import plain
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.row_check import checked_row, plain_size
@@ -170,7 +171,7 @@ class _Job:
                     row = checked_row(line, where, file, self.weigh)
             except BadRow as error:
                 reasons[error.reason] += 1
-                first.setdefault(error.reason, f"{where}: {error}")
+                first.setdefault(error.reason, f"{row_place(file.path, number)}: {error}")
             else:
                 if row is not None:
                     good.append((offset, chunk.file, number, *row.size, row.clips, len(clips)))

@@ -115,7 +115,7 @@ class ConversationSource:
         return self.augmentation.draw(conversation, index, epoch, self._lengths(np.array([index]))[0])
 
     def where(self, index: int) -> str:
-        """Returns ``file:line`` of a row."""
+        """Returns where a row is, for people: ``file:line``."""
         return self._index.where(self._row(index))
 
     def size(self, index: int) -> Size:

@@ -135,3 +135,37 @@ def test_a_language_can_be_chosen(tmp_path, clips):
     arguments = ["--from", str(tmp_path / "mls"), "--out", str(tmp_path / "out"), "--languages", "de"]
     assert main(["data", "prepare", "mls", *arguments]) == 0
     assert {row["lang"] for row in rows(tmp_path / "out" / "train.jsonl")} == {"de"}
+
+
+def test_what_is_left_out_of_chats_is_counted_and_no_turns_are_joined(tmp_path, capsys):
+    def said(*words):
+        roles = ("user", "assistant")
+        return [{"role": roles[number % 2], "content": word} for number, word in enumerate(words)]
+
+    chats = [
+        said("Hi.", "Hello."),
+        said("Only a question."),
+        [{"role": "system", "content": "Be brief."}],
+        said("One?", "", "Two?", "2."),
+        said("Hi.", "Hello.", "Are you there?"),
+        said("", "Hello."),
+        [{"role": "system", "content": " "}, *said("Hi.", "Hello.")],
+    ]
+    (tmp_path / "tulu").mkdir()
+    lines = [json.dumps({"id": str(number), "messages": messages}) for number, messages in enumerate(chats)]
+    (tmp_path / "tulu" / "train.jsonl").write_text("\n\n".join(lines))
+    out = tmp_path / "out"
+    command = ["data", "prepare", "tulu", "--from", str(tmp_path / "tulu"), "--out", str(out)]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    for line in ("2 chats without an answer", "1 chats with an empty question", "1 last turns that nobody answers"):
+        assert f"left out: {line}" in printed
+    assert sum(json.loads((out / "corpus.json").read_text())["left_out"].values()) == 4
+    kept = {row["id"]: [turn["value"] for turn in row["conversations"]] for row in rows(out / "train.jsonl")}
+    assert kept == {"0": ["Hi.", "Hello."], "3": ["One?", "", "Two?", "2."], "4": ["Hi.", "Hello."],
+                    "6": ["Hi.", "Hello."]}  # fmt: skip
+    assert main(["data", "lint", str(out / "train.jsonl"), "--processes=1"]) == 0
+    assert "train.jsonl:2: warning: empty answer" in capsys.readouterr().out
+    (tmp_path / "tulu" / "train.jsonl").write_text(f"{lines[0]}\n\n{lines[0][:-5]}\n")
+    assert main(command) == 2
+    assert "train.jsonl:3: broken JSON" in capsys.readouterr().err

@@ -10,7 +10,8 @@ import soundfile
 
 from nemo_vtb.cli import main
 from nemo_vtb.data.files.rows import REMEDIES
-from nemo_vtb.data.inspection.lint import FILE_REMEDIES, WARNINGS, LintResult, lint_entry
+from nemo_vtb.data.inspection.findings import FILE_REMEDIES, WARNINGS, LintResult
+from nemo_vtb.data.inspection.lint import lint_entry
 from nemo_vtb.data.sources.source import Reading
 
 READING = Reading("<|audio|>", 0.08)
@@ -123,14 +124,15 @@ def test_the_command_says_it_to_people_and_programs(folder, jsonl, capsys):
     assert main(["data", "lint", path, "--json", str(folder / "lint.json"), "--processes=2"]) == 1
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith(f"{path}:2: error: missing audio: ")
-    assert out[-2].split() == "25 missing audio (5 not shown): restore the file, or correct the path".split()
+    assert out[-2] == "read as nemo, kind asr"
+    assert out[-3].split() == "25 missing audio (5 not shown): restore the file, or correct the path".split()
     assert out[-1] == "26 rows in 1 files: 25 errors, 0 warnings"
     report = json.loads((folder / "lint.json").read_text())
     assert report["errors"] == 25 and report["findings"][0]["line"] == 2
     jsonl({"audio_filepath": "good.wav", "text": "hi"})
     assert main(["data", "lint", path]) == 0
     assert main(["data", "lint", path, "--json", "-"]) == 0
-    assert json.loads(capsys.readouterr().out.split("\n", 1)[1])["errors"] == 0
+    assert json.loads(capsys.readouterr().out.split("\n", 2)[2])["errors"] == 0
 
 
 @pytest.mark.parametrize(
@@ -139,11 +141,24 @@ def test_the_command_says_it_to_people_and_programs(folder, jsonl, capsys):
         ({"audio_filepath": "a.wav", "text": "x"}, "asr", "nemo"),
         ({"audio_filepath": "a.wav", "translation": "x"}, "ast", "nemo"),
         ({"audio_filepath": "a.wav", "question": "x", "answer": "y"}, "sqa", "nemo"),
+        ({"audio_filepath": "a.wav", "text": "x", "source_lang": "en", "target_lang": "en-US"}, "asr", "nemo"),
+        ({"audio_filepath": "a.wav", "text": "x", "source_lang": "en", "target_lang": "de"}, "ast", "nemo"),
+        ({"audio_filepath": "a.wav", "text": "x", "custom": "abc"}, "asr", "nemo"),
         ({"recording": {}, "custom": {"target_lang": "de"}}, "ast", "lhotse"),
+        ({"recording": {}, "supervisions": [{"language": "en", "custom": {"target_lang": "de"}}]}, "ast", "lhotse"),
+        ({"recording": {}, "supervisions": [{"language": "de", "custom": {"target_lang": "de"}}]}, "asr", "lhotse"),
         ({"messages": []}, "mixed", "share_gpt"),
         ({"conversations": [{"from": "human", "value": "x"}]}, "mixed", "share_gpt"),
         ({"conversations": [{"from": "User", "type": "text", "value": "x"}]}, "mixed", "multimodal_conversation"),
         ({"conversations": [{"from": "User", "value": "x"}]}, "text", "nemo_sft_jsonl"),
+        ({"conversations": [{"from": "user", "value": "Audio 1: <audio>a.wav</audio>\nWhat?"}]}, "mixed", "share_gpt"),
+        ({"conversations": [{"from": "user", "value": "a.wav"}]}, "mixed", "share_gpt"),
+        (
+            {"conversations": [{"from": "user", "value": "x"}, {"from": "assistant", "value": "<audio> plays"}]},
+            "text",
+            "nemo_sft_jsonl",
+        ),
+        ({"conversations": [{"role": "user", "content": "x"}]}, "mixed", "share_gpt"),
     ],
 )
 def test_the_type_of_a_file_is_guessed_from_its_first_row(jsonl, row, kind, data_type):

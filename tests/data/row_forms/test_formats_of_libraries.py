@@ -176,7 +176,7 @@ def test_recordings_beside_a_table_are_named_by_it(speech, tmp_path):
         str(tmp_path / "t.parquet")
     )
     source = open_source({"type": "parquet", "manifest_filepath": str(tmp_path / "t.parquet")}, "asr", READING)
-    assert len(source) == 4 and source.where(3).endswith("t.parquet:4")
+    assert len(source) == 4 and source.where(3).endswith("t.parquet, row 4")
 
 
 def test_a_dict_of_splits_asks_for_one_of_them(speech, tmp_path):
@@ -212,7 +212,7 @@ def test_an_array_of_rows_that_are_not_all_good(tmp_path, read):
         {"type": "share_gpt", "manifest_filepath": str(path)}, "text", Reading("<|audio|>", 0.08, max_bad_share=1.0)
     )
     assert len(source) == 2 and dict(source.bad.reasons) == {"broken JSON": 1, "missing field": 1}
-    assert "a.json:2: " in source.bad.first["broken JSON"]
+    assert "a.json, row 2: " in source.bad.first["broken JSON"]
     lines = tmp_path / "manifest.json"  # as NeMo calls files of lines
     lines.write_text(json.dumps(good) + "\n")
     bad = BadRows()

@@ -119,5 +119,5 @@ def test_what_is_no_local_copy_is_named(tmp_path, sets, change, said):
 
 def test_a_row_without_its_clip_is_named(tmp_path, sets):
     (tmp_path / "mmau" / "test-mini-audios" / "x1.wav").unlink()
-    with pytest.raises(VTBError, match=r"mmau-test-mini.json:1: no clip ./test-mini-audios/x1.wav"):
+    with pytest.raises(VTBError, match=r"mmau-test-mini.json, row 1: no clip ./test-mini-audios/x1.wav"):
         with_public_sets({"sets": {"mine": sets["mmau_speech"]}}, tmp_path / "kept")
