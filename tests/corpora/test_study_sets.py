@@ -3,8 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import soundfile
+from omegaconf import OmegaConf
+
+from nemo_vtb.config import compose
+from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.evaluation.sets.choices import choice_rows
 from nemo_vtb.evaluation.sets.instructions import follows, phrase_place
+from nemo_vtb.evaluation.sets.plan import read_plan
 from nemo_vtb.evaluation.sets.usable_checks import check_usable
 from nemo_vtb.paths import corpora_dir
 
@@ -91,3 +98,18 @@ def test_published_rows_become_questions(script, tmp_path: Path):
     assert one["options"] == ["Apple", "Dog", "Stone", "Car"] and one["answer"] == 0
     (one,) = battery._words(tmp_path)
     assert one["options"][one["answer"]] == "allow" and "leave, grant" in one["prompt"]
+
+
+def test_the_long_study_reads_the_instructions_as_they_are_made(script, tmp_path):
+    """Their answers are checked and not given: what ``conf/study/measure_long.yaml`` says of the set must allow that."""
+    made = script("build_spoken_sets")
+    row = made._instructions()[0]
+    for turn in made._spoken(row):
+        turn.pop("voice")
+        soundfile.write(tmp_path / Path(turn["value"]).name, np.full(16_000, 0.1, np.float32), 16_000)
+        turn["value"] = Path(turn["value"]).name
+    (tmp_path / "instructions.jsonl").write_text(json.dumps(row) + "\n")
+    asked = compose("study/smollm2", []).measure.eval.sets.instructions
+    entry = {**OmegaConf.to_container(asked), "manifest_filepath": str(tmp_path / "instructions.jsonl")}
+    plan = read_plan({"sets": {"instructions": entry}, "max_new_tokens": 8}, Reading("<|audio|>", 0.08))
+    assert sorted(part.form for part in plan.questions) == ["half", "speech", "text"]
