@@ -101,7 +101,7 @@ def test_published_rows_become_questions(script, tmp_path: Path):
 
 
 def test_the_long_study_reads_the_instructions_as_they_are_made(script, tmp_path):
-    """Their answers are checked and not given: what ``conf/study/measure_long.yaml`` says of the set must allow that."""
+    """Their answers are checked and not given: what ``conf/study/measure_long.yaml`` says must allow that."""
     made = script("build_spoken_sets")
     row = made._instructions()[0]
     for turn in made._spoken(row):
