@@ -1,6 +1,8 @@
 """The checkpoint in examples/checkpoint, with the real LLM and encoder it names."""
 
 import json
+import subprocess
+import sys
 from io import StringIO
 
 import pytest
@@ -48,6 +50,28 @@ def test_vtb_chat_talks_with_it(commands, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", StringIO(f"Transcribe the audio. @{commands[0][0]}\n/quit\n"))
     assert main(["chat"]) == 0
     assert "vtb> " in capsys.readouterr().out
+
+
+def test_its_export_answers_in_transformers_as_in_vtb_chat(session, commands, tmp_path):
+    """Exported by the command and loaded in a process that knows nothing but the folder."""
+    assert main(["export", SHIPPED, "--to", "hf", "--dtype", "float32", "--out", str(tmp_path / "hf")]) == 0
+    clip = str(commands[0][0])
+    program = f"""
+import nemo_vtb.hf
+from transformers import AutoModelForMultimodalLM, AutoProcessor
+
+processor = AutoProcessor.from_pretrained("hf")
+model = AutoModelForMultimodalLM.from_pretrained("hf", dtype="float32")
+heard = [{{"type": "text", "text": "Transcribe the audio."}}, {{"type": "audio", "path": {clip!r}}}]
+inputs = processor.apply_chat_template([[{{"role": "user", "content": heard}}]], tokenize=True)
+answers = model.generate(**inputs, max_new_tokens=24)[:, inputs["input_ids"].shape[1] :]
+print(processor.batch_decode(answers, skip_special_tokens=True)[0])
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    session.reset()
+    told = session.say(f"Transcribe the audio. @{clip}", max_new_tokens=24)
+    assert ran.stdout.strip().splitlines()[-1].strip() == told.strip()
 
 
 def test_card_and_weights_are_what_vtb_export_writes(tmp_path):

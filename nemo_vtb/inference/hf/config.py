@@ -25,6 +25,8 @@ class VoiceTextBlenderConfig(PretrainedConfig):
         # Looked at by the base class already.
         self.text_config = AutoConfig.for_model(**llm_config) if llm_config else PretrainedConfig()
         section.pop("text_config", None)
+        if section.get("attn_implementation") == "auto":  # of a folder that was written before this was left out
+            section.pop("attn_implementation")
         super().__init__(**section)
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:

@@ -21,8 +21,8 @@ from nemo_vtb.parts.prompts.turn_mask import encode_turns, stop_ids
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
-# Keys of the section ``model`` that name files of the machine it was trained on.
-_OF_MACHINE = ("encoder_cache", "retention")
+# Keys of the section ``model`` that name files of the machine it was trained on, or what that one computes with.
+_OF_MACHINE = ("encoder_cache", "retention", "attn_implementation")
 _TALKS: tuple[tuple[tuple[str, str], ...], ...] = (
     (("user", "What is said here? AUDIO"),),
     (("user", "AUDIO Hello, AUDIO"), ("assistant", "Yes, it is.\n\nIt is."), ("user", "  And AUDIO ?\n")),

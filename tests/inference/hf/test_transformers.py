@@ -33,6 +33,8 @@ def checkpoint(gated: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The LLM's weights of this fixture are in no file.
     saved["state_dict"] = gated.state_dict()
     saved["hyper_parameters"]["cfg"]["pretrained_weights"] = False
+    # As the configs that people train with have it.
+    saved["hyper_parameters"]["cfg"]["attn_implementation"] = "auto"
     path = tmp_path_factory.mktemp("gated") / "last.ckpt"
     torch.save(saved, path)
     return path
@@ -53,6 +55,19 @@ def loaded(folder: Path) -> tuple[Any, Any]:
 
     model = AutoModelForMultimodalLM.from_pretrained(folder, dtype="float32")
     return AutoProcessor.from_pretrained(folder), model
+
+
+def test_a_folder_that_says_how_its_maker_paid_attention_loads(folder: Path, tmp_path: Path):
+    """``attn_implementation: auto``, which Transformers does not know: earlier exports have it in config.json."""
+    from transformers import AutoConfig
+
+    import nemo_vtb.hf  # noqa: F401
+
+    written = json.loads((folder / "config.json").read_text())
+    assert "attn_implementation" not in written
+    (tmp_path / "config.json").write_text(json.dumps({**written, "attn_implementation": "auto"}))
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    assert loaded._attn_implementation != "auto" and loaded.section()["pretrained_llm"] == written["pretrained_llm"]
 
 
 def talks_of(clips: list[Any]) -> list[list[dict[str, Any]]]:
