@@ -97,6 +97,21 @@ def test_a_wav_from_a_pipe_is_heard_to_its_end(speech):
     assert len(read_sound(bytes(data), RATE).samples) == len(speech)
 
 
+@pytest.mark.parametrize("codec", ["wav", "ogg"])
+def test_what_was_cut_off_is_heard_and_said(speech, codec, tmp_path):
+    made, speech = io.BytesIO(), np.tile(speech, 10)
+    soundfile.write(made, speech, RATE, format=codec)
+    data = made.getvalue()
+    assert read_sound(data, RATE, name="a").notes == ()
+    for part in (0.5, 0.9):
+        cut = data[: int(part * len(data))]
+        (tmp_path / "a").write_bytes(cut)
+        for source in (cut, tmp_path / "a"):
+            sound = read_sound(source, RATE, name="a")
+            (note,) = sound.notes
+            assert note.startswith("a ") and note.endswith("is it cut off?") and 0 < sound.seconds < len(speech) / RATE
+
+
 def test_silence_and_ten_milliseconds_are_said(speech):
     assert read_sound((speech, RATE), RATE).notes == ()
     (silent,) = read_sound((np.zeros(RATE), RATE), RATE, name="a.wav").notes

@@ -15,7 +15,13 @@ import soundfile
 from lhotse import Recording
 
 from nemo_vtb.data.audio.decode import Readable, Undecodable, decode, has_frame_table, packets_seconds
-from nemo_vtb.data.audio.stream_ends import flac_counts_wrong, flac_is_joined, ogg_is_chained, wav_is_joined
+from nemo_vtb.data.audio.stream_ends import (
+    flac_counts_wrong,
+    flac_is_joined,
+    ogg_ends_early,
+    ogg_is_chained,
+    wav_is_joined,
+)
 from nemo_vtb.data.files.rows import BadRow
 
 # A manifest may claim a little more than the file holds: codecs round to frames. The paper's recipe allows the same.
@@ -168,15 +174,36 @@ def describe(file: Readable, name: str) -> Described:
     except Exception as error:
         found = _by_decoding(file, name, error)
     else:
-        promised = _PROMISED.search(info.extra_info)
-        if promised and int(promised[2]) < int(promised[1]) < _UNKNOWN_BYTES:
-            raise BadRow("truncated audio", f"{name} holds {promised[2]} of {promised[1]} bytes of samples")
+        if cut := _cut_short(info):
+            raise BadRow("truncated audio", f"{name} {cut}")
         found = _believed(file, name, found, info)
     if found.rate > _FASTEST:
         raise BadRow("unreadable audio", f"the header of {name} says {found.rate} Hz: no recording has as many")
     if found.samples <= 0 or found.rate <= 0 or found.channels <= 0:
         raise BadRow("zero length", f"{name} holds no samples")
     return found
+
+
+def ends_early(file: Readable) -> str:
+    """Says how a recording that can be decoded shows that it was cut off, in words that follow its name; else nothing.
+
+    Args:
+        file: A path, or an open file that can be wound back.
+    """
+    try:
+        info = soundfile.info(file, verbose=True)
+    except soundfile.SoundFileError:
+        return ""
+    if cut := _cut_short(info):
+        return cut
+    return "does not say where it ends" if info.format == "OGG" and ogg_ends_early(file) else ""
+
+
+def _cut_short(info: "soundfile._SoundFileInfo") -> str:
+    promised = _PROMISED.search(info.extra_info)
+    if promised and int(promised[2]) < int(promised[1]) < _UNKNOWN_BYTES:
+        return f"holds {promised[2]} of {promised[1]} bytes of samples"
+    return ""
 
 
 def _believed(file: Readable, name: str, found: Described, info: "soundfile._SoundFileInfo") -> Described:

@@ -12,6 +12,7 @@ import soundfile
 
 from nemo_vtb.data.audio.audio_check import LOUDEST, SILENCE
 from nemo_vtb.data.audio.decode import Readable, Undecodable, blocks
+from nemo_vtb.data.audio.headers import ends_early
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import first_line
@@ -47,7 +48,7 @@ class Sound(NamedTuple):
         rate: In Hz.
         name: What it is called in messages.
         seconds: As it came; ``samples`` may end in silence.
-        notes: What a person should know of it: that it is silent, or too short for a word.
+        notes: What a person should know of it: that it is silent, too short for a word, or was cut off.
     """
 
     samples: np.ndarray
@@ -74,7 +75,11 @@ def decode_sound(file: Readable, rate: int, name: str, limits: Limits = USUAL) -
     if not size:
         raise VTBError(f"{name} is empty: it holds no audio")
     try:
-        return _joined(blocks(file, _BLOCK), rate, name, limits)
+        sound = _joined(blocks(file, _BLOCK), rate, name, limits)
+        if not isinstance(file, (str, Path)):
+            file.seek(0)
+        cut = ends_early(file)
+        return sound._replace(notes=(*sound.notes, f"{name} {cut}: is it cut off?")) if cut else sound
     except (Undecodable, BadRow, soundfile.SoundFileError) as error:
         raise VTBError(f"{name} cannot be read as audio: {first_line(error)}") from error
 

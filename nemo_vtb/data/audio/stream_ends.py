@@ -10,7 +10,7 @@ from pathlib import Path
 from nemo_vtb.data.audio.decode import Readable
 
 _OGG_PAGE = struct.Struct("<4sBBqIIIB")
-_BEGINS_STREAM = 2
+_BEGINS_STREAM, _ENDS_STREAM = 2, 4
 _FLAC_WINDOW = 1 << 16
 _FLAC_SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _STREAMINFO_BYTES = 42
@@ -32,6 +32,19 @@ def ogg_is_chained(file: Readable) -> bool:
             inside = inside or not flags & _BEGINS_STREAM
             at += _OGG_PAGE.size + segments + sum(reader.at(at + _OGG_PAGE.size, segments))
     return False
+
+
+def ogg_ends_early(file: Readable) -> bool:
+    """Whether an Ogg file was cut: its last page is not all there, or does not say that the stream ends."""
+    with _Reader(file) as reader:
+        at, ended = 0, False
+        while len(head := reader.at(at, _OGG_PAGE.size)) == _OGG_PAGE.size:
+            magic, _, flags, _, _, _, _, segments = _OGG_PAGE.unpack(head)
+            if magic != b"OggS":
+                return False
+            at += _OGG_PAGE.size + segments + sum(reader.at(at + _OGG_PAGE.size, segments))
+            ended = bool(flags & _ENDS_STREAM) and at <= reader.size
+        return at > 0 and not ended
 
 
 def flac_counts_wrong(file: Readable, samples: int) -> bool:
