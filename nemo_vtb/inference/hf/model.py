@@ -15,6 +15,7 @@ from nemo_vtb.inference.hf.config import VoiceTextBlenderConfig
 from nemo_vtb.models.generate import default_generation_config
 from nemo_vtb.models.prepare import compute_in
 from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+from nemo_vtb.modules.llm.parts import position_limit
 from nemo_vtb.parts.machine.choice import choose_precision
 from nemo_vtb.parts.machine.hardware import look
 
@@ -157,8 +158,11 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
             As Transformers' ``generate``: ids ``(B * returned sequences, T + new tokens)``, or its output class.
 
         Raises:
-            VTBError: If placeholders and frames do not match.
+            VTBError: If placeholders and frames do not match, or a prompt leaves the LLM no position to answer at.
         """
+        asked_at = input_ids.shape[1] if attention_mask is None else int(attention_mask.sum(1).max())
+        if asked_at >= (most := position_limit(self.blender.backbone.causal_lm)):
+            raise VTBError(f"a prompt has {asked_at:,} positions, and the LLM {most:,} for prompt and answer")
         config = copy.deepcopy(generation_config or self.generation_config)
         rest = config.update(**kwargs)
         if config.max_new_tokens is None and "max_length" not in kwargs:
@@ -189,6 +193,8 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
         spoken = ids == blender.audio_locator_tag_id
         embeds = backbone.embed(ids.masked_fill(spoken, 0).flatten()).unflatten(0, ids.shape).clone()
         frames, counts = None, []
+        if (audio_values is None) != (audio_lengths is None):
+            raise VTBError("audio_values and audio_lengths go together, as the processor returns them")
         if audio_values is not None and audio_lengths is not None:
             clips = {"audios": audio_values.to(blender.device), "audio_lens": audio_lengths.to(blender.device)}
             frames, counts = blender.encode_clips(clips)
@@ -235,7 +241,10 @@ def _device(device_map: Any) -> torch.device:
         return torch.device("cpu")
     if device_map == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(f"cuda:{device_map}" if str(device_map).isdigit() else device_map)
+    device = torch.device(f"cuda:{device_map}" if str(device_map).isdigit() else device_map)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise VTBError(f"device_map is {device_map!r}, and PyTorch finds no GPU here: leave it out, or say auto")
+    return device
 
 
 def _precision(dtype: torch.dtype | str | None, device: torch.device) -> str:

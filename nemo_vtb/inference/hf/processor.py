@@ -84,7 +84,9 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
                 something else.
         """
         self._check(options)
-        prompts = [text] if isinstance(text, str) else list(text)
+        prompts = [text] if isinstance(text, str) else list(text or ())
+        if not prompts or not all(isinstance(prompt, str) for prompt in prompts):
+            raise VTBError("no prompt: text is one, or a list of them, as apply_chat_template writes them")
         if audio is not None and (isinstance(audio, str | bytes | tuple | Sound) or np.ndim(audio) == 1):
             audio = audio if isinstance(audio, list) and not _is_numbers(audio) else [audio]
         return self._batch(prompts, [self._sound(source) for source in (audio if audio is not None else ())])
@@ -124,7 +126,9 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
         of_call = {key: value for key, value in template_options.items() if key in _OF_CALLS}
         known = {key: value for key, value in template_options.items() if key not in _OF_CALLS}
         self._check({**of_call, **(processor_kwargs or {})})
-        single = bool(conversation) and isinstance(conversation[0], Mapping)
+        if isinstance(conversation, Mapping) or not conversation:
+            raise VTBError("no conversation: it is a list of messages, or a list of such lists")
+        single = isinstance(conversation[0], Mapping)
         talks = [
             read_messages([_usual(message, self.sampling_rate) for message in talk], self.sampling_rate)
             for talk in ([conversation] if single else conversation)

@@ -30,6 +30,11 @@ def text_config(llm: "PreTrainedModel") -> Any:
     return llm.config.get_text_config(decoder=True)
 
 
+def position_limit(llm: "PreTrainedModel") -> int:
+    """Positions that an LLM has for prompt and answer; as good as endless where its config names no number."""
+    return int(getattr(text_config(llm), "max_position_embeddings", 0) or 2**31)
+
+
 def body_of(llm: "PreTrainedModel") -> "PreTrainedModel":
     """The module that makes hidden states of embeddings: everything but the head."""
     if not hasattr(llm, _BODY):

@@ -70,6 +70,28 @@ def test_a_folder_that_says_how_its_maker_paid_attention_loads(folder: Path, tmp
     assert loaded._attn_implementation != "auto" and loaded.section()["pretrained_llm"] == written["pretrained_llm"]
 
 
+def test_what_cannot_be_asked_is_refused_in_a_line(loaded: tuple[Any, Any], folder: Path, clips: list[Any]):
+    from nemo_vtb.inference.hf.model import VoiceTextBlenderForConditionalGeneration as Model
+
+    processor, model = loaded
+    inputs = processor.apply_chat_template([[{"role": "user", "content": "Hello."}]], tokenize=True)
+    most = model.config.text_config.max_position_embeddings
+    long = inputs["input_ids"].repeat(1, most // inputs["input_ids"].shape[1] + 1)
+    for wrong, words in (
+        (lambda: model.generate(long), f"and the LLM {most:,} for prompt and answer"),
+        (lambda: model.generate(**inputs, audio_values=torch.zeros(1, 1600)), "audio_values and audio_lengths"),
+        (lambda: processor([]), "no prompt"),
+        (lambda: processor(None), "no prompt"),
+        (lambda: processor.apply_chat_template([]), "no conversation"),
+        (lambda: processor.apply_chat_template({"role": "user", "content": "Hello."}), "no conversation"),
+    ):
+        with pytest.raises(VTBError, match=words):
+            wrong()
+    if not torch.cuda.is_available():
+        with pytest.raises(VTBError, match="PyTorch finds no GPU here"):
+            Model.from_pretrained(folder, device_map="cuda")
+
+
 def talks_of(clips: list[Any]) -> list[list[dict[str, Any]]]:
     heard = [{"type": "audio", "path": str(clip.path)} for clip in clips]
     return [
