@@ -88,15 +88,17 @@ class Server:
         app.add_exception_handler(Exception, _failed)
         return app
 
-    async def health(self) -> dict[str, Any]:
+    async def health(self) -> Response:
         """Whether it answers, and how much there is to do."""
-        return {
-            "status": "ok",
+        alive = self.worker.alive
+        state = {
+            "status": "ok" if alive else "the thread that answers has ended: start the server again",
             "model": self.name,
             "waiting": self.worker.waiting,
             "answering": self.worker.answering,
             "kept_megabytes": round(self.worker.decoder.kept_megabytes, 1),
         }
+        return JSONResponse(state, 200 if alive else 503)
 
     async def models(self, request: Request) -> dict[str, Any]:
         """The one model."""

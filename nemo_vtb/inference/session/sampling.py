@@ -10,6 +10,8 @@ from torch import Tensor
 from nemo_vtb.errors import VTBError
 
 _MOST_STOPS = 16
+# Divided by less, logits leave the numbers that a probability can be made of.
+_LEAST_TEMPERATURE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class AnswerOptions:
 
     Attributes:
         max_new_tokens: Most tokens of it.
-        temperature: 0 takes the most likely token each time.
+        temperature: 0, and whatever is below 1e-5, takes the most likely token each time.
         top_p: Only the most likely tokens that together have this probability are drawn from.
         top_k: Only so many of the most likely tokens are drawn from; 0 for all.
         stop: Texts at which an answer ends; they are no part of it. One text or several.
@@ -70,7 +72,7 @@ class Drawing:
         from transformers import LogitsProcessorList
         from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-        self.greedy = options.temperature == 0 or options.top_k == 1 or options.top_p == 0
+        self.greedy = options.temperature < _LEAST_TEMPERATURE or options.top_k == 1 or options.top_p == 0
         self._options = options
         self._generator: torch.Generator | None = None
         self._warpers = LogitsProcessorList()

@@ -106,6 +106,22 @@ def test_models_and_health(client, served):
     assert health["status"] == "ok" and health["kept_megabytes"] <= 8
 
 
+def test_health_says_when_nobody_answers(gated):
+    from fastapi.testclient import TestClient
+
+    from nemo_vtb.inference.audio_input import Limits
+    from nemo_vtb.inference.serving.app import Server
+    from nemo_vtb.inference.serving.worker import Worker
+    from nemo_vtb.inference.session.decoder import Decoder
+
+    worker = Worker(Decoder(gated))
+    client = TestClient(Server(worker, "tiny", {}, 200, Limits(), None, "Transcribe.").app())
+    assert client.get("/health").status_code == 200
+    worker.close()
+    reply = client.get("/health")
+    assert reply.status_code == 503 and "has ended" in reply.json()["status"]
+
+
 def test_without_the_key_nobody_is_answered(served):
     stranger = openai.OpenAI(base_url=f"{served.url}/v1", api_key="wrong", max_retries=0)
     with pytest.raises(openai.AuthenticationError):
