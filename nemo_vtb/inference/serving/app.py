@@ -132,7 +132,7 @@ class Server:
         async for _ in pieces:
             pass
         answer.check()
-        return JSONResponse(reply.whole(answer))
+        return JSONResponse(reply.whole(answer)) if answer.finish else _nobody()
 
     async def transcriptions(self, request: Request) -> Response:
         """What is said in an uploaded file."""
@@ -158,6 +158,8 @@ class Server:
         pieces = in_pieces(sound, self._piece_seconds)
         answers = [Answer([Turn("user", spaced([words, piece]))], how) for piece in pieces]
         await self._all_written(request, answers)
+        if any(answer.finish is None for answer in answers):
+            return _nobody()
         text = " ".join(answer.text for answer in answers if answer.text)
         if form_of_answer == "text":
             return PlainTextResponse(text + "\n")
@@ -225,6 +227,9 @@ async def _events(
         yield _event(reply.piece(first or "", role=True))
         async for piece in pieces:
             yield _event(reply.piece(piece))
+        if answer.finish is None:
+            # Nobody listens any more.
+            return
         if answer.error is not None:
             yield _event(error(str(answer.error), "server_error"))
             return
@@ -245,6 +250,11 @@ def _number(text: Any) -> float:
         return float(text) if text not in (None, "") else 0.0
     except (TypeError, ValueError) as wrong:
         raise VTBError(f"temperature is {str(text)[:60]!r}; it is a number") from wrong
+
+
+def _nobody() -> Response:
+    """The reply to a client that left; nobody reads it, and logs know the status."""
+    return Response(status_code=499)
 
 
 async def _refused(request: Request, wrong: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import signal
 import subprocess
@@ -14,11 +15,17 @@ import numpy as np
 import openai
 import pytest
 import soundfile
+from fastapi.testclient import TestClient
 
 from nemo_vtb.cli import main
-from nemo_vtb.inference.audio_input import read_sound
+from nemo_vtb.inference.audio_input import Limits, read_sound
 from nemo_vtb.inference.chat import ChatSession
 from nemo_vtb.inference.pieces import in_pieces
+from nemo_vtb.inference.serving.app import Server
+from nemo_vtb.inference.serving.worker import Busy, Worker
+from nemo_vtb.inference.session.answer import Answer, AnswerOptions
+from nemo_vtb.inference.session.decoder import Decoder
+from nemo_vtb.inference.session.messages import Turn
 
 
 @pytest.fixture
@@ -107,13 +114,6 @@ def test_models_and_health(client, served):
 
 
 def test_health_says_when_nobody_answers(gated):
-    from fastapi.testclient import TestClient
-
-    from nemo_vtb.inference.audio_input import Limits
-    from nemo_vtb.inference.serving.app import Server
-    from nemo_vtb.inference.serving.worker import Worker
-    from nemo_vtb.inference.session.decoder import Decoder
-
     worker = Worker(Decoder(gated))
     client = TestClient(Server(worker, "tiny", {}, 200, Limits(), None, "Transcribe.").app())
     assert client.get("/health").status_code == 200
@@ -150,12 +150,18 @@ def test_without_the_key_nobody_is_answered(served):
         ({"messages": [user({"type": "audio_url", "audio_url": {"url": "file:///etc/hostname"}})]}, "not fetched"),
         ({"messages": [user({"type": "input_audio", "input_audio": {"data": "AAAA"}})]}, "cannot be read as audio"),
         ({"messages": [user("x " * 3000)]}, "positions and the LLM has 512"),
+        ({"messages": [{"role": "user", "content": "Nice \ud83d"}]}, "messages[0]: half a surrogate pair, or a byte"),
+        ({"messages": [user("Hi.", "Nice \ud83d")]}, "messages[0].content[1]: half a surrogate pair"),
+        ({"messages": [user({"type": "input_audio", "input_audio": {"data": "\ud83d"}})]}, "messages[0].content[0]"),
+        ({"messages": [user({"type": "input_audio", "name": "\ud83d"})]}, "messages[0].content[0].name"),
+        ({"stop": ["\ud83d"]}, "stop: half a surrogate pair"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_cannot_be_is_400_and_says_what(http, wrong, words, stream):
     body = {"model": "tiny", "messages": [user("Hi.")], "stream": stream, **wrong}
-    reply = http.post("/v1/chat/completions", json=body)
+    # As clients in JavaScript write half an emoji, too.
+    reply = http.post("/v1/chat/completions", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert reply.status_code == 400 and words in reply.json()["error"]["message"], reply.text
 
 
@@ -200,12 +206,37 @@ def test_when_the_client_leaves_its_answer_ends(served, http, client):
     assert client.chat.completions.create(model="tiny", messages=[user("Hi.")], max_tokens=2).usage.completion_tokens
 
 
-def test_more_than_may_wait_are_told_when_to_come_again(gated):
-    from nemo_vtb.inference.serving.worker import Busy, Worker
-    from nemo_vtb.inference.session.answer import Answer, AnswerOptions
-    from nemo_vtb.inference.session.decoder import Decoder
-    from nemo_vtb.inference.session.messages import Turn
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/audio/transcriptions"])
+def test_a_client_that_leaves_is_no_error(gated, clips, path):
+    """As the server sees it: the connection is closed before the answer has ended."""
+    import asyncio
 
+    body = {"messages": [user("Tell me.")], "max_tokens": 200, "temperature": 1.5}
+    request = httpx.Request("POST", f"http://here{path}", json=body)
+    if "audio" in path:
+        request = httpx.Request("POST", f"http://here{path}", files={"file": clips[0].path.read_bytes()})
+    worker = Worker(Decoder(gated), window=1.0)
+    app = Server(worker, "tiny", {}, 200, Limits(), None, "Transcribe.").app()
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": request.headers.raw}
+    received = iter([{"type": "http.request", "body": request.read()}])
+    sent = []
+
+    async def receive():
+        return next(received, {"type": "http.disconnect"})
+
+    async def send(message):
+        sent.append(message)
+
+    # By their names in lower case, as servers give them.
+    scope["headers"] = [(name.lower(), value) for name, value in scope["headers"]]
+    try:
+        asyncio.run(app(scope, receive, send))
+    finally:
+        worker.close()
+    assert sent[0]["status"] == 499 and not worker.answering
+
+
+def test_more_than_may_wait_are_told_when_to_come_again(gated):
     worker = Worker(Decoder(gated, most_rows=2), most_waiting=3, window=0.0)
     ended = threading.Semaphore(0)
     answers, busy = [], []
