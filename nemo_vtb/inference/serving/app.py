@@ -153,7 +153,8 @@ class Server:
                 name = file.filename or "the recording"
                 sound = await run_in_threadpool(read_sound, file.file, self._rate, self._limits, name)
             words = str(form.get("prompt") or self._instruction)
-            options = {**self._options, "temperature": _number(form.get("temperature"))}
+            heat = form.get("temperature")
+            options = self._options if heat in (None, "") else {**self._options, "temperature": _number(heat)}
         how = AnswerOptions(**options)
         pieces = in_pieces(sound, self._piece_seconds)
         answers = [Answer([Turn("user", spaced([words, piece]))], how) for piece in pieces]
@@ -247,7 +248,7 @@ def _event(data: Mapping[str, Any]) -> str:
 
 def _number(text: Any) -> float:
     try:
-        return float(text) if text not in (None, "") else 0.0
+        return float(text)
     except (TypeError, ValueError) as wrong:
         raise VTBError(f"temperature is {str(text)[:60]!r}; it is a number") from wrong
 

@@ -86,6 +86,21 @@ def test_transcriptions_are_answers_to_the_instruction(client, gated, clips):
     assert text.strip() == expected
 
 
+def test_transcriptions_are_written_as_the_command_line_says_unless_asked_otherwise(gated, clips):
+    worker = Worker(Decoder(gated))
+    usual = {"max_new_tokens": 6, "temperature": 5.0, "seed": 3}
+    client = TestClient(Server(worker, "tiny", usual, 200, Limits(), None, "Transcribe the audio.").app())
+    line = f"Transcribe the audio. @{clips[0].path}"
+
+    def said(**form):
+        file = {"file": clips[0].path.read_bytes()}
+        return client.post("/v1/audio/transcriptions", files=file, data=form).json()["text"]
+
+    drawn, greedy = ChatSession(gated).say(line, **usual), ChatSession(gated).say(line, max_new_tokens=6)
+    assert said() == said(temperature="") == drawn != greedy == said(temperature="0")
+    worker.close()
+
+
 def test_a_long_recording_is_transcribed_in_pieces(http, gated, clips, tmp_path):
     rng = np.random.default_rng(0)
     samples = np.concatenate([rng.normal(0, 0.1, 27 * 8000), np.zeros(8000), rng.normal(0, 0.1, 20 * 8000)])
