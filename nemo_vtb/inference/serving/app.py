@@ -25,7 +25,7 @@ from nemo_vtb.inference.serving.replies import Reply, error, noted, usage
 from nemo_vtb.inference.serving.requests import read_request
 from nemo_vtb.inference.serving.worker import Busy, Worker
 from nemo_vtb.inference.session.answer import Answer
-from nemo_vtb.inference.session.messages import Turn, read_messages, spaced
+from nemo_vtb.inference.session.messages import Turn, read_messages, shortened, spaced
 from nemo_vtb.inference.session.sampling import AnswerOptions
 
 # What is decoded at a time: each may take the memory of a whole recording.
@@ -33,7 +33,7 @@ _DECODED_TOGETHER = 4
 # Of one recording that is transcribed.
 _PIECES_TOGETHER = 4
 _LOOKS_FOR_CLIENT_SECONDS = 0.25
-_FIELDS = frozenset("file model response_format temperature prompt timestamp_granularities[] stream".split())
+_FIELDS = frozenset("file model response_format temperature prompt stream".split())
 
 
 class Server:
@@ -139,7 +139,7 @@ class Server:
         self._check_key(request)
         async with request.form(max_files=1, max_fields=16) as form:
             if unknown := sorted(set(form) - _FIELDS):
-                raise VTBError(f"{unknown[0]} is no parameter of this server: leave it out")
+                raise VTBError(f"{shortened(unknown[0])} is no parameter of this server: leave it out")
             self._check_name(form.get("model"))
             form_of_answer = str(form.get("response_format") or "json")
             if form_of_answer not in ("json", "text"):

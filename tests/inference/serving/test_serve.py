@@ -155,10 +155,20 @@ def test_without_the_key_nobody_is_answered(served):
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"temperature": -1}, "temperature is -1"),
         ({"max_tokens": 9999}, "at most 200"),
-        ({"max_tokens": 0}, "max_new_tokens is 0"),
+        ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"max_completion_tokens": "5"}, "max_completion_tokens is '5'"),
+        ({"max_completion_tokens": 9999}, "max_completion_tokens is 9999; this server writes at most 200"),
+        ({"max_tokens": 3, "max_completion_tokens": 5}, "max_tokens 3 and max_completion_tokens 5"),
+        ({"temperature": 10**400}, "temperature is 1000"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"temperature": float("inf")}, "temperature is inf"),
+        ({"seed": 10**400}, "seed is 1000"),
+        ({"stream_options": {"x": 1}}, "stream_options is {'x': 1}; it holds include_usage alone"),
+        ({"stream_options": {"include_usage": "no"}}, "include_usage is 'no'"),
+        ({"stream_options": {"include_usage": True}, "stream": False}, "stream_options are those of an answer in"),
         ({"stop": 5}, "stop is a text"),
         ({"colour": "red"}, "'colour' is no parameter"),
-        ({"stream": "yes"}, "stream is true or false"),
+        ({"stream": "yes"}, "stream is 'yes'; it is true or false"),
         ({"chat_template_kwargs": {"x": 1}}, "enable_thinking alone"),
         ({"chat_template_kwargs": {"enable_thinking": True}}, "no switch"),
         ({"messages": [user({"type": "audio", "audio": "/etc/hostname"})]}, "'audio' is no part"),
@@ -197,6 +207,10 @@ def test_other_refusals_have_their_status(http, served):
         "/v1/audio/transcriptions", files={"file": ("../../x.wav", long.getvalue())}, data={"model": "tiny"}
     )
     assert reply.status_code == 400 and "longer than 60 s" in reply.text
+    words = http.post(
+        "/v1/audio/transcriptions", files={"file": long.getvalue()}, data={"timestamp_granularities[]": "word"}
+    )
+    assert words.status_code == 400 and "'timestamp_granularities[]' is no parameter" in words.text
     assert http.post("/v1/audio/transcriptions", data={"model": "tiny"}).status_code == 400
     assert http.post("/v1/audio/transcriptions", content=b"x").status_code == 400
 
