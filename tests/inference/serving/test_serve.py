@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -18,6 +19,7 @@ import soundfile
 from fastapi.testclient import TestClient
 
 from nemo_vtb.cli import main
+from nemo_vtb.cli.talk.answering import model_name
 from nemo_vtb.inference.audio_input import Limits, read_sound
 from nemo_vtb.inference.chat import ChatSession
 from nemo_vtb.inference.pieces import in_pieces
@@ -320,8 +322,6 @@ def test_twenty_clients_get_each_its_own(served, gated, clips):
 
 
 def test_the_command_serves_until_it_is_stopped(trained):
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -341,6 +341,38 @@ def test_other_machines_need_a_key(trained, monkeypatch, capsys):
     monkeypatch.delenv("VTB_API_KEY", raising=False)
     assert main(["serve", str(trained[1]), "--host=0.0.0.0"]) == 2
     assert capsys.readouterr().err == "vtb: --host 0.0.0.0 lets other machines in: set --api-key, or VTB_API_KEY\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_an_address_that_cannot_be_had_is_said_before_the_model_is_loaded(command, capsys, tmp_path):
+    broken = tmp_path / "no_model.ckpt"
+    broken.touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main([command, str(broken), f"--port={port}"]) == 2
+    assert capsys.readouterr().err == f"vtb: --port {port} is taken: name another one\n"
+    for host in ("nowhere.invalid", "192.0.2.1"):
+        assert main([command, str(broken), f"--host={host}", "--port=18999", *_key(command)]) == 2
+        assert capsys.readouterr().err.startswith(f"vtb: --host {host} is no address of this machine: ")
+
+
+def _key(command):
+    return ["--api-key=k"] if command == "serve" else []
+
+
+def test_a_checkpoint_is_called_by_its_own_name(tmp_path, monkeypatch):
+    folder = tmp_path / "slim-v1.5"
+    folder.mkdir()
+    (folder / "step=5.ckpt").touch()
+    (folder / "last.ckpt").symlink_to("step=5.ckpt")
+    monkeypatch.chdir(folder)
+    asked = (".", "../slim-v1.5/", str(folder), "last.ckpt", "step=5.ckpt", "shipped")
+    assert [model_name(name) for name in asked] == ["slim-v1.5"] * 3 + ["last", "step=5", "shipped"]
+    (folder / "below").mkdir()
+    monkeypatch.chdir(folder / "below")
+    assert model_name("..") == "slim-v1.5"
 
 
 def reachable(port):
