@@ -119,6 +119,10 @@ def test_the_command_streams_and_refuses_what_cannot_be(trained, clips, monkeypa
     assert capsys.readouterr().out.count("vtb> ") == 2
     assert main(["chat", str(trained[1]), "--top-p=3"]) == 2
     assert "top_p is 3" in capsys.readouterr().err
+    for device in ("meta", "xla", "vulkan:0", "nothing"):
+        assert main(["chat", str(trained[1]), f"--device={device}"]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"vtb: device is '{device}'") and said.count("\n") == 1
     assert main(["chat", "gone.ckpt"]) == 2
     assert capsys.readouterr().err == "vtb: no checkpoint at gone.ckpt\n"
 
