@@ -9,7 +9,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.audio_input import USUAL, Limits, read_sound
 from nemo_vtb.inference.session.answer import Answer
 from nemo_vtb.inference.session.decoder import Decoder
-from nemo_vtb.inference.session.messages import Turn, read_messages
+from nemo_vtb.inference.session.messages import Turn, read_messages, whole_text
 from nemo_vtb.inference.session.sampling import AnswerOptions
 from nemo_vtb.inference.session.saved import content_of
 from nemo_vtb.inference.session.shown import shown
@@ -107,7 +107,7 @@ class ChatSession:
 
     @system.setter
     def system(self, prompt: str | None) -> None:
-        self._system = prompt or None
+        self._system = whole_text(prompt, "the system prompt") if prompt else None
         said = [turn for turn in self.turns if turn.role != "system"]
         self.turns = [*([Turn("system", (self._system,))] if self._system else []), *said]
 
@@ -214,7 +214,8 @@ class ChatSession:
         rate = self.model.sampling_rate
         if isinstance(message, str):
             parts = tuple(
-                part if isinstance(part, str) else read_sound(part, rate, self._limits) for part in typed_parts(message)
+                whole_text(part, "the message") if isinstance(part, str) else read_sound(part, rate, self._limits)
+                for part in typed_parts(message)
             )
             return Turn("user", parts or ("",))
         return read_messages([{"role": "user", "content": message}], rate, self._limits)[0]

@@ -134,6 +134,12 @@ def device_type(device: Any) -> str:
         kind = torch.device(device).type
     if kind == "cuda" and not torch.cuda.is_available():
         raise VTBError(f"device is {device!r}, and this machine has no GPU that PyTorch can use; say cpu")
+    if kind not in _DEVICES.values():
+        # PyTorch knows names of much that this machine does not have, and of one, meta, that holds no numbers at all.
+        try:
+            torch.zeros(1, device=device).item()
+        except Exception as error:
+            raise VTBError(f"device is {device!r}, and this machine cannot compute with one; say cpu") from error
     if kind == "mps" and not torch.backends.mps.is_available():
         raise VTBError(f"device is {device!r}, and this machine has none; say cpu")
     return kind

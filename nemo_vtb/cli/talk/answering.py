@@ -1,6 +1,8 @@
 """What the commands share that answer with a checkpoint: how it is loaded, and how it answers."""
 
 import argparse
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.cli.arguments import factor, whole
@@ -44,6 +46,13 @@ def answer_options(args: argparse.Namespace) -> dict[str, Any]:
     options |= {"max_new_tokens": args.max_tokens, "stop": args.stop or ()}
     AnswerOptions(**options)
     return options
+
+
+def model_name(checkpoint: str) -> str:
+    """What a checkpoint is called: a folder as it is, dots and all, a file without its ending."""
+    # Not resolved: a link has a name of its own.
+    path = Path(os.path.abspath(checkpoint))
+    return path.name if path.is_dir() else path.stem
 
 
 def load_model(args: argparse.Namespace, tensor_parallel: int | None = None, option: str = "") -> "VoiceTextBlender":

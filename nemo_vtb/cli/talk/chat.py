@@ -1,6 +1,8 @@
 """``vtb chat [CHECKPOINT]``."""
 
 import argparse
+import io
+import sys
 
 from nemo_vtb.cli.arguments import whole
 from nemo_vtb.cli.talk.answering import add_answer_arguments, add_model_arguments, answer_options, load_model
@@ -22,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Talks until ``/quit`` or the end of input."""
     options = answer_options(args)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # A byte that is no text is a message's fault, and not the end of the conversation.
+        sys.stdin.reconfigure(errors="surrogateescape")
     model = load_model(args, args.tensor_parallel, "--tensor-parallel {}")
     from nemo_vtb.cli.talk.console import Console
     from nemo_vtb.inference.chat import ChatSession

@@ -5,8 +5,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nemo_vtb.cli.talk.answering import add_answer_arguments, add_model_arguments, answer_options, load_model
-from nemo_vtb.cli.talk.serve import add_server_arguments, limits_of
+from nemo_vtb.cli.talk.answering import (
+    add_answer_arguments,
+    add_model_arguments,
+    answer_options,
+    load_model,
+    model_name,
+)
+from nemo_vtb.cli.talk.serve import add_server_arguments, bound, limits_of
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import SHIPPED, checkpoint_path, corpora_dir
 
@@ -34,12 +40,19 @@ def run(args: argparse.Namespace) -> int:
     from nemo_vtb.inference.session.decoder import Decoder
     from nemo_vtb.modules.lora.untouched import not_linear
 
+    # Gradio takes no socket; a port that is taken is said before the model is loaded all the same.
+    bound(args.host, args.port).close()
     decoder = Decoder(load_model(args), args.keep_megabytes, args.most_rows)
     worker = Worker(decoder, args.most_waiting)
     path = checkpoint_path(args.checkpoint)
     scales = not_linear(decoder.model.llm) is None
     page = Page(
-        Talker(worker, limits_of(args)), path.stem, limits_of_card(path), _examples(args.checkpoint), options, scales
+        Talker(worker, limits_of(args)),
+        model_name(args.checkpoint),
+        limits_of_card(path),
+        _examples(args.checkpoint),
+        options,
+        scales,
     )
     print(f"http://{args.host}:{args.port}", file=sys.stderr, flush=True)
     try:

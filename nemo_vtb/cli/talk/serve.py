@@ -1,13 +1,21 @@
 """``vtb serve [CHECKPOINT]``."""
 
 import argparse
+import errno
 import os
+import socket
 import sys
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nemo_vtb.cli.arguments import factor, whole
-from nemo_vtb.cli.talk.answering import add_answer_arguments, add_model_arguments, answer_options, load_model
+from nemo_vtb.cli.talk.answering import (
+    add_answer_arguments,
+    add_model_arguments,
+    answer_options,
+    load_model,
+    model_name,
+)
 from nemo_vtb.errors import VTBError
 
 if TYPE_CHECKING:
@@ -49,6 +57,37 @@ def limits_of(args: argparse.Namespace) -> "Limits":
     return Limits(args.most_megabytes, args.most_seconds)
 
 
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at the address, taken before a model is loaded for it.
+
+    Args:
+        host: A name or a number.
+        port: Not 0.
+
+    Raises:
+        VTBError: Names the option that has to be another.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as error:
+        raise VTBError(f"--host {host} is no address of this machine: 127.0.0.1 is this machine alone") from error
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A server that was just stopped leaves its port behind for a minute.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(address)
+        # Bound alone, the port could still be had by another; who asks now is answered when the model is there.
+        taken.listen()
+    except OSError as error:
+        taken.close()
+        if error.errno == errno.EADDRINUSE:
+            raise VTBError(f"--port {port} is taken: name another one") from error
+        if error.errno == errno.EACCES:
+            raise VTBError(f"--port {port} is not for this user: name one of at least 1024") from error
+        raise VTBError(f"--host {host} is no address of this machine: {error.strerror}") from error
+    return taken
+
+
 def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop."""
     options = answer_options(args)
@@ -65,10 +104,16 @@ def run(args: argparse.Namespace) -> int:
     from nemo_vtb.inference.serving.worker import Worker
     from nemo_vtb.inference.session.decoder import Decoder
 
-    decoder = Decoder(load_model(args), args.keep_megabytes, args.most_rows)
-    name = args.name or Path(args.checkpoint).stem
-    worker = Worker(decoder, args.most_waiting)
-    server = Server(worker, name, options, args.max_tokens, limits_of(args), key, args.transcribe, args.piece_seconds)
-    print(f"{name}: http://{args.host}:{args.port}/v1", file=sys.stderr, flush=True)
-    uvicorn.run(server.app(), host=args.host, port=args.port, log_level="warning", timeout_graceful_shutdown=10)
+    with bound(args.host, args.port) as taken:
+        decoder = Decoder(load_model(args), args.keep_megabytes, args.most_rows)
+        name = args.name or model_name(args.checkpoint)
+        worker = Worker(decoder, args.most_waiting)
+        limits = limits_of(args)
+        server = Server(worker, name, options, args.max_tokens, limits, key, args.transcribe, args.piece_seconds)
+        host = f"[{args.host}]" if ":" in args.host else args.host
+        print(f"{name}: http://{host}:{args.port}/v1", file=sys.stderr, flush=True)
+        config = uvicorn.Config(server.app(), log_level="warning", timeout_graceful_shutdown=10)
+        # Told to stop, it has stopped by then.
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[taken])
     return 0

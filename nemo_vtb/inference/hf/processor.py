@@ -11,7 +11,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.audio_input import Sound, read_sound
-from nemo_vtb.inference.session.messages import Turn, read_messages
+from nemo_vtb.inference.session.messages import Turn, read_messages, whole_text
 from nemo_vtb.parts.frame_rule import FrameRule
 from nemo_vtb.parts.prompts.control_tokens import BREAK, broken
 from nemo_vtb.parts.prompts.turn_mask import without_tag
@@ -200,7 +200,7 @@ class VoiceTextBlenderProcessor(ProcessorMixin):
         return BatchFeature(made)
 
     def _ids(self, text: str) -> list[int]:
-        pieces = (piece for piece in text.split(BREAK) if piece)
+        pieces = (piece for piece in whole_text(text, "text").split(BREAK) if piece)
         return [token for piece in pieces for token in self.tokenizer.encode(piece, add_special_tokens=False)]
 
 

@@ -25,7 +25,7 @@ from nemo_vtb.inference.serving.replies import Reply, error, noted, usage
 from nemo_vtb.inference.serving.requests import read_request
 from nemo_vtb.inference.serving.worker import Busy, Worker
 from nemo_vtb.inference.session.answer import Answer
-from nemo_vtb.inference.session.messages import Turn, read_messages, spaced
+from nemo_vtb.inference.session.messages import Turn, read_messages, shortened, spaced
 from nemo_vtb.inference.session.sampling import AnswerOptions
 
 # What is decoded at a time: each may take the memory of a whole recording.
@@ -33,7 +33,7 @@ _DECODED_TOGETHER = 4
 # Of one recording that is transcribed.
 _PIECES_TOGETHER = 4
 _LOOKS_FOR_CLIENT_SECONDS = 0.25
-_FIELDS = frozenset("file model response_format temperature prompt timestamp_granularities[] stream".split())
+_FIELDS = frozenset("file model response_format temperature prompt stream".split())
 
 
 class Server:
@@ -88,15 +88,17 @@ class Server:
         app.add_exception_handler(Exception, _failed)
         return app
 
-    async def health(self) -> dict[str, Any]:
+    async def health(self) -> Response:
         """Whether it answers, and how much there is to do."""
-        return {
-            "status": "ok",
+        alive = self.worker.alive
+        state = {
+            "status": "ok" if alive else "the thread that answers has ended: start the server again",
             "model": self.name,
             "waiting": self.worker.waiting,
             "answering": self.worker.answering,
             "kept_megabytes": round(self.worker.decoder.kept_megabytes, 1),
         }
+        return JSONResponse(state, 200 if alive else 503)
 
     async def models(self, request: Request) -> dict[str, Any]:
         """The one model."""
@@ -130,14 +132,14 @@ class Server:
         async for _ in pieces:
             pass
         answer.check()
-        return JSONResponse(reply.whole(answer))
+        return JSONResponse(reply.whole(answer)) if answer.finish else _nobody()
 
     async def transcriptions(self, request: Request) -> Response:
         """What is said in an uploaded file."""
         self._check_key(request)
         async with request.form(max_files=1, max_fields=16) as form:
             if unknown := sorted(set(form) - _FIELDS):
-                raise VTBError(f"{unknown[0]} is no parameter of this server: leave it out")
+                raise VTBError(f"{shortened(unknown[0])} is no parameter of this server: leave it out")
             self._check_name(form.get("model"))
             form_of_answer = str(form.get("response_format") or "json")
             if form_of_answer not in ("json", "text"):
@@ -151,11 +153,14 @@ class Server:
                 name = file.filename or "the recording"
                 sound = await run_in_threadpool(read_sound, file.file, self._rate, self._limits, name)
             words = str(form.get("prompt") or self._instruction)
-            options = {**self._options, "temperature": _number(form.get("temperature"))}
+            heat = form.get("temperature")
+            options = self._options if heat in (None, "") else {**self._options, "temperature": _number(heat)}
         how = AnswerOptions(**options)
         pieces = in_pieces(sound, self._piece_seconds)
         answers = [Answer([Turn("user", spaced([words, piece]))], how) for piece in pieces]
         await self._all_written(request, answers)
+        if any(answer.finish is None for answer in answers):
+            return _nobody()
         text = " ".join(answer.text for answer in answers if answer.text)
         if form_of_answer == "text":
             return PlainTextResponse(text + "\n")
@@ -223,6 +228,9 @@ async def _events(
         yield _event(reply.piece(first or "", role=True))
         async for piece in pieces:
             yield _event(reply.piece(piece))
+        if answer.finish is None:
+            # Nobody listens any more.
+            return
         if answer.error is not None:
             yield _event(error(str(answer.error), "server_error"))
             return
@@ -240,9 +248,14 @@ def _event(data: Mapping[str, Any]) -> str:
 
 def _number(text: Any) -> float:
     try:
-        return float(text) if text not in (None, "") else 0.0
+        return float(text)
     except (TypeError, ValueError) as wrong:
         raise VTBError(f"temperature is {str(text)[:60]!r}; it is a number") from wrong
+
+
+def _nobody() -> Response:
+    """The reply to a client that left; nobody reads it, and logs know the status."""
+    return Response(status_code=499)
 
 
 async def _refused(request: Request, wrong: Exception) -> Response:

@@ -86,8 +86,10 @@ class Page:
                     scale = gr.Slider(0, 1, 1, step=step, label="LoRA's strength (0: the untouched LLM)")
                     system = gr.Textbox(label="System prompt")
                     usual = self._options
-                    heat = gr.Slider(0, 2, usual.get("temperature", 0), step=0.1, label="Temperature (0: greedy)")
-                    most = gr.Slider(1, 512, usual.get("max_new_tokens", 128), step=1, label="Most tokens of an answer")
+                    warm, many = usual.get("temperature", 0), usual.get("max_new_tokens", 128)
+                    # Gradio refuses what lies beyond a slider's end, also where it began there.
+                    heat = gr.Slider(0, max(2, warm), warm, step=0.1, label="Temperature (0: greedy)")
+                    most = gr.Slider(1, max(512, many), many, step=1, label="Most tokens of an answer")
                     with gr.Accordion("What the model was fed", open=False):
                         fed = gr.Textbox(show_label=False, lines=8, elem_id="fed", interactive=False)
                     with gr.Accordion("Spectrogram of the last recording", open=False):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.session.messages import shortened
-from nemo_vtb.inference.session.sampling import AnswerOptions
+from nemo_vtb.inference.session.sampling import AnswerOptions, whole_number
 
 # Asked of other models, and answered here by what is the same as not asking.
 _NOTHING: dict[str, tuple[Any, ...]] = {
@@ -69,17 +69,42 @@ def read_request(body: Any, usual: Mapping[str, Any], most_tokens: int) -> Asked
     options = dict(usual) | {
         key: given[key] for key in ("temperature", "top_p", "top_k", "stop", "seed") if key in given
     }
-    asked = given.get("max_completion_tokens", given.get("max_tokens", options.get("max_new_tokens", most_tokens)))
-    stream, stream_options = given.get("stream", False), given.get("stream_options", {})
+    stream, counts = _stream(given)
     template = given.get("chat_template_kwargs", {})
-    if not isinstance(stream, bool) or not isinstance(stream_options, Mapping):
-        raise VTBError("stream is true or false, and stream_options an object")
     if not isinstance(template, Mapping) or set(template) - {"enable_thinking"}:
         raise VTBError("chat_template_kwargs holds enable_thinking alone")
     thinking = template.get("enable_thinking")
     if not isinstance(thinking, bool | None):
         raise VTBError("enable_thinking is true or false")
+    asked = _tokens(given, options.get("max_new_tokens", most_tokens), most_tokens)
     how = AnswerOptions(**{**options, "max_new_tokens": asked, "thinking": thinking})
-    if how.max_new_tokens > most_tokens:
-        raise VTBError(f"max_tokens is {how.max_new_tokens}; this server writes at most {most_tokens}")
-    return Asked(given["messages"], how, stream, bool(stream_options.get("include_usage", False)))
+    return Asked(given["messages"], how, stream, counts)
+
+
+def _stream(given: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether the answer comes in pieces, and whether the last one counts tokens."""
+    stream, options = given.get("stream", False), given.get("stream_options")
+    if not isinstance(stream, bool):
+        raise VTBError(f"stream is {shortened(stream)}; it is true or false")
+    if options is None:
+        return stream, False
+    if not isinstance(options, Mapping) or set(options) - {"include_usage"}:
+        raise VTBError(f"stream_options is {shortened(options)}; it holds include_usage alone")
+    if not isinstance(counts := options.get("include_usage", False), bool):
+        raise VTBError(f"stream_options: include_usage is {shortened(counts)}; it is true or false")
+    if not stream:
+        raise VTBError("stream_options are those of an answer in pieces: leave them out, or say stream: true")
+    return stream, counts
+
+
+def _tokens(given: Mapping[str, Any], usual: int, most: int) -> int:
+    """The most tokens of an answer, under whichever of its two names they were asked for."""
+    asked = {name: given[name] for name in ("max_tokens", "max_completion_tokens") if name in given}
+    for name, value in asked.items():
+        whole_number(name, value, 1)
+        if value > most:
+            raise VTBError(f"{name} is {value}; this server writes at most {most}")
+    if len(set(asked.values())) > 1:
+        both = " and ".join(f"{name} {value}" for name, value in asked.items())
+        raise VTBError(f"{both} are two answers to one question: send one of them")
+    return next(iter(asked.values()), usual)

@@ -55,6 +55,11 @@ class Worker:
         """Answers under way."""
         return len(self.decoder.answers)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread is there that answers."""
+        return self._thread.is_alive()
+
     def submit(self, answer: Answer, deliver: Deliver) -> None:
         """Puts an answer in line.
 
@@ -64,11 +69,13 @@ class Worker:
 
         Raises:
             Busy: If too many are waiting.
-            VTBError: If the worker was closed.
+            VTBError: If the worker was closed, or its thread has ended.
         """
         with self._change:
             if self._ends:
                 raise VTBError("the server is closing")
+            if not self.alive:
+                raise VTBError("the thread that answers has ended: start the server again")
             if len(self._waiting) >= self._most_waiting:
                 rounds = len(self._waiting) / self.decoder.most_rows + 1
                 raise Busy(max(1, min(60, round(rounds * self._usual_seconds))))
@@ -102,11 +109,18 @@ class Worker:
                 answer.ends("cancelled")
                 self._end(answer)
             before = [*self.decoder.answers, *joining]
-            if joining:
-                self.decoder.admit(joining)
-            for answer, piece in self.decoder.step():
-                if piece:
-                    self._deliver[id(answer)](piece)
+            try:
+                if joining:
+                    self.decoder.admit(joining)
+                for answer, piece in self.decoder.step():
+                    if piece:
+                        self._tell(answer, piece)
+            except Exception as error:
+                # Whatever it is, those who come later are answered.
+                self.decoder.drop(error)
+                for answer in before:
+                    if answer.finish is None:
+                        answer.ends("error", error)
             for answer in before:
                 if answer.finish is not None:
                     self._end(answer)
@@ -114,4 +128,12 @@ class Worker:
     def _end(self, answer: Answer) -> None:
         seconds = time.perf_counter() - answer.begun
         self._usual_seconds = _REMEMBERED * self._usual_seconds + (1 - _REMEMBERED) * seconds
-        self._deliver.pop(id(answer))(None)
+        self._tell(answer, None)
+        del self._deliver[id(answer)]
+
+    def _tell(self, answer: Answer, piece: str | None) -> None:
+        try:
+            self._deliver[id(answer)](piece)
+        except Exception:
+            # Nobody is there any more to be told.
+            answer.cancel()

@@ -114,9 +114,10 @@ class Answer:
         return piece
 
     def ends(self, finish: str, error: Exception | None = None) -> str:
-        """Ends it, and returns what of its text was held back."""
+        """Ends it, and returns what of its text was held back; nothing with an error."""
         self.finish, self.error, self.ended = finish, error, time.perf_counter()
-        return self._words.end() if self._words is not None else ""
+        # What stopped an answer may be its words.
+        return self._words.end() if self._words is not None and error is None else ""
 
     def fed(self, positions: int) -> np.ndarray:
         """Keys of the first positions of prompt and answer."""

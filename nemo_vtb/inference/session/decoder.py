@@ -111,13 +111,16 @@ class Decoder:
             answers: At most ``room``, of one LoRA scale, that of those under way.
         """
         assert len(answers) <= self.room
+        ready: list[tuple[Answer, Past]] = []
         try:
             with self._set(answers[0].lora_scale if answers else None):
                 ready = self._prompts([answer for answer in answers if not self.unwanted(answer)])
                 for group in self._read_together(ready):
                     self._read([ready[number] for number in group])
         except Exception as error:
-            self.drop(error)
+            # Before there are prompts, those under way were not touched.
+            if ready:
+                self.drop(error)
             for answer in answers:
                 if answer.finish is None:
                     answer.ends("error", error)
@@ -127,7 +130,7 @@ class Decoder:
 
     @torch.no_grad()
     def step(self) -> list[tuple[Answer, str]]:
-        """Draws the next token of every answer.
+        """Draws the next token of every answer; one for which none can be drawn ends alone, with its error.
 
         Returns:
             Each answer under way with the piece of text that it gained; those that have ended are none of them any
@@ -142,17 +145,24 @@ class Decoder:
             if self.unwanted(answer):
                 said.append((answer, answer.ends("cancelled")))
                 continue
-            room = self.positions - len(answer.prompt.keys) - len(answer.tokens)  # type: ignore[union-attr]
-            token = answer.drawing.token(logits)
-            if self.model.backbone.tensor_parallel and not answer.drawing.greedy:
-                token = said_by_first(token)
-            said.append((answer, answer.takes(token, self.writer.stops, self.model.tokenizer, room)))
+            try:
+                said.append((answer, self._drawn_for(answer, logits)))
+            except Exception as error:
+                said.append((answer, answer.ends("error", error)))
         going = [row for row, answer in enumerate(self.answers) if answer.finish is None]
         if len(going) < len(self.answers):
             self._take_out(going)
         # Fed when the next ones are asked for: nobody waits for that to read this one.
         self._drawn = [answer.tokens[-1] for answer in self.answers]
         return said
+
+    def _drawn_for(self, answer: Answer, logits: Tensor) -> str:
+        """The piece of text that an answer's next token completes."""
+        room = self.positions - len(answer.prompt.keys) - len(answer.tokens)  # type: ignore[union-attr]
+        token = answer.drawing.token(logits)
+        if self.model.backbone.tensor_parallel and not answer.drawing.greedy:
+            token = said_by_first(token)
+        return answer.takes(token, self.writer.stops, self.model.tokenizer, room)
 
     def drop(self, error: Exception) -> list[Answer]:
         """Ends all answers under way with an error, and returns them; nothing of them is kept."""
@@ -167,7 +177,7 @@ class Decoder:
         for answer in answers:
             try:
                 encoded.append((answer, self.writer.ids(answer.turns, answer.options.thinking)))
-            except VTBError as error:
+            except Exception as error:
                 answer.ends("error", error)
         sounds = [[sound for turn in answer.turns for sound in turn.sounds] for answer, _ in encoded]
         frames = iter(self._heard([sound for own in sounds for sound in own]))
@@ -270,10 +280,10 @@ class Decoder:
         return self.model.backbone.project(hidden).float() if last else hidden
 
     def _take_out(self, going: Sequence[int]) -> None:
-        """Leaves the rows ``going``, and keeps the past of the others."""
+        """Leaves the rows ``going``, and keeps the past of those others that did not fail."""
         backbone = self.model.backbone
         for row, answer in enumerate(self.answers):
-            if row in going or self._cache is None:
+            if row in going or self._cache is None or answer.finish == "error":
                 continue
             positions = int(self._mask[row].sum())
             whole = len(self.answers) == 1 and positions == self._mask.shape[1]

@@ -71,6 +71,24 @@ def spaced(parts: Sequence[str | Sound]) -> tuple[str | Sound, ...]:
     return _spaced(parts, " ")
 
 
+def whole_text(text: str, where: str) -> str:
+    """Returns a text that tokenizers take and files hold.
+
+    Args:
+        text: Whatever came.
+        where: Its place, for the message.
+
+    Raises:
+        VTBError: If half of a letter stands in it: JSON may cut an emoji in two, and a terminal send any byte.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = "half a surrogate pair, or a byte that is not UTF-8,"
+        raise VTBError(f"{where}: {half} at character {error.start}: send whole letters") from error
+    return text
+
+
 def _turn(message: Any, where: str, rate: int, limits: Limits, local: bool) -> Turn:
     if not isinstance(message, Mapping):
         raise VTBError(f"{where} is no object with role and content")
@@ -79,7 +97,7 @@ def _turn(message: Any, where: str, rate: int, limits: Limits, local: bool) -> T
         raise VTBError(f"{where}: role is {shortened(message.get('role'))}; it is system, user or assistant")
     content = message.get("content")
     if isinstance(content, str):
-        return Turn(role, (content,))
+        return Turn(role, (whole_text(content, where),))
     if not isinstance(content, Sequence) or isinstance(content, bytes) or not content:
         raise VTBError(f"{where}: content is {shortened(content)}; it is a text or a list of parts")
     parts = [_part(part, role, f"{where}.content[{at}]", rate, limits, local) for at, part in enumerate(content)]
@@ -89,7 +107,7 @@ def _turn(message: Any, where: str, rate: int, limits: Limits, local: bool) -> T
 def _part(part: Any, role: str, where: str, rate: int, limits: Limits, local: bool) -> str | Sound:
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind == "text" and isinstance(part.get("text"), str):
-        return part["text"]
+        return whole_text(part["text"], where)
     if kind not in _SPOKEN or (kind == "audio" and not local):
         raise VTBError(
             f"{where}: {shortened(kind if isinstance(part, Mapping) else part)} is no part of a message; there are "
@@ -98,6 +116,8 @@ def _part(part: Any, role: str, where: str, rate: int, limits: Limits, local: bo
     if role != "user":
         raise VTBError(f"{where}: recordings are heard in the user's messages alone")
     name = part.get("name")
+    if isinstance(name, str):
+        whole_text(name, f"{where}.name")
     source = of_part(part, where, limits, local)
     named = name if isinstance(name, str) else None if isinstance(source, str) else where
     return read_sound(source, rate, limits, named)

@@ -11,7 +11,7 @@ from torch import Tensor
 from nemo_vtb.data.direct_ids import direct_ids
 from nemo_vtb.data.prompts.formats import formatter_of
 from nemo_vtb.inference.audio_input import Sound
-from nemo_vtb.inference.session.messages import Turn
+from nemo_vtb.inference.session.messages import Turn, whole_text
 from nemo_vtb.parts.prompts.control_tokens import PlainTextTokenizer, broken, control_tokens
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, stop_ids, without_tag
 
@@ -58,7 +58,7 @@ class PromptWriter:
         """Token ids of turns, with a placeholder for each recording, ending with the header of the answer.
 
         Raises:
-            VTBError: If the format refuses the turns, or to think.
+            VTBError: If the format refuses the turns, or to think, or there is half a letter in them.
         """
         said = [(turn.role, "".join(map(self._written, turn.parts))) for turn in turns]
         return encode_turns(said, self._formatter, for_generation=True, thinking=thinking).input_ids
@@ -101,7 +101,9 @@ class PromptWriter:
 
     def _written(self, part: str | Sound) -> str:
         tag = self._model.audio_locator_tag
-        return tag if isinstance(part, Sound) else broken(without_tag(part, tag), self._controls)
+        return (
+            tag if isinstance(part, Sound) else broken(without_tag(whole_text(part, "a message"), tag), self._controls)
+        )
 
 
 def sound_key(sound: Sound) -> int:

@@ -1,6 +1,5 @@
 """How an answer is written: which token follows, and what ends it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,8 +7,11 @@ import torch
 from torch import Tensor
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.inference.session.messages import shortened, whole_text
 
 _MOST_STOPS = 16
+# Divided by less, logits leave the numbers that a probability can be made of.
+_LEAST_TEMPERATURE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class AnswerOptions:
 
     Attributes:
         max_new_tokens: Most tokens of it.
-        temperature: 0 takes the most likely token each time.
+        temperature: 0, and whatever is below 1e-5, takes the most likely token each time.
         top_p: Only the most likely tokens that together have this probability are drawn from.
         top_k: Only so many of the most likely tokens are drawn from; 0 for all.
         stop: Texts at which an answer ends; they are no part of it. One text or several.
@@ -41,14 +43,16 @@ class AnswerOptions:
         given = () if self.stop is None else self.stop
         stops = (given,) if not isinstance(given, list | tuple) else tuple(given)
         object.__setattr__(self, "stop", stops)
-        _whole("max_new_tokens", self.max_new_tokens, 1)
-        _whole("top_k", self.top_k, 0)
+        whole_number("max_new_tokens", self.max_new_tokens, 1)
+        whole_number("top_k", self.top_k, 0)
         _number("temperature", self.temperature, 0.0, 100.0)
         _number("top_p", self.top_p, 0.0, 1.0)
         if self.seed is not None:
-            _whole("seed", self.seed, -(2**63))
+            whole_number("seed", self.seed, -(2**63))
         if len(stops) > _MOST_STOPS or not all(isinstance(text, str) and text for text in stops):
             raise VTBError(f"stop is a text, or at most {_MOST_STOPS} of them, none empty")
+        for text in stops:
+            whole_text(text, "stop")
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -70,7 +74,7 @@ class Drawing:
         from transformers import LogitsProcessorList
         from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-        self.greedy = options.temperature == 0 or options.top_k == 1 or options.top_p == 0
+        self.greedy = options.temperature < _LEAST_TEMPERATURE or options.top_k == 1 or options.top_p == 0
         self._options = options
         self._generator: torch.Generator | None = None
         self._warpers = LogitsProcessorList()
@@ -94,15 +98,20 @@ class Drawing:
         return int(torch.multinomial(warped.softmax(-1), 1, generator=self._generator))
 
 
-def _whole(name: str, value: object, least: int) -> None:
+def whole_number(name: str, value: object, least: int) -> None:
+    """Checks an option.
+
+    Raises:
+        VTBError: Names it, if it is no whole number or below the least.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
-        raise VTBError(f"{name} is {value!r}; it is a whole number of at least {least}")
+        raise VTBError(f"{name} is {shortened(value)}; it is a whole number of at least {least}")
 
 
 def _number(name: str, value: object, least: float, most: float) -> None:
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not known or not least <= value <= most:  # type: ignore[operator]
-        raise VTBError(f"{name} is {value!r}; it is a number from {least:g} to {most:g}")
+    # Comparing refuses what is no number or infinite too, and takes whole numbers that no float can hold.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise VTBError(f"{name} is {shortened(value)}; it is a number from {least:g} to {most:g}")
 
 
 # Below the functions that check it.

@@ -244,6 +244,8 @@ def test_what_would_change_nothing_is_refused(loaded: tuple[Any, Any], folder: P
     assert asked["input_ids"].equal(processor.apply_chat_template(talk, tokenize=True)["input_ids"])
     with pytest.raises(VTBError, match="nothing is cut off"):
         processor("Hello.", truncation=True)
+    with pytest.raises(VTBError, match="text: half a surrogate pair"):
+        processor("Nice \ud83d")
     for options, words in (({"max_length": 5}, "max_length is 5"), ({"images": [1]}, "images is no option")):
         with pytest.raises(VTBError, match=words):
             processor.apply_chat_template(talk, tokenize=True, processor_kwargs=options)

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 import soundfile
@@ -99,6 +100,16 @@ def test_what_can_be_tried_with_the_shipped_checkpoint_is_there():
     tried = _examples(SHIPPED)
     assert len(tried) == 4 and all(Path(clip).exists() for example in tried for clip in example.files)
     assert [example.label for example in _examples("runs/quickstart/last.ckpt")] == ["Written question"]
+
+
+@pytest.mark.parametrize("usual", [{"temperature": 3.0, "max_new_tokens": 1024}, {"temperature": 0.0}])
+def test_the_page_takes_the_settings_that_it_begins_with(talker, usual):
+    page = Page(talker, "tiny", "", [], usual).blocks()
+    sliders = [block for block in page.blocks.values() if isinstance(block, gr.Slider)]
+    assert len(sliders) == 3
+    assert all(slider.preprocess(slider.value) == slider.value for slider in sliders)
+    most = {slider.label.split()[0]: slider.maximum for slider in sliders}
+    assert most["Temperature"] >= 2 and most["Most"] >= 512
 
 
 @pytest.mark.skipif(not installed(), reason="no Chromium here")

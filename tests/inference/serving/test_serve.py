@@ -2,8 +2,10 @@
 
 import base64
 import io
+import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -14,11 +16,18 @@ import numpy as np
 import openai
 import pytest
 import soundfile
+from fastapi.testclient import TestClient
 
 from nemo_vtb.cli import main
-from nemo_vtb.inference.audio_input import read_sound
+from nemo_vtb.cli.talk.answering import model_name
+from nemo_vtb.inference.audio_input import Limits, read_sound
 from nemo_vtb.inference.chat import ChatSession
 from nemo_vtb.inference.pieces import in_pieces
+from nemo_vtb.inference.serving.app import Server
+from nemo_vtb.inference.serving.worker import Busy, Worker
+from nemo_vtb.inference.session.answer import Answer, AnswerOptions
+from nemo_vtb.inference.session.decoder import Decoder
+from nemo_vtb.inference.session.messages import Turn
 
 
 @pytest.fixture
@@ -79,6 +88,21 @@ def test_transcriptions_are_answers_to_the_instruction(client, gated, clips):
     assert text.strip() == expected
 
 
+def test_transcriptions_are_written_as_the_command_line_says_unless_asked_otherwise(gated, clips):
+    worker = Worker(Decoder(gated))
+    usual = {"max_new_tokens": 6, "temperature": 5.0, "seed": 3}
+    client = TestClient(Server(worker, "tiny", usual, 200, Limits(), None, "Transcribe the audio.").app())
+    line = f"Transcribe the audio. @{clips[0].path}"
+
+    def said(**form):
+        file = {"file": clips[0].path.read_bytes()}
+        return client.post("/v1/audio/transcriptions", files=file, data=form).json()["text"]
+
+    drawn, greedy = ChatSession(gated).say(line, **usual), ChatSession(gated).say(line, max_new_tokens=6)
+    assert said() == said(temperature="") == drawn != greedy == said(temperature="0")
+    worker.close()
+
+
 def test_a_long_recording_is_transcribed_in_pieces(http, gated, clips, tmp_path):
     rng = np.random.default_rng(0)
     samples = np.concatenate([rng.normal(0, 0.1, 27 * 8000), np.zeros(8000), rng.normal(0, 0.1, 20 * 8000)])
@@ -106,6 +130,15 @@ def test_models_and_health(client, served):
     assert health["status"] == "ok" and health["kept_megabytes"] <= 8
 
 
+def test_health_says_when_nobody_answers(gated):
+    worker = Worker(Decoder(gated))
+    client = TestClient(Server(worker, "tiny", {}, 200, Limits(), None, "Transcribe.").app())
+    assert client.get("/health").status_code == 200
+    worker.close()
+    reply = client.get("/health")
+    assert reply.status_code == 503 and "has ended" in reply.json()["status"]
+
+
 def test_without_the_key_nobody_is_answered(served):
     stranger = openai.OpenAI(base_url=f"{served.url}/v1", api_key="wrong", max_retries=0)
     with pytest.raises(openai.AuthenticationError):
@@ -124,22 +157,38 @@ def test_without_the_key_nobody_is_answered(served):
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"temperature": -1}, "temperature is -1"),
         ({"max_tokens": 9999}, "at most 200"),
-        ({"max_tokens": 0}, "max_new_tokens is 0"),
+        ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"max_completion_tokens": "5"}, "max_completion_tokens is '5'"),
+        ({"max_completion_tokens": 9999}, "max_completion_tokens is 9999; this server writes at most 200"),
+        ({"max_tokens": 3, "max_completion_tokens": 5}, "max_tokens 3 and max_completion_tokens 5"),
+        ({"temperature": 10**400}, "temperature is 1000"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"temperature": float("inf")}, "temperature is inf"),
+        ({"seed": 10**400}, "seed is 1000"),
+        ({"stream_options": {"x": 1}}, "stream_options is {'x': 1}; it holds include_usage alone"),
+        ({"stream_options": {"include_usage": "no"}}, "include_usage is 'no'"),
+        ({"stream_options": {"include_usage": True}, "stream": False}, "stream_options are those of an answer in"),
         ({"stop": 5}, "stop is a text"),
         ({"colour": "red"}, "'colour' is no parameter"),
-        ({"stream": "yes"}, "stream is true or false"),
+        ({"stream": "yes"}, "stream is 'yes'; it is true or false"),
         ({"chat_template_kwargs": {"x": 1}}, "enable_thinking alone"),
         ({"chat_template_kwargs": {"enable_thinking": True}}, "no switch"),
         ({"messages": [user({"type": "audio", "audio": "/etc/hostname"})]}, "'audio' is no part"),
         ({"messages": [user({"type": "audio_url", "audio_url": {"url": "file:///etc/hostname"}})]}, "not fetched"),
         ({"messages": [user({"type": "input_audio", "input_audio": {"data": "AAAA"}})]}, "cannot be read as audio"),
         ({"messages": [user("x " * 3000)]}, "positions and the LLM has 512"),
+        ({"messages": [{"role": "user", "content": "Nice \ud83d"}]}, "messages[0]: half a surrogate pair, or a byte"),
+        ({"messages": [user("Hi.", "Nice \ud83d")]}, "messages[0].content[1]: half a surrogate pair"),
+        ({"messages": [user({"type": "input_audio", "input_audio": {"data": "\ud83d"}})]}, "messages[0].content[0]"),
+        ({"messages": [user({"type": "input_audio", "name": "\ud83d"})]}, "messages[0].content[0].name"),
+        ({"stop": ["\ud83d"]}, "stop: half a surrogate pair"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_cannot_be_is_400_and_says_what(http, wrong, words, stream):
     body = {"model": "tiny", "messages": [user("Hi.")], "stream": stream, **wrong}
-    reply = http.post("/v1/chat/completions", json=body)
+    # As clients in JavaScript write half an emoji, too.
+    reply = http.post("/v1/chat/completions", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert reply.status_code == 400 and words in reply.json()["error"]["message"], reply.text
 
 
@@ -160,6 +209,10 @@ def test_other_refusals_have_their_status(http, served):
         "/v1/audio/transcriptions", files={"file": ("../../x.wav", long.getvalue())}, data={"model": "tiny"}
     )
     assert reply.status_code == 400 and "longer than 60 s" in reply.text
+    words = http.post(
+        "/v1/audio/transcriptions", files={"file": long.getvalue()}, data={"timestamp_granularities[]": "word"}
+    )
+    assert words.status_code == 400 and "'timestamp_granularities[]' is no parameter" in words.text
     assert http.post("/v1/audio/transcriptions", data={"model": "tiny"}).status_code == 400
     assert http.post("/v1/audio/transcriptions", content=b"x").status_code == 400
 
@@ -184,12 +237,37 @@ def test_when_the_client_leaves_its_answer_ends(served, http, client):
     assert client.chat.completions.create(model="tiny", messages=[user("Hi.")], max_tokens=2).usage.completion_tokens
 
 
-def test_more_than_may_wait_are_told_when_to_come_again(gated):
-    from nemo_vtb.inference.serving.worker import Busy, Worker
-    from nemo_vtb.inference.session.answer import Answer, AnswerOptions
-    from nemo_vtb.inference.session.decoder import Decoder
-    from nemo_vtb.inference.session.messages import Turn
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/audio/transcriptions"])
+def test_a_client_that_leaves_is_no_error(gated, clips, path):
+    """As the server sees it: the connection is closed before the answer has ended."""
+    import asyncio
 
+    body = {"messages": [user("Tell me.")], "max_tokens": 200, "temperature": 1.5}
+    request = httpx.Request("POST", f"http://here{path}", json=body)
+    if "audio" in path:
+        request = httpx.Request("POST", f"http://here{path}", files={"file": clips[0].path.read_bytes()})
+    worker = Worker(Decoder(gated), window=1.0)
+    app = Server(worker, "tiny", {}, 200, Limits(), None, "Transcribe.").app()
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": request.headers.raw}
+    received = iter([{"type": "http.request", "body": request.read()}])
+    sent = []
+
+    async def receive():
+        return next(received, {"type": "http.disconnect"})
+
+    async def send(message):
+        sent.append(message)
+
+    # By their names in lower case, as servers give them.
+    scope["headers"] = [(name.lower(), value) for name, value in scope["headers"]]
+    try:
+        asyncio.run(app(scope, receive, send))
+    finally:
+        worker.close()
+    assert sent[0]["status"] == 499 and not worker.answering
+
+
+def test_more_than_may_wait_are_told_when_to_come_again(gated):
     worker = Worker(Decoder(gated, most_rows=2), most_waiting=3, window=0.0)
     ended = threading.Semaphore(0)
     answers, busy = [], []
@@ -244,8 +322,6 @@ def test_twenty_clients_get_each_its_own(served, gated, clips):
 
 
 def test_the_command_serves_until_it_is_stopped(trained):
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -265,6 +341,38 @@ def test_other_machines_need_a_key(trained, monkeypatch, capsys):
     monkeypatch.delenv("VTB_API_KEY", raising=False)
     assert main(["serve", str(trained[1]), "--host=0.0.0.0"]) == 2
     assert capsys.readouterr().err == "vtb: --host 0.0.0.0 lets other machines in: set --api-key, or VTB_API_KEY\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_an_address_that_cannot_be_had_is_said_before_the_model_is_loaded(command, capsys, tmp_path):
+    broken = tmp_path / "no_model.ckpt"
+    broken.touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main([command, str(broken), f"--port={port}"]) == 2
+    assert capsys.readouterr().err == f"vtb: --port {port} is taken: name another one\n"
+    for host in ("nowhere.invalid", "192.0.2.1"):
+        assert main([command, str(broken), f"--host={host}", "--port=18999", *_key(command)]) == 2
+        assert capsys.readouterr().err.startswith(f"vtb: --host {host} is no address of this machine: ")
+
+
+def _key(command):
+    return ["--api-key=k"] if command == "serve" else []
+
+
+def test_a_checkpoint_is_called_by_its_own_name(tmp_path, monkeypatch):
+    folder = tmp_path / "slim-v1.5"
+    folder.mkdir()
+    (folder / "step=5.ckpt").touch()
+    (folder / "last.ckpt").symlink_to("step=5.ckpt")
+    monkeypatch.chdir(folder)
+    asked = (".", "../slim-v1.5/", str(folder), "last.ckpt", "step=5.ckpt", "shipped")
+    assert [model_name(name) for name in asked] == ["slim-v1.5"] * 3 + ["last", "step=5", "shipped"]
+    (folder / "below").mkdir()
+    monkeypatch.chdir(folder / "below")
+    assert model_name("..") == "slim-v1.5"
 
 
 def reachable(port):

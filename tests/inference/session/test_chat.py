@@ -301,6 +301,17 @@ def test_what_does_not_fit_is_said_and_leaves_the_conversation_as_it_was(session
     session.say("And now?", max_new_tokens=2)
 
 
+def test_half_a_letter_is_refused_and_leaves_the_conversation_as_it_was(session):
+    session.say("Hello.", max_new_tokens=2)
+    before = list(session.turns)
+    for message in ("Nice \ud83d", [{"type": "text", "text": "Nice \udcff"}]):
+        with pytest.raises(VTBError, match="half a surrogate pair, or a byte that is not UTF-8, at character 5"):
+            session.say(message)
+    with pytest.raises(VTBError, match="the system prompt: half a surrogate pair"):
+        session.system = "\ud83d"
+    assert session.turns == before and session.system is None
+
+
 def test_an_answer_ends_where_the_positions_end(gated):
     session = ChatSession(gated)
     session.decoder.positions = 40

@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 
@@ -119,5 +119,17 @@ def test_the_command_streams_and_refuses_what_cannot_be(trained, clips, monkeypa
     assert capsys.readouterr().out.count("vtb> ") == 2
     assert main(["chat", str(trained[1]), "--top-p=3"]) == 2
     assert "top_p is 3" in capsys.readouterr().err
+    for device in ("meta", "xla", "vulkan:0", "nothing"):
+        assert main(["chat", str(trained[1]), f"--device={device}"]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"vtb: device is '{device}'") and said.count("\n") == 1
     assert main(["chat", "gone.ckpt"]) == 2
     assert capsys.readouterr().err == "vtb: no checkpoint at gone.ckpt\n"
+
+
+def test_a_typed_byte_that_is_no_text_is_refused_and_the_next_line_is_answered(trained, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"Hello \xff there\nHello.\n/quit\n"), encoding="utf-8"))
+    assert main(["chat", str(trained[1]), "--threads=1", "--max-tokens=2", "--temperature=1e-40"]) == 0
+    out = capsys.readouterr().out
+    assert "vtb: the message: half a surrogate pair, or a byte that is not UTF-8, at character 6" in out
+    assert out.count("vtb> ") == 1
