@@ -17,7 +17,7 @@ from nemo_vtb.models.generate import left_padded
 from nemo_vtb.models.heard import HeardClips
 from nemo_vtb.models.named_audio import padded_clips
 from nemo_vtb.models.proof import try_out_on_device
-from nemo_vtb.modules.llm.parts import text_config
+from nemo_vtb.modules.llm.parts import position_limit
 from nemo_vtb.parts.encode import sub_batches
 from nemo_vtb.parts.ranks import said_by_first
 
@@ -53,7 +53,7 @@ class Decoder:
         self._pasts = KeptPasts(model.backbone, keep_megabytes)
         alone = not (model.backbone.pads and can_be_cut(model.backbone))
         self.most_rows = 1 if alone else most_rows
-        self.positions = int(getattr(text_config(model.backbone.causal_lm), "max_position_embeddings", 0) or 2**31)
+        self.positions = position_limit(model.backbone.causal_lm)
         self.answers: list[Answer] = []
         self._cache: Any = None
         self._mask = self._logits = torch.zeros(0)
