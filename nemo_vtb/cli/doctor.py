@@ -17,10 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a line for each finding; returns 1 where something is wrong, else 0."""
-    if args.slurm:
-        from nemo_vtb.launch.cluster_check import check_cluster
-
-        return check_cluster(Path(args.slurm).absolute())
     from nemo_vtb.doctor import config_lines, doctor, memory_lines
 
     if not args.config_name:
@@ -28,7 +24,15 @@ def run(args: argparse.Namespace) -> int:
             raise VTBError("--memory needs the config whose model it is about: --config-name NAME")
         if args.overrides:
             raise VTBError(f"{' '.join(args.overrides)}: overrides need the config they change: --config-name NAME")
-        return doctor(args.launcher)
+    wrong = 0
+    if args.slurm:
+        from nemo_vtb.launch.cluster_check import check_cluster
+
+        wrong |= check_cluster(Path(args.slurm).absolute())
+    if args.launcher or not (args.slurm or args.config_name):
+        wrong |= doctor(args.launcher)
+    if not args.config_name:
+        return wrong
     from nemo.utils import logging
 
     from nemo_vtb.config import compose
@@ -38,4 +42,4 @@ def run(args: argparse.Namespace) -> int:
     lines = memory_lines if args.memory else config_lines
     for line in lines(compose(args.config_name, args.overrides, args.config_dir)):
         print(line)
-    return 0
+    return wrong

@@ -5,8 +5,10 @@ Importing this module registers it as ``--model vtb``; lm-eval (0.4.13) looks fo
 
 import inspect
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +16,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line
 from nemo_vtb.modules.llm.parts import return_table
 from nemo_vtb.modules.lora.merged import merged_lora
 from nemo_vtb.modules.lora_gate import LoraGate
@@ -176,5 +179,10 @@ def run_harness(checkpoint: str, lora: str, lora_scale: float, arguments: Sequen
     before, sys.argv = sys.argv, ["lm_eval", "run", *own, *arguments]
     try:
         cli_evaluate()
+    except ValueError as error:
+        # What the harness refuses itself is of its arguments; elsewhere it is a fault.
+        if "lm_eval" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts:
+            raise
+        raise VTBError(f"lm-eval: {first_line(error)}") from error
     finally:
         sys.argv = before

@@ -96,7 +96,7 @@ def evaluate(
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
     from nemo_vtb.evaluation.sections import sections
     from nemo_vtb.evaluation.sets.plan import read_plan
-    from nemo_vtb.evaluation.submit import write_submission
+    from nemo_vtb.evaluation.submit import check_submission, write_submission
     from nemo_vtb.models.for_machine import use_for_answers
     from nemo_vtb.models.load import load_checkpoint
     from nemo_vtb.parts.ranks import is_first
@@ -117,6 +117,8 @@ def evaluate(
     drawing = Drawing(section["bootstrap"], settings["seed"])
     judge = None if section.get("judge") is None else open_answer_judge(section["judge"], plan, drawing)
     dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
+    if submit:
+        check_submission(Path(submit), plan.questions)
     require_writable(folder, "out")
     answers = ask(model, dataset, plan, settings["batch_size"])
     if judge:

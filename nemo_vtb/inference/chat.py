@@ -187,9 +187,10 @@ class ChatSession:
         """
         messages = [{"role": turn.role, "content": content_of(turn, saved=True)} for turn in self.turns]
         try:
-            Path(path).expanduser().write_text(json.dumps({"messages": messages}, ensure_ascii=False, indent=1) + "\n")
-        except OSError as error:
-            raise VTBError(f"cannot write {path}: {error.strerror}") from error
+            text = json.dumps({"messages": messages}, ensure_ascii=False, indent=1) + "\n"
+            Path(path).expanduser().write_text(text, encoding="utf-8")
+        except (OSError, ValueError, RuntimeError) as error:
+            raise VTBError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
     def load(self, path: str | Path) -> None:
         """Goes on with a conversation that was saved.
@@ -201,9 +202,12 @@ class ChatSession:
             messages = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))["messages"]
         except OSError as error:
             raise VTBError(f"cannot read {path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            # The last is of a home that nobody has, or of brackets without end.
             raise VTBError(f"{path} is no saved conversation: {error}") from error
-        answered = isinstance(messages, list) and messages and messages[-1].get("role") == "assistant"
+        if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+            raise VTBError(f"{path} is no saved conversation: its messages are a list of objects with role and content")
+        answered = bool(messages) and messages[-1].get("role") == "assistant"
         asked = [*messages, {"role": "user", "content": "-"}] if answered else messages
         turns = read_messages(asked, self.model.sampling_rate, self._limits, local=False)
         turns = turns[:-1] if answered else turns

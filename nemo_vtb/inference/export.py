@@ -1,6 +1,7 @@
 """``vtb export``: a checkpoint as safetensors, in the forms that NeMo, Transformers, vLLM, PEFT and ``vtb`` read."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from omegaconf import open_dict
 from torch import nn
 
+from nemo_vtb.assets.catalog import CATALOG
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import first_line
 from nemo_vtb.inference.card.data import data_of, sources_without_licence
@@ -24,6 +26,8 @@ from nemo_vtb.modules.lora.shifted import INITIAL
 
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,14 @@ def export(
         Notes for the user.
 
     Raises:
-        VTBError: If the checkpoint is none, its LoRA was never trained, or the report is of another model.
+        VTBError: If the checkpoint is none, its LoRA was never trained, the report is of another model, or nobody gets
+            a model by a name for the card.
     """
     from nemo_vtb.models.load import load_checkpoint
 
     inputs = inputs or CardInputs()
+    for option, name in {"--llm": inputs.llm, "--encoder": inputs.encoder}.items():
+        _require_reachable(option, name)
     model = load_checkpoint(checkpoint, quantized=False).float()
     _require_trained_lora(model, checkpoint)
     read = read_trained(checkpoint)
@@ -137,6 +144,16 @@ def _make_plain(model: "VoiceTextBlender", read: dict[str, Any], form: str) -> N
     with open_dict(model.cfg):
         for key, value in (changed or {}).items():
             model.cfg.lora[key] = value
+
+
+def _require_reachable(option: str, name: str | None) -> None:
+    # Whoever reads the folder loads the model by this name.
+    if name is None or name in CATALOG or _HUB_ID.fullmatch(name) or (name and Path(name).is_dir()):
+        return
+    raise VTBError(
+        f"{option} {name!r}: nobody gets a model by that; ORG/NAME of the hub, a name of vtb assets list, "
+        "or a folder that is there"
+    )
 
 
 def _require_trained_lora(model: nn.Module, checkpoint: str) -> None:

@@ -15,6 +15,8 @@ from nemo_vtb.paths import slurm_dir
 
 # More is a slip of some zeros.
 _MOST = 10**6
+_ATTEMPTS = 3
+_PART = "{part}"
 _SBATCH = re.compile(r"(--)?[a-z][a-z0-9-]*(=.+)?")
 
 
@@ -30,13 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parts", type=int, help="run an array of so many jobs that make data; see generate.sbatch")
     parser.add_argument("--container", default="", help='what wraps the command, e.g. "apptainer exec --nv vtb.sif"')
     parser.add_argument("--srun", default="", help='more for srun, e.g. "--container-image=vtb.sqsh"')
-    parser.add_argument("--max-failures", type=int, default=3, help="attempts in a row without a new checkpoint")
+    parser.add_argument(
+        "--max-failures", type=int, default=_ATTEMPTS, help="attempts in a row without a new checkpoint"
+    )
     parser.add_argument("--sbatch", action="append", default=[], metavar="NAME=VALUE", help="any other sbatch option")
     parser.add_argument("--dry-run", action="store_true", help="check and print the script, submit nothing")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, reader: argparse.ArgumentParser) -> int:
     """Renders, checks and, unless it is a dry run, submits.
+
+    Args:
+        args: Of the command.
+        reader: Of the whole program, for a command of ours behind ``--``.
 
     Raises:
         VTBError: Names what cannot work.
@@ -46,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     command = _found(args.overrides[1:], contained=bool(args.container or args.srun))
     folder = Path(args.folder).absolute()
     script = make_script(args, folder, command)
-    for note in check(command, folder, contained=bool(args.container or args.srun)):
+    for note in check(command, folder, reader, bool(args.container or args.srun), args.parts):
         print(f"note: {note}", file=sys.stderr)
     if args.dry_run:
         _ask_scheduler(script)
@@ -75,6 +83,10 @@ def make_script(args: argparse.Namespace, folder: Path, command: Sequence[str]) 
             raise VTBError(f"--{name} is out of range: a whole number of at least {least}, up to {_MOST}")
     if not all(_SBATCH.fullmatch(option) for option in args.sbatch):
         raise VTBError(f"--sbatch {' '.join(args.sbatch)}: each is NAME=VALUE, e.g. --sbatch account=me")
+    if args.parts:
+        for name, given in {"nodes": args.nodes > 1, "max-failures": args.max_failures != _ATTEMPTS}.items():
+            if given:
+                raise VTBError(f"--{name} is of a job that trains; with --parts each job has one node: leave it out")
     options: dict[str, str | None] = {"time": args.time, "cpus-per-task": str(args.cpus_per_task)}
     settings = {"VTB_RUN": str(folder), "VTB_CONTAINER": args.container, "VTB_SRUN": args.srun}
     if args.parts:
@@ -93,13 +105,21 @@ def make_script(args: argparse.Namespace, folder: Path, command: Sequence[str]) 
     return render(template.read_text(encoding="utf-8"), options, settings, command)
 
 
-def check(command: Sequence[str], folder: Path, contained: bool = False) -> list[str]:
+def check(
+    command: Sequence[str],
+    folder: Path,
+    reader: argparse.ArgumentParser,
+    contained: bool = False,
+    parts: int | None = None,
+) -> list[str]:
     """Looks for what would fail once the job starts.
 
     Args:
         command: What each process runs.
         folder: Of the run.
+        reader: Of the whole program ``vtb``.
         contained: Whether a container brings the command.
+        parts: Of an array that makes data.
 
     Returns:
         Notes on what may be meant, but rarely is.
@@ -116,27 +136,59 @@ def check(command: Sequence[str], folder: Path, contained: bool = False) -> list
         raise VTBError(f"--run {folder}: cannot write to {parent}")
     if not contained and shutil.which(command[0]) is None:
         raise VTBError(f"'{command[0]}' is not a program here; a container that has it is named with --container")
-    words = [Path(command[0]).name, *command[1:]]
-    launcher = next((word for word in words[1:] if word.endswith(".py")), None)
+    launcher = next((word for word in command[1:] if word.endswith(".py")), None)
+    plugged = any(word.startswith("+vtb@_global_") for word in command)
     if launcher is not None and not contained:
         if not Path(launcher).is_file():
             raise VTBError(f"no script at {launcher}")
-        if any(word.startswith("+vtb@_global_") for word in words):
+        if plugged:
             from nemo_vtb.doctor import missing_names
 
             if missing := missing_names(launcher):
                 raise VTBError(f"{launcher} does not import {', '.join(missing)}, so +vtb@_global_ cannot select us")
-    name = next((word.partition("=")[2] for word in words if word.startswith("--config-name=")), None)
-    if words[:2] == ["vtb", "train"] and name:
-        from nemo_vtb.config import compose
-
-        folders = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-        compose(name, [word for word in words[2:] if not word.startswith("--")], folders)
-    trains = words[:2] == ["vtb", "train"] or any(word.startswith("+vtb@_global_") for word in words)
-    resumes = any("cluster=" in word or "resume_if_exists=" in word for word in words)
-    if trains and not resumes:
+    ours = _of_vtb(command)
+    if ours is not None:
+        _check_ours(ours, reader, parts)
+    elif parts and parts > 1 and not any(_PART in word for word in command):
+        return [f"no word of the command holds {_PART}: every part does the same, unless it asks Slurm for its number"]
+    resumes = any("cluster=" in word or "resume_if_exists=" in word for word in command)
+    if (plugged or (ours or [""])[0] == "train") and not resumes:
         return ["neither +cluster=slurm nor exp_manager.resume_if_exists is given: a requeued job may start anew"]
     return []
+
+
+def _of_vtb(command: Sequence[str]) -> list[str] | None:
+    """The arguments of a command of ours, which may be called as a module; None for any other."""
+    if Path(command[0]).name == "vtb":
+        return list(command[1:])
+    if list(command[1:3]) in (["-m", "nemo_vtb"], ["-m", "nemo_vtb.cli"]):
+        return list(command[3:])
+    return None
+
+
+def _check_ours(words: Sequence[str], reader: argparse.ArgumentParser, parts: int | None) -> None:
+    """Reads a command of ours as it will be read, and composes its config."""
+    has_part = any(_PART in word for word in words)
+    if parts and parts > 1 and not has_part:
+        raise VTBError(
+            f"--parts {parts}: no word of the command holds {_PART}, so every part would do the same work in the same "
+            "place: give it its own, e.g. 'part={part}/{parts}'"
+        )
+    if has_part and not parts:
+        raise VTBError(f"{_PART} is filled in for the jobs of an array: say how many with --parts N")
+    # As the first job has them.
+    words = [word.replace(_PART, "0").replace("{parts}", str(parts)) for word in words]
+    args, rest = reader.parse_known_args(words)
+    configured, open_ended = hasattr(args, "config_name"), getattr(args, "takes_overrides", False)
+    unknown = [word for word in rest if not open_ended or (configured and word.startswith("-"))]
+    if unknown:
+        raise VTBError(f"vtb {' '.join(words)}: unrecognized arguments: {' '.join(unknown)}")
+    if configured and args.config_name:
+        from nemo_vtb.config import compose
+
+        # Of a sweep, lists of values stand for one run each.
+        swept = getattr(args, "multirun", False)
+        compose(args.config_name, [word for word in rest if not (swept and "," in word)], args.config_dir)
 
 
 def _found(command: list[str], contained: bool) -> list[str]:

@@ -46,7 +46,10 @@ def check_claims(claims: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> No
         if "title" not in claim or ("evidence" in claim) == ("not_testable" in claim):
             raise VTBError(f"{where} needs a title, and either evidence or the reason why it is not_testable")
         for part in ("evidence", "needs"):
-            for number, rule in enumerate(claim.get(part) or []):
+            rules = claim.get(part) or []
+            if isinstance(rules, str | Mapping) or not isinstance(rules, Sequence):
+                raise VTBError(f"{where}.{part} is {rules!r}; it is a list of rules")
+            for number, rule in enumerate(rules):
                 check_rule(rule, f"{where}.{part}.{number}", (*arms, UNTOUCHED))
 
 

@@ -49,6 +49,25 @@ def test_overrides_and_what_is_wrong_are_named(workplace: SimpleNamespace, capsy
     assert "--config-name" in capsys.readouterr().err
 
 
+def test_all_that_is_asked_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main(["doctor", "--config-name=quickstart", f"--launcher={tmp_path / 'nothere.py'}"]) == 2
+    assert "nothere.py" in capsys.readouterr().err
+    (tmp_path / "empty.py").write_text("")
+    assert main(["doctor", "--config-name=quickstart", f"--launcher={tmp_path / 'empty.py'}"]) == 1
+    printed = capsys.readouterr().out
+    assert "empty.py: does not import" in printed and "models: " in printed
+    assert main(["doctor", f"--slurm={tmp_path}", "--memory", "--config-name=nothere"]) == 2
+    assert "nothere" in capsys.readouterr().err
+    assert main(["doctor", f"--slurm={tmp_path}", "--memory"]) == 2
+    assert "--config-name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["synth/text"], ["eval/judge"], ["eval/quickstart", "--memory"]])
+def test_configs_of_other_commands_are_told_apart(words: list[str], capsys: pytest.CaptureFixture):
+    assert main(["doctor", "--config-name", *words, *(["out=x", "llm.model=m"] if "synth/text" in words else [])]) == 2
+    assert "vtb doctor reads configs of vtb train (quickstart)" in capsys.readouterr().err
+
+
 def test_every_extra_is_looked_for():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(EXTRAS) == set(project["optional-dependencies"]) - {"dev"}

@@ -107,3 +107,30 @@ def test_a_group_is_added_to_a_config_in_a_folder(tmp_path: Path):
     assert compose("first/small", ["+cluster=mine"], tmp_path).name == "beside"
     with pytest.raises(VTBError, match="Available options in 'cluster': slurm"):
         compose("second/small", ["+cluster=slurmy"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "override"),
+    [
+        (["study"], "claims.nothere.arm=x"),
+        (["study", "--cfg", "job"], "claims.nothere.arm=x"),
+        (["doctor", "--config-name=quickstart"], "model.freeze_params.x=1"),
+        (["train", "--config-name=quickstart", "--multirun", "seed=1,2"], "model.freeze_params.x=1"),
+        (["synth", "text", "llm.model=x", "out=unused"], "categories.first=brainstorming"),
+        (["doctor", "--config-name=quickstart"], "lora=3"),
+        (["doctor", "--config-name=quickstart"], "~lora=3"),
+    ],
+)
+def test_an_override_that_does_not_fit_is_named(
+    command: list[str], override: str, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, (line,) = _said(capsys, *command, override)
+    assert code == 2 and f"'{override}'" in line
+    assert ("lora=NAME" if "lora" in override else "by their number") in line
+    assert not (tmp_path / "unused").exists()
+
+
+def test_rules_of_a_claim_are_a_list(capsys: pytest.CaptureFixture, tmp_path: Path):
+    code, _, (line,) = _said(capsys, "study", f"out={tmp_path / 'study'}", "claims.0.evidence=3")
+    assert code == 2 and "claims.0.evidence is 3; it is a list of rules" in line

@@ -77,6 +77,16 @@ def test_an_export_leaves_what_stands_in_its_way(workplace, capsys, tmp_path: Pa
     assert "--out" in line and (tmp_path / "full" / "README.md").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "words", [("--llm", "mine"), ("--encoder", ""), ("--llm", "no/such/folder"), ("--llm", "/absent")]
+)
+def test_an_export_names_models_by_what_others_get_them_by(workplace, capsys, tmp_path: Path, words: tuple[str, str]):
+    assert main(["export", str(workplace.checkpoint), "--to=slim", f"--out={tmp_path / 'out'}", *words]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vtb")]
+    assert f"{words[0]} {words[1]!r}" in line and "ORG/NAME" in line
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_missing_package_names_its_extra(capsys):
     def command() -> None:
         raise ModuleNotFoundError("No module named 'jsonschema'", name="jsonschema")

@@ -83,6 +83,11 @@ def test_answers_are_kept_and_repeat(evaluated):
         (["+eval.text.short.number=3"], "eval.text.short.number"),
         (["eval.bootstrap=0"], "eval.bootstrap is 0"),
         (["eval.sets=5"], "eval.sets is 5"),
+        ([f"--submit={__file__}"], "--submit"),
+        (
+            ["--submit=board", *(f"~eval.sets.{name}" for name in ("clips", "known", "unseen"))],
+            "--submit: nothing that is asked belongs",
+        ),
         (["--gate"], "eval.max_text_drop"),
         (["+eval.max_text_drop=much"], "eval.max_text_drop is 'much'"),
         (["+eval.max_text_drop=1", "~eval.text.short", "~eval.text.sums"], "eval.max_text_drop has nothing to judge"),

@@ -130,3 +130,17 @@ def test_mistakes_are_named(options: dict[str, Any], said: str, trained: Any):
 def test_a_missing_checkpoint_is_named(tmp_path: Path, capsys: Any):
     assert main(["lm-eval", str(tmp_path / "none.ckpt"), "--tasks", "vtb_chats"]) == 2
     assert "no checkpoint at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say which tasks: --tasks"),
+        (["--tasks", "vtb_nothere"], "lm-eval: Tasks not found: vtb_nothere"),
+        (["--tasks", "vtb_chats", "--limit", "2", "--samples", '{"vtb_chats": [0]}'], "--samples"),
+    ],
+)
+def test_what_the_harness_refuses_is_one_line(words: list[str], said: str, trained: Any, capsys: Any):
+    assert main(["lm-eval", str(trained[1]), *words]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vtb")]
+    assert len(lines) == 1 and said in lines[0], lines

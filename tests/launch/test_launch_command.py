@@ -58,6 +58,20 @@ def test_parts_make_an_array(tmp_path: Path, capsys: pytest.CaptureFixture):
         (["--dry-run"], [], "nothing stands after --"),
         (["--dry-run"], ["vtb", "train", "--config-name=nowhere"], "nowhere"),
         (["--dry-run"], ["vtb", "train", "--config-name=quickstart", "+lora=r999"], "r999"),
+        (["--dry-run"], ["vtb", "train", "--config-name", "quikstart", "+cluster=slurm"], "quikstart"),
+        (["--dry-run"], ["vtb", "train", "--config-name", "quickstart", "--config-dir", "absent"], "--config-dir"),
+        (
+            ["--dry-run"],
+            ["vtb", "train", "--config-name", "quickstart", "--nodes=2"],
+            "unrecognized arguments: --nodes",
+        ),
+        (["--dry-run"], ["vtb", "assets", "list", "more"], "unrecognized arguments: more"),
+        (["--dry-run"], ["python", "-m", "nemo_vtb.cli", "train", "-cn", "quikstart"], "quikstart"),
+        (["--dry-run"], ["vtb", "synth", "text", "out=x", "llm.model=m", "countt=1"], "countt"),
+        (["--dry-run"], ["vtb", "synth", "text", "out=x", "llm.model=m", "part={part}/{parts}"], "--parts N"),
+        (["--dry-run", "--parts=4"], ["vtb", "synth", "text", "out=x", "llm.model=m"], "part={part}/{parts}"),
+        (["--dry-run", "--parts=4", "--nodes=8"], ["python", "{part}"], "--nodes"),
+        (["--dry-run", "--parts=4", "--max-failures=8"], ["python", "{part}"], "--max-failures"),
         (["--dry-run"], ["python", "absent.py", "+vtb@_global_=default"], "no script at absent.py"),
     ],
 )
@@ -66,6 +80,24 @@ def test_what_cannot_work_is_said_at_once(
 ):
     assert launch(tmp_path, *options, command=command) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_misspelt_command_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as ended:
+        launch(tmp_path, "--dry-run", command=["vtb", "trian", "--config-name=quickstart"])
+    assert ended.value.code == 2 and "trian" in capsys.readouterr().err
+
+
+def test_a_config_of_ones_own_is_found_however_it_is_named(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "mine.yaml").write_text("defaults: [quickstart, _self_]\n")
+    words = ["vtb", "train", "--config-dir", str(tmp_path), "-cn", "mine", "+cluster=slurm"]
+    assert launch(tmp_path / "run", "--dry-run", command=words) == 0
+    assert launch(tmp_path / "run", "--dry-run", command=["vtb", "lm-eval", "shipped", "--tasks", "mine"]) == 0
+    synth = ["vtb", "synth", "text", "out=x", "llm.model=m", "part={part}/{parts}"]
+    assert launch(tmp_path / "run", "--dry-run", "--parts=4", command=synth) == 0
+    capsys.readouterr()
+    assert launch(tmp_path / "run", "--dry-run", "--parts=4", command=["python", "make.sh"]) == 0
+    assert "every part does the same" in capsys.readouterr().err
 
 
 def test_a_run_that_would_start_anew_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture):

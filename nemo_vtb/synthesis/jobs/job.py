@@ -31,6 +31,7 @@ class Job:
         seed: Decides everything random, together with the shard number.
         shard_size: Items per shard; also what a process loses when it is killed.
         max_bad_share: Share of items whose input may be bad before the run stops.
+        check: Opens what is cheap to open, and raises where it cannot be had; asked before anything is written.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Job:
     seed: int = 0
     shard_size: int = 32
     max_bad_share: float = 0.1
+    check: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
         twice = [name for name, times in Counter(item.id for item in self.items).items() if times > 1]
@@ -88,6 +90,8 @@ def run_job(job: Job, folder: Path, part: tuple[int, int] = (0, 1), processes: i
         VTBError: If the folder holds another job, a process died, too much of the input is bad, or the disk is full;
             whole shards stay.
     """
+    if job.check is not None:
+        job.check()
     try:
         (folder / "shards").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,6 +106,8 @@ def run_job(job: Job, folder: Path, part: tuple[int, int] = (0, 1), processes: i
         with closing(_made(job, folder, missing, min(processes, len(missing)))) as made:
             for shard in made:
                 progress.saw(folder, shard, made=True)
+    # Another run may have begun in the folder before this one had a shard in it.
+    _agree(job, folder)
     return all(shard_path(folder, shard).exists() for shard in range(job.shards))
 
 
@@ -121,7 +127,8 @@ def _made(job: Job, folder: Path, missing: Sequence[int], processes: int) -> Gen
 
 def _agree(job: Job, folder: Path) -> None:
     path, fixed = folder / "settings.json", job.fixed()
-    if not path.exists():
+    # A run that ended before its first shard, perhaps over a misspelt name, binds nobody.
+    if not path.exists() or not any((folder / "shards").glob("[0-9]*")):
         write_text(path, json.dumps(fixed, indent=2, ensure_ascii=False) + "\n")
     there = json.loads(path.read_text(encoding="utf-8"))
     for key in {**there, **fixed}:

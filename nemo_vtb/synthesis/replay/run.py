@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import first_line, sentence
 from nemo_vtb.inference.llms.choose import LLMOptions, open_llm
 from nemo_vtb.synthesis.jobs.job import Job
 from nemo_vtb.synthesis.jobs.shard import Item
@@ -52,32 +53,40 @@ def job_of(cfg: "DictConfig") -> Job:
     return Job(
         name="text",
         items=[Item(f"replay-{cfg.seed}-{number:06d}", {}) for number in range(options.count)],
-        open_maker=partial(open_maker, llm, tokenizer, options, cfg.seed),
+        open_maker=partial(open_maker, llm, options, cfg.seed),
         settings=settings,
         seed=cfg.seed,
         shard_size=cfg.shard_size,
         max_bad_share=cfg.max_bad_share,
+        check=partial(_tokenizer, chosen, options),
     )
 
 
-def open_maker(llm: dict[str, Any], tokenizer: str, options: ReplayOptions, seed: int) -> "ReplayMaker":
+def open_maker(llm: dict[str, Any], options: ReplayOptions, seed: int) -> "ReplayMaker":
     """Opens the LLM and the tokenizer whose chat template it was tuned with.
 
     Raises:
         VTBError: If either cannot be had.
     """
+    from nemo_vtb.synthesis.replay.maker import ReplayMaker
+
+    opened = _tokenizer(LLMOptions.read(llm), options)
+    return ReplayMaker(open_llm(llm), opened, load_prompts(options.prompt_file), options, seed)
+
+
+def _tokenizer(llm: LLMOptions, options: ReplayOptions) -> Any:
     from transformers import AutoTokenizer
 
     from nemo_vtb.assets import resolve
-    from nemo_vtb.synthesis.replay.maker import ReplayMaker
 
     try:
-        opened = AutoTokenizer.from_pretrained(resolve(tokenizer))
+        return AutoTokenizer.from_pretrained(resolve(options.tokenizer or llm.model))
     except (VTBError, OSError, ValueError) as error:
-        raise VTBError(
-            f"tokenizer={tokenizer}: {error} A server has none: name that of its model, for the chat template"
-        ) from error
-    return ReplayMaker(open_llm(llm), opened, load_prompts(options.prompt_file), options, seed)
+        said = str(error) if isinstance(error, VTBError) else sentence(error) or first_line(error)
+        if options.tokenizer:
+            raise VTBError(f"tokenizer={options.tokenizer}: {said}") from error
+        remedy = "; a server gives no tokenizer: say tokenizer=NAME, that of its model, for the chat template"
+        raise VTBError(f"llm.model={llm.model}: {said}{remedy if llm.backend == 'openai' else ''}") from error
 
 
 def unique(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """``vtb chat`` as it is typed: commands, recordings, a Ctrl-C in the middle of an answer."""
 
+import json
 import os
 import shutil
 import signal
@@ -133,3 +134,15 @@ def test_a_typed_byte_that_is_no_text_is_refused_and_the_next_line_is_answered(t
     out = capsys.readouterr().out
     assert "vtb: the message: half a surrogate pair, or a byte that is not UTF-8, at character 6" in out
     assert out.count("vtb> ") == 1
+
+
+def test_a_file_that_cannot_be_used_is_a_line_and_the_conversation_goes_on(talk, tmp_path):
+    files = {"words": ["a"], "null": None, "number": 3, "parts": [{"role": "user", "content": [None]}], "empty": []}
+    for name, messages in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"messages": messages}))
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    lines = ["Hello.", *(f"/load {name}.json" for name in (*files, "deep", "gone")), "/load ~nobodyhere/x.json"]
+    lines += ["/save ~nobodyhere/x.json", "/save gone/x.json", "/save a\0b"]
+    said = talk(*lines, "/undo")
+    assert all(text.startswith("vtb: ") and text.count("\n") == 1 for text in said[1:-1]), said
+    assert said[-1] == "taken back\n"

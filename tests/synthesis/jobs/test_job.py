@@ -165,6 +165,19 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path, change: d
     assert contents(out) == before
 
 
+def test_a_run_without_a_shard_binds_nobody(whole: Path, tmp_path: Path):
+    with pytest.raises(VTBError, match="cannot be opened"):
+        made(tmp_path, style="grand", broken=True)
+    assert contents(made(tmp_path)) == contents(whole)
+
+
+def test_two_runs_that_began_with_other_settings_do_not_both_end_well(tmp_path: Path):
+    runs = [start(tmp_path, dawdle=0.3, style=style) for style in ("plain", "grand")]
+    codes = [run.wait(60) for run in runs]
+    assert any(codes), "both ended as if nothing had been"
+    assert any("holds data made with style=" in run.communicate()[0] for run in runs)
+
+
 def test_ids_that_stand_twice_are_refused():
     items = [Item(name, {}, f"chats.jsonl:{line}") for line, name in enumerate("abcb", start=1)]
     with pytest.raises(VTBError, match=r"id 'b' stands more than once \(chats.jsonl:2, chats.jsonl:4\)"):

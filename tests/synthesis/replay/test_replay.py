@@ -268,4 +268,18 @@ def test_prompts_that_cannot_work_are_named(tmp_path: Path, text: str, said: str
 def test_a_server_needs_the_name_of_a_tokenizer(llama: LlamaServer, tmp_path: Path, capsys: pytest.CaptureFixture):
     options = [f"out={tmp_path}", f"llm.model={MODEL}", f"llm.base_url={llama.url}", "count=1"]
     assert main(["synth", "text", *options]) == 2
-    assert f"tokenizer={MODEL}: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"llm.model={MODEL}: " in said and "say tokenizer=NAME" in said
+
+
+def test_the_corrected_line_goes_on_in_the_folder_of_the_misspelt_one(
+    tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    line = ["synth", "text", f"out={tmp_path}", "llm.backend=hf", "count=1", "exchanges=[1]", "answer.tokens=[1,2]"]
+    assert main([*line, "llm.model=smolm2"]) == 2
+    (said,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("vtb")]
+    assert said.startswith("vtb: llm.model=smolm2: ") and "server" not in said
+    assert not list(tmp_path.iterdir())
+    assert main([*line, f"llm.model={tiny_llm}", "tokenizer=smolm2"]) == 2
+    assert "vtb: tokenizer=smolm2: " in capsys.readouterr().err
+    assert main([*line, f"llm.model={tiny_llm}", "user.tokens=[1,2]"]) == 0
