@@ -20,7 +20,7 @@ def tiny_study(
 ) -> list[str]:
     """The arguments of ``vtb study`` for two arms of one step each; it makes ``made`` beside its config."""
     folder = tmp_path_factory.mktemp("study")
-    kept = {"arm": "joint", "measure": "text", "loses_at_most": 1, "of": "untouched"}
+    kept = {"arm": "joint", "measure": "kl", "below": 100}
     study = {
         "out": str(folder / "made"),
         "part": "0/1",
