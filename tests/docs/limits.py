@@ -116,9 +116,14 @@ LIMITS = (
         "both are folders here, which no one else has",
     ),
     Limit(
-        r"^vtb launch slurm ",
+        r"^vtb launch slurm (?!.*--parts)",
         ("--nodes=2", "--gpus-per-node=0", "--cpus-per-task=1", "--dry-run"),
         "a cluster of two small nodes is asked; tests/launch submits to it",
+    ),
+    Limit(
+        r"^vtb launch slurm .*--parts",
+        ("--gpus-per-node=0", "--cpus-per-task=1", "--dry-run"),
+        "each part has a node of its own",
     ),
     Limit(r"^python examples/llama_server\.py ", ("--port={port}",), "a port of its own"),
     Limit(
