@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,29 +23,30 @@ _FLAC_BLOCKS = {1: 192, **{code: 576 << (code - 2) for code in range(2, 6)},
 def ogg_is_chained(file: Readable) -> bool:
     """Whether an Ogg file holds several streams, one after the other; a look at the head of each page tells."""
     with _Reader(file) as reader:
-        at, inside = 0, False
-        while len(head := reader.at(at, _OGG_PAGE.size)) == _OGG_PAGE.size:
-            magic, _, flags, _, _, _, _, segments = _OGG_PAGE.unpack(head)
-            if magic != b"OggS":
-                return False
+        inside = False
+        for flags, _ in _ogg_pages(reader):
             if flags & _BEGINS_STREAM and inside:
                 return True
             inside = inside or not flags & _BEGINS_STREAM
-            at += _OGG_PAGE.size + segments + sum(reader.at(at + _OGG_PAGE.size, segments))
     return False
 
 
 def ogg_ends_early(file: Readable) -> bool:
     """Whether an Ogg file was cut: its last page is not all there, or does not say that the stream ends."""
     with _Reader(file) as reader:
-        at, ended = 0, False
-        while len(head := reader.at(at, _OGG_PAGE.size)) == _OGG_PAGE.size:
-            magic, _, flags, _, _, _, _, segments = _OGG_PAGE.unpack(head)
-            if magic != b"OggS":
-                return False
-            at += _OGG_PAGE.size + segments + sum(reader.at(at + _OGG_PAGE.size, segments))
-            ended = bool(flags & _ENDS_STREAM) and at <= reader.size
-        return at > 0 and not ended
+        last = deque(_ogg_pages(reader), maxlen=1)
+        return any(not flags & _ENDS_STREAM or end > reader.size for flags, end in last)
+
+
+def _ogg_pages(reader: "_Reader") -> Iterator[tuple[int, int]]:
+    """Yields the flags of each page and where it ends, up to what is no page."""
+    at = 0
+    while len(head := reader.at(at, _OGG_PAGE.size)) == _OGG_PAGE.size:
+        magic, _, flags, _, _, _, _, segments = _OGG_PAGE.unpack(head)
+        if magic != b"OggS":
+            return
+        at += _OGG_PAGE.size + segments + sum(reader.at(at + _OGG_PAGE.size, segments))
+        yield flags, at
 
 
 def flac_counts_wrong(file: Readable, samples: int) -> bool:

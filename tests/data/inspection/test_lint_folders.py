@@ -1,13 +1,12 @@
 """``vtb data lint FOLDER``: every file of rows is checked, and what is not is named."""
 
-import io
 import json
-import tarfile
 
 import numpy as np
 import pytest
 import soundfile
 from lhotse import CutSet, Recording, SupervisionSegment
+from web_datasets import web_dataset
 
 from nemo_vtb.cli import main
 
@@ -32,14 +31,6 @@ def lint(*paths, options=()):
 
 def reasons(found):
     return [(finding["severity"], finding["reason"], finding["line"]) for finding in found["findings"]]
-
-
-def web_dataset(path, members):
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
 
 
 def test_what_prepare_writes_is_linted_as_a_folder(tmp_path, capsys):

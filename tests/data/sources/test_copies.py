@@ -2,11 +2,11 @@
 
 import io
 import json
-import tarfile
 
 import numpy as np
 import pytest
 import soundfile
+from web_datasets import web_dataset
 
 from nemo_vtb.cli import main
 from nemo_vtb.data.inspection.findings import LintResult
@@ -30,15 +30,6 @@ def wav():
     file = io.BytesIO()
     soundfile.write(file, 0.3 * np.sin(np.arange(8000) / 3), 8000, format="WAV")
     return file.getvalue()
-
-
-def web_dataset(path, members):
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return str(path)
 
 
 def test_a_row_of_an_array_is_named_by_its_number(tmp_path, capsys):
