@@ -150,9 +150,12 @@ def _require_reachable(option: str, name: str | None) -> None:
     # Whoever reads the folder loads the model by this name.
     if name is None or name in CATALOG or _HUB_ID.fullmatch(name) or (name and Path(name).is_dir()):
         return
+    files = " or .nemo file" if option == "--encoder" else ""
+    if files and name.endswith(".nemo") and Path(name).is_file():
+        return
     raise VTBError(
         f"{option} {name!r}: nobody gets a model by that; ORG/NAME of the hub, a name of vtb assets list, "
-        "or a folder that is there"
+        f"or a folder{files} that is there"
     )
 
 
