@@ -53,6 +53,7 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
         config: VoiceTextBlenderConfig | None = None,
         dtype: torch.dtype | str | None = None,
         device_map: Any = None,
+        attn_implementation: str | None = None,
         **kwargs: Any,
     ) -> "VoiceTextBlenderForConditionalGeneration":
         """Loads a folder, or a repository of the Hugging Face hub.
@@ -64,6 +65,8 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
             dtype: float32, or bfloat16: half-precision arithmetic as in training; ``auto`` is what ``vtb`` takes on
                 this machine.
             device_map: A device; a model is on one alone.
+            attn_implementation: The LLM's attention, by Transformers' names; None is what ``vtb`` takes. The ``Auto``
+                classes hand it over within ``config``.
             **kwargs: ``revision``, ``cache_dir``, ``token`` and the like.
 
         Raises:
@@ -77,6 +80,8 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
         config = config or VoiceTextBlenderConfig.from_pretrained(pretrained_model_name_or_path, **hub)
         blender = VoiceTextBlender.from_pretrained(str(pretrained_model_name_or_path), **hub)
         compute_in(blender.to(device), precision)
+        if attention := attn_implementation or config._attn_implementation:
+            blender.backbone.causal_lm.set_attn_implementation(attention)
         return cls(config, blender)
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
@@ -217,7 +222,7 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
 _OF_HUB = ("revision", "cache_dir", "token", "force_download", "local_files_only")
 
 
-_NOT_LOADED_WITH = ("quantization_config", "load_in_4bit", "load_in_8bit", "attn_implementation", "max_memory")
+_NOT_LOADED_WITH = ("quantization_config", "load_in_4bit", "load_in_8bit", "max_memory")
 _NOT_SCORED_WITH = ("labels", "past_key_values", "inputs_embeds", "output_hidden_states", "output_attentions")
 
 

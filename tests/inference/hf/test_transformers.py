@@ -251,5 +251,19 @@ def test_what_would_change_nothing_is_refused(loaded: tuple[Any, Any], folder: P
             processor.apply_chat_template(talk, tokenize=True, processor_kwargs=options)
     with pytest.raises(VTBError, match="sampling_rate is 8000"):
         processor.apply_chat_template(talk, tokenize=True, sampling_rate=8000)
-    with pytest.raises(VTBError, match="not loaded with attn_implementation"):
-        VoiceTextBlenderForConditionalGeneration.from_pretrained(folder, attn_implementation="eager")
+    with pytest.raises(VTBError, match="not loaded with load_in_8bit"):
+        VoiceTextBlenderForConditionalGeneration.from_pretrained(folder, load_in_8bit=True)
+
+
+def test_attention_is_what_was_asked_for(loaded: tuple[Any, Any], folder: Path):
+    from transformers import AutoModelForMultimodalLM
+
+    from nemo_vtb.inference.hf.model import VoiceTextBlenderForConditionalGeneration
+
+    processor, model = loaded
+    assert model.blender.backbone.attention == "sdpa"
+    for kind in (AutoModelForMultimodalLM, VoiceTextBlenderForConditionalGeneration):
+        eager = kind.from_pretrained(folder, attn_implementation="eager")
+        assert eager.blender.backbone.attention == "eager"
+        inputs = processor("Hello.")
+        torch.testing.assert_close(eager(**inputs).logits, model(**inputs).logits)
