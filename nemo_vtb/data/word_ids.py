@@ -8,11 +8,13 @@ alone.
 
 import json
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
-# Before the one space in front of a word.
-_CUT = re.compile(r"(?<=\S)(?= [A-Za-z])")
+# Before the one space in front of a word, a number or a sign. Signs beyond ASCII may join what stands before them.
+_CUT = re.compile(r"(?<=\S)(?= [!-~])")
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 # The patterns of Llama 3 (numbers by threes) and of Qwen 2 (digit by digit).
 _PATTERNS = {
@@ -33,14 +35,24 @@ class WordIds:
     def __init__(self, backend: Any) -> None:
         self._backend = backend
         self._known = _Memory(backend)
+        self._behind_space = _BehindSpace(self._known)
 
     def __call__(self, text: str) -> list[int]:
         """Returns the ids of a text, none added."""
-        return list(chain.from_iterable(map(self._known.__getitem__, _CUT.split(text))))
+        return list(chain.from_iterable(self._ids(text)))
 
     def count(self, text: str) -> int:
         """Returns how many ids a text has."""
-        return sum(map(len, map(self._known.__getitem__, _CUT.split(text))))
+        return sum(map(len, self._ids(text)))
+
+    def _ids(self, text: str) -> Iterable[list[int]]:
+        """The ids of the pieces of a text."""
+        first, *others = text.split(" ")
+        if first[-1:].strip() or not others:
+            # Most texts have nothing but words between single spaces, which are found without a regular expression.
+            with suppress(_JoinedError):
+                return [self._known[first], *map(self._behind_space.__getitem__, others)]
+        return map(self._known.__getitem__, _CUT.split(text))
 
     def whole(self, text: str) -> list[int]:
         """Returns the ids of a text that is taken apart by the tokenizer alone."""
@@ -79,6 +91,31 @@ class _Memory(dict[str, list[int]]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._backend,)
+
+
+class _JoinedError(Exception):
+    """A word and what stands beside it may have ids together."""
+
+
+class _BehindSpace(dict[str, list[int]]):
+    """Ids by word, of the word and the space before it; those of a short one are kept when they are first asked for."""
+
+    def __init__(self, known: _Memory) -> None:
+        super().__init__()
+        self._known = known
+
+    def __missing__(self, word: str) -> list[int]:
+        if not "!" <= word[:1] <= "~" or word[-1].isspace():
+            raise _JoinedError
+        ids = self._known[f" {word}"]
+        if len(word) <= _LONGEST:
+            if len(self) >= _KEPT:
+                self.clear()
+            self[word] = ids
+        return ids
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._known,)
 
 
 def splits_at_words(backend: Any) -> bool:

@@ -35,6 +35,8 @@ _TEXTS = ("text", "sentence", "transcription", "transcript", "answer", "translat
 
 # What is read of every plain row.
 _PLAIN = ("id", "custom", "duration", "offset", "sampling_rate", "text")
+# Tags of languages that are remembered: corpora have few.
+_MOST_LANGUAGES = 4096
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class UtteranceParser:
         languages = [names for names in (self._language_fields, ("target_lang",))
                      if not any(language_tag(context.tags.get(name)) for name in names)]  # fmt: skip
         self._plain = frozenset((*_PLAIN, *chain(*languages), *self._answer_fields, audio_field))
+        self._opening = context.plain([("user", ""), ("assistant", "")])
+        self._known_languages: dict[tuple[Any, ...], tuple[str | None, str | None]] = {}
 
     def manifest(self, row: dict[str, Any], where: str, store: AudioStore) -> Draw:
         """Parses a NeMo manifest row.
@@ -106,7 +110,7 @@ class UtteranceParser:
         kind, rules = self._context.kind, self._context.rules
         if kind not in ("asr", "ast") or type(store) is not AudioFolder or not has_plain_fields(row, self._plain):
             return None
-        if not all(is_plain_tag(row.get(name)) for name in (*self._language_fields, "target_lang")):
+        if (languages := self._plain_languages(row)) is None:
             return None
         name, claimed = row.get(self._audio_field), row.get("duration")
         if type(name) is not str or (found := store.plain(name)) is None:
@@ -121,16 +125,15 @@ class UtteranceParser:
         if not rules.min_seconds <= seconds <= rules.max_seconds:
             return None
         answer = self._answer(row)
-        source, target = self._language(row, *self._language_fields), self._language(row, "target_lang")
+        source, target = languages
         said = answer if answer.isascii() else without_punctuation(answer)
-        opened = self._context.plain([("user", ""), ("assistant", "")])
-        if opened is None or (kind == "ast" and target is None) or says_otherwise(kind, row, source) is not None:
+        if self._opening is None or (kind == "ast" and target is None) or says_otherwise(kind, row, source) is not None:
             return None
         if not has_text(said) or not any(map(str.isalnum, said)):
             return None
         wording = pick(self._pool.fitting(kind, answer, source, target), kind, row_name(row, where), 0)
         written = wording.answer(answer, source if kind == "asr" else target)
-        turns = [*opened[:-2], ("user", wording.say), ("assistant", written)]
+        turns = [*self._opening[:-2], ("user", wording.say), ("assistant", written)]
         return PlainRow(turns, rules.audio_tag, seconds, ((name, found),))
 
     def joined(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -230,6 +233,18 @@ class UtteranceParser:
             if found:
                 return next(iter(found.values()))
         return None
+
+    def _plain_languages(self, row: Mapping[str, Any]) -> tuple[str | None, str | None] | None:
+        """The languages of the audio and of the answer; None where a field is more than a tag."""
+        fields = (*self._language_fields, "target_lang")
+        values = tuple(map(row.get, fields))
+        if (known := self._known_languages.get(values)) is None:
+            if not all(map(is_plain_tag, values)):
+                return None
+            known = self._language(row, *self._language_fields), self._language(row, "target_lang")
+            if len(self._known_languages) < _MOST_LANGUAGES:
+                self._known_languages[values] = known
+        return known
 
     def _asked(self, fields: Mapping[str, Any], name: str) -> str | None:
         text = self._text(fields, name)

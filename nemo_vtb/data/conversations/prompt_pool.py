@@ -92,6 +92,7 @@ class PromptPool:
                            for key, names in pool["languages"].items()}  # fmt: skip
         self._said: dict[tuple[str, str], Note | None] = {}
         self._known: dict[tuple[str, str | None, str | None], list[Wording]] = {}
+        self._fitting: dict[tuple[str, str | None, str | None, bool, bool], list[Wording]] = {}
         self._wordings = {
             task: {_key(key): [self._wording(w, f"{task}.{key}") for w in listed] for key, listed in pool[task].items()}
             for task in TASKS
@@ -151,11 +152,13 @@ class PromptPool:
             BadRow: If there is none.
         """
         punctuation, capitals = has_punctuation(text), has_capitals(text, source if task == "asr" else target)
-        fitting = [
-            wording
-            for wording in self.wordings(task, source, target)
-            if (punctuation or not wording.punctuation) and (capitals or not wording.capitals)
-        ]
+        wordings, kept = self.wordings(task, source, target), (task, source, target, punctuation, capitals)
+        if (fitting := self._fitting.get(kept)) is None:
+            fitting = self._fitting[kept] = [
+                wording
+                for wording in wordings
+                if (punctuation or not wording.punctuation) and (capitals or not wording.capitals)
+            ]
         if not fitting:
             raise BadRow(
                 "no fitting prompt", f"{self.path} has no {task} wording for {source}, {target}: {text[:60]!r}"

@@ -12,11 +12,15 @@ _IN_WORDS = frozenset("'’‛՚＇-‐‑·‧׳״་")
 _IN_NUMBERS = frozenset(".,:/٫٬’'")
 _NO_MARKS = re.compile(r"[A-Za-z0-9 ]*")
 _MINUS = frozenset("-‐‑−–")
+# Behind everything else these belong to no word and to no number.
+_LAST = tuple(".?!")
 
 
 def has_punctuation(text: str) -> bool:
     """Returns whether a text is punctuated; what belongs to a word or a number or is said does not count."""
-    return without_punctuation(text) != " ".join(text.split())
+    if _NO_MARKS.fullmatch(text):
+        return False
+    return text[-1:] in _LAST or without_punctuation(text) != " ".join(text.split())
 
 
 def has_capitals(text: str, language: str | None = None) -> bool:

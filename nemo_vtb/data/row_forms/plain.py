@@ -41,10 +41,9 @@ def plain_row(line: bytes) -> dict[str, Any] | None:
         row = orjson.loads(line)
         if type(row) is not dict or b"\\\\" in line:
             return None
-        # A key that stands twice is lost here, its quotes are not.
-        quotes = line.count(b'"') - line.count(b'\\"')
-        return row if quotes == 2 * _strings(row) else None
-    except (orjson.JSONDecodeError, RecursionError):
+        # A key that stands twice is lost here, and its quotes with it.
+        return row if _quotes(line) == _quotes(orjson.dumps(row)) else None
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
         return None
 
 
@@ -83,10 +82,5 @@ def _plain_custom_names(names: tuple[str, ...]) -> bool:
     return _READ_IN_CUSTOM.isdisjoint(names) and not any(map(may_switch, names))
 
 
-def _strings(value: Any) -> int:
-    kind = type(value)
-    if kind is str:
-        return 1
-    if kind is dict:
-        return len(value) + sum(map(_strings, value.values()))
-    return sum(map(_strings, value)) if kind is list else 0
+def _quotes(line: bytes) -> int:
+    return line.count(b'"') - line.count(b'\\"')
