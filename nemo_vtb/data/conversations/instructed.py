@@ -235,13 +235,16 @@ class UtteranceParser:
         return None
 
     def _plain_languages(self, row: Mapping[str, Any]) -> tuple[str | None, str | None] | None:
-        """The languages of the audio and of the answer; None where a field is more than a tag."""
+        """The languages of the audio and of the answer; None where a field is more than a tag, or fields disagree."""
         fields = (*self._language_fields, "target_lang")
         values = tuple(map(row.get, fields))
         if (known := self._known_languages.get(values)) is None:
             if not all(map(is_plain_tag, values)):
                 return None
-            known = self._language(row, *self._language_fields), self._language(row, "target_lang")
+            try:
+                known = self._language(row, *self._language_fields), self._language(row, "target_lang")
+            except BadRow:  # of what else is wrong with the row, something may be said first
+                return None
             if len(self._known_languages) < _MOST_LANGUAGES:
                 self._known_languages[values] = known
         return known
