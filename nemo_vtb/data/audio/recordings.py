@@ -18,7 +18,7 @@ from nemo_vtb.data.files.rows import BadRow
 ChannelSelector = int | str | Sequence[int] | None
 AVERAGE = "average"
 # Fields that people have named a channel with.
-_CHANNEL_FIELDS = ("channel", "channels", "channel_id", "channel_idx", "channel_index")
+CHANNEL_FIELDS = ("channel", "channels", "channel_id", "channel_idx", "channel_index")
 
 
 @dataclass
@@ -83,7 +83,7 @@ def with_selected(cut: Cut, selector: ChannelSelector, fields: Mapping[str, Any]
         return cut
     there = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
     if selector is None and len(there) > 1:
-        named = next((key for key in _CHANNEL_FIELDS if fields.get(key) is not None), None)
+        named = next((key for key in CHANNEL_FIELDS if fields.get(key) is not None), None)
         if named is not None:
             raise BadRow(
                 "which channel",

@@ -16,6 +16,7 @@ from nemo_vtb.data.audio.audio_stores import AudioStore
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.turns import ROLES, ClipRules, Turn, check_order, clip, role_of
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.options import TURN_TAGS
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file
 from nemo_vtb.data.row_forms.languages import named_language
 from nemo_vtb.data.row_forms.parts import ClipPart, RowClips, count_placeholders, parts_of
@@ -29,8 +30,6 @@ from nemo_vtb.data.row_forms.visible import has_text
 # A draw: how a row looks in a given epoch.
 Draw = Callable[[int], NeMoMultimodalConversation]
 
-# Tags that say what a conversation looks like; all others travel along in ``custom``.
-_SHAPING_TAGS = ("system_prompt", "context")
 # LangChain says by the type of a message who speaks.
 _SPEAKERS = ("human", "user", "ai", "assistant", "system")
 # What is read of plain rows, and of their turns.
@@ -86,7 +85,7 @@ class RowContext:
             turns = with_switches(turns, last_only or self.learn == "last", self.keep_empty)
             check_order(turns, self.keep_empty)
         extra = {key: "no" if value is False and key in _LANGUAGES else value
-                 for key, value in self.tags.items() if key not in _SHAPING_TAGS}  # fmt: skip
+                 for key, value in self.tags.items() if key not in TURN_TAGS}  # fmt: skip
         own = custom if isinstance(custom, dict) else {}
         return NeMoMultimodalConversation(
             id=name,
@@ -237,7 +236,7 @@ def with_languages(custom: Any, source: Any, target: Any) -> dict[str, Any]:
 
 def row_name(row: dict[str, Any], where: str) -> str:
     """Returns the row's id, or its folder, file and line: the same wherever the corpus lies."""
-    if row.get("id") is not None:
+    if row.get("id") not in (None, ""):
         return clean(str(row["id"]))
     return "/".join(PurePath(where).parts[-2:])
 
