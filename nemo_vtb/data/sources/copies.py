@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nemo_vtb.data.audio.tables import SUFFIXES, open_table
-from nemo_vtb.data.files.rows import not_utf8
+from nemo_vtb.data.files.rows import BadRow, not_utf8
 from nemo_vtb.data.row_forms.fields import names_clip_file
 from nemo_vtb.errors import VTBError
 
@@ -22,8 +22,8 @@ _HEAD = 4096
 _CLIPS = (".mp4", ".webm", ".mka", ".mkv", ".3gp")
 _HEARD = ("sound", "ori_sound", "speech")
 # Of what a copy holds of its file: with another number, copies that are kept are made anew.
-FORM = 2
-# The copy of a sample without a row has this field.
+FORM = 3
+# The copy of a sample without a row has this field: true, or what is wrong with the JSON that it has.
 NO_JSON = "$no json"
 
 
@@ -106,7 +106,12 @@ def _samples(path: Path) -> Iterator[dict[str, Any]]:
                 others.append((kind or ".", name))
         name, data = rows.pop(".json", None) or (rows.popitem()[1] if len(rows) == 1 else ("", None))
         others += [(kind, name) for kind, (name, _) in rows.items()]
-        yield _sample(_object(data, f"{path}/{name}") if data is not None else None, clips, others, stem)
+        try:
+            row = _object(data, name) if data is not None else None
+        except BadRow as error:  # one of thousands: whoever parses the copy's rows counts it
+            yield {"id": PurePosixPath(stem).name, NO_JSON: str(error)}
+        else:
+            yield _sample(row, clips, others, stem)
 
 
 def _key(name: str) -> tuple[str, str]:
@@ -134,7 +139,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes | None]]:
                 return
             last, tar.members = info.offset, []  # type: ignore[attr-defined]
             if info.isreg():
-                held = tar.extractfile(info) if info.name.endswith(".json") else None
+                held = tar.extractfile(info) if info.name.lower().endswith(".json") else None
                 yield info.name, held.read() if held is not None else None
 
 
@@ -142,11 +147,11 @@ def _object(data: bytes, name: str) -> dict[str, Any]:
     try:
         row = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_AsWritten)
     except UnicodeDecodeError as error:
-        raise VTBError(f"{name} is {not_utf8(error)}") from error
+        raise BadRow("broken JSON", f"broken JSON: {name} is {not_utf8(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise VTBError(f"{name}: broken JSON: {error}") from error
+        raise BadRow("broken JSON", f"broken JSON: {name}: {error}") from error
     if not isinstance(row, dict):
-        raise VTBError(f"{name} is not a JSON object")
+        raise BadRow("broken JSON", f"broken JSON: {name} is not a JSON object")
     return row
 
 

@@ -116,3 +116,14 @@ def test_rows_that_are_left_out_are_counted(tmp_path):
     left_out, nothing = findings(**entry, only={"split": "trian"})
     assert "(4 rows, this one first)" in left_out.message and (nothing.line, nothing.severity) == (0, "error")
     assert nothing.reason == "nothing left" and "only={'split': 'trian'}" in nothing.message
+
+
+def test_a_broken_sample_is_one_row_of_its_tar(tmp_path, wav):
+    chat = json.dumps(CHAT).encode()
+    members = {"a.JSON": chat, "a.wav": wav, "b.json": b"{broken", "b.wav": wav, "c.json": b"[1]"}
+    members |= {"d.json": '{"id": "é"}'.encode("latin-1"), "e.json": chat, "e.wav": wav}
+    entry = {"type": "share_gpt_webdataset", "data_dir": web_dataset(tmp_path / "s.tar", members)}
+    found = findings(**entry)
+    assert [(one.line, one.reason) for one in found] == [(line, "broken JSON") for line in (2, 3, 4)]
+    assert all(name in one.message for name, one in zip(("b.json", "c.json", "d.json"), found, strict=True))
+    assert len(open_source(entry, "mixed", Reading("<|audio|>", 0.08, max_bad_share=0.7))) == 2
