@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from nemo_vtb.data.audio.recordings import recordings_in
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 REMEDIES = {
     "special token in text": "leave it where somebody talks of it: it is learnt as text, and does nothing",
+    "empty question": "write what is asked, or take the row out: an answer to nothing is learnt",
     "empty answer": "give it a text: nothing of it is learnt (keep_empty: true learns to say nothing)",
     "invisible text": "take it out: nobody who reads the row can see what is learnt",
     "names alike": "rename one: people and file systems take the two for one name",
@@ -51,6 +53,9 @@ def odd_words(
             yield "invisible text", f"the {turn.role}'s text holds {unseen.total()} of {', '.join(named)}"
         if turn.role == "assistant" and not has_text(turn.value):
             yield "empty answer", "an answer is empty"
+    for role, turns in groupby(conversation.turns, key=lambda turn: turn.role):
+        if role == "user" and not any(hasattr(turn, "cut") or has_text(turn.value) for turn in turns):
+            yield "empty question", "a turn of the user holds neither words nor a clip"
 
 
 def written_names(conversation: "NeMoMultimodalConversation") -> list[str]:

@@ -64,3 +64,12 @@ def test_na_is_no_answer_beside_a_text(jsonl, clip, read):
     assert reasons(read, "sqa", jsonl(row(clip, **asked)))[1] == {"nothing supervised": 1}
     draws, found = reasons(read, "sqa", jsonl(row(clip, **asked, text=None)))
     assert not found and draws[0](0).turns[-1].value == "na"
+
+
+@pytest.mark.parametrize("kind", ["asr", "align", "ast"])
+def test_nobody_speaks_the_white_space_around_a_transcript(jsonl, clip, read, kind):
+    fields = {"target_lang": "de", "translation": " Hallo.\r\n"} if kind == "ast" else {}
+    draws, found = reasons(read, kind, jsonl(row(clip, text="  Hello.\r\n", **fields)))
+    turns = draws[0](0).turns
+    said = turns[0].text if kind == "align" else turns[-1].value
+    assert not found and said == said.strip() and said.lower().startswith(("hello", "hallo"))
