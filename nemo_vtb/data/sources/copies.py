@@ -3,9 +3,11 @@
 The copy stands in the cache folder; recordings stay where they are, in the cells of a table or the members of a tar.
 """
 
+import gzip
 import json
 import math
 import tarfile
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
@@ -13,11 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nemo_vtb.data.audio.tables import SUFFIXES, open_table
-from nemo_vtb.data.files.rows import BadRow, not_utf8
+from nemo_vtb.data.files.rows import BadRow, not_utf8, open_lines
 from nemo_vtb.data.row_forms.fields import names_clip_file
 from nemo_vtb.errors import VTBError
 
 _HEAD = 4096
+# Lhotse packs its arrays of cuts.
+_JSON = (".json", ".json.gz")
 # Containers that may hold recordings, beside what is nothing else.
 _CLIPS = (".mp4", ".webm", ".mka", ".mkv", ".3gp")
 _HEARD = ("sound", "ori_sound", "speech")
@@ -29,7 +33,7 @@ NO_JSON = "$no json"
 
 def needs_copy(path: Path) -> bool:
     """Whether a file is no text with a row in each line: a table, a tar of samples, an array of JSON."""
-    if path.suffix != ".json":
+    if not path.name.endswith(_JSON):
         return path.suffix in (*SUFFIXES, ".tar")
     found = path.stat()
     return _is_array(path, found.st_size, found.st_mtime_ns)
@@ -65,8 +69,11 @@ def lines_of(path: Path) -> Iterator[bytes]:
 @lru_cache(maxsize=1024)
 def _is_array(path: Path, *stamp: int) -> bool:
     # NeMo's manifests are named .json, and have a row in each line.
-    with open(path, "rb") as file:
-        head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+    try:
+        with open_lines(path) as file:
+            head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except (gzip.BadGzipFile, EOFError, zlib.error):  # whoever reads on says so
+        return False
     return head[:1] == b"[" and head[1:].lstrip()[:1] in (b"{", b"]", b"")
 
 
@@ -84,7 +91,8 @@ class _AsWritten(dict):
 
 def _array(path: Path) -> Iterator[Any]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_AsWritten)
+        with open_lines(path) as file:
+            rows = json.loads(file.read().decode("utf-8-sig"), object_pairs_hook=_AsWritten)
     except UnicodeDecodeError as error:
         raise VTBError(f"{path} is {not_utf8(error)}") from error
     except (ValueError, RecursionError) as error:

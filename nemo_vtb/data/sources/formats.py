@@ -19,6 +19,7 @@ from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.data.row_forms.fields import Tracked, unread
 from nemo_vtb.data.row_forms.plain import PlainRow, plain_row
+from nemo_vtb.data.row_forms.switches import is_skipped
 from nemo_vtb.data.sources.copies import NO_JSON
 from nemo_vtb.data.sources.cuts import CutParser
 from nemo_vtb.errors import VTBError
@@ -37,6 +38,8 @@ _OTHER_TYPES = (*_MANIFESTS, *_LHOTSE, *_CONVERTERS)
 TYPES = (*CHAT_TYPES, *_OTHER_TYPES)
 # The list of a WebDataset's tars.
 WIDS = "wids-meta.json"
+# The Hub's names of files, and of folders, begin with that of their split.
+_SPLIT = re.compile(r"(train|training|test|testing|dev|valid|validation|eval)(?=$|[-_.])", re.IGNORECASE)
 _SHAR_NUMBER = re.compile(r"\.(\d+)\.(?:jsonl|tar)")
 _FILES = ("manifest_filepath", "paths", "tarred_audio_filepaths", "cuts_path", "shar_path", "data_dir")
 _SHARD = re.compile(r"_(\d+)(?=[^/_]*\.(?:json|tar))")
@@ -170,7 +173,20 @@ def _in_folder(path: Path) -> list[Path]:
     files = [file for suffix in SUFFIXES for file in sorted(path.rglob(f"*{suffix}"))]
     if not files:
         raise VTBError(f"{path} is a folder without tables ({', '.join(SUFFIXES)}): name the files of rows in it")
-    return files
+    return _of_one_split(path, files)
+
+
+def _of_one_split(folder: Path, files: list[Path]) -> list[Path]:
+    """Refuses a folder that holds what is to be held out beside what is to be learnt, as copies of data sets do."""
+    splits: dict[str, Path] = {}
+    for file in files:
+        named = map(_SPLIT.match, file.relative_to(folder).parts)
+        splits.setdefault(next((match[1].lower() for match in named if match), ""), file)
+    splits.pop("", None)
+    if len(splits) < 2:
+        return files
+    held = ", ".join(f"{split} ({file.relative_to(folder)})" for split, file in splits.items())
+    raise VTBError(f"{folder} holds several splits, {held}: name the files of one")
 
 
 def listed_shards(meta: Path) -> list[Path]:
@@ -193,6 +209,8 @@ def _listed(about: Path, key: str, name: str) -> list[Path]:
         raise VTBError(f'{about} lists no files: it needs {{"{key}": [{{"{name}": ...}}, ...]}}') from error
     if not listed:
         raise VTBError(f"{about} lists no files under '{key}'")
+    if held.get("_indices_data_files"):  # of versions that wrote every row, and beside them which were selected
+        raise VTBError(f"{about} selects rows of its files, which would all be read: save it anew (flatten_indices)")
     if absent := [file for file in listed if not file.is_file()]:
         raise VTBError(f"{about} lists {len(absent)} files that are not there, such as {absent[0]}")
     return listed
@@ -207,7 +225,7 @@ def _web_dataset(entry: Mapping[str, Any], context: RowContext) -> list[Path]:
         if (meta := folder / WIDS).is_file():
             found += listed_shards(meta)
         else:
-            found += [folder] if folder.suffix == ".tar" else sorted(folder.rglob("*.tar"))
+            found += [folder] if folder.suffix == ".tar" else _of_one_split(folder, sorted(folder.rglob("*.tar")))
     if not found:
         raise VTBError(f"{entry['data_dir']} holds neither a {WIDS} with shards nor a .tar")
     return found
@@ -296,7 +314,7 @@ class _Parse:
         custom = row.get("custom")
         if any(row.get(name) not in values for name, values in self._only.items()):
             return None
-        if _is_skipped(row) or (isinstance(custom, dict) and _is_skipped(custom)):
+        if is_skipped(row) or (isinstance(custom, dict) and is_skipped(custom)):
             return None
         return self._method(row, where, self._store_of(row))
 
@@ -324,18 +342,6 @@ class _ParseSample(_Parse):
             clips = ", ".join(row.get("sound") or ()) or "the sample"
             raise BadRow("missing field", f"no {row['id']}.json stands next to {clips}: nothing says what is asked")
         return super().__call__(row, where)
-
-
-def _is_skipped(fields: Mapping[str, Any]) -> bool:
-    """Whether NeMo's ``_skipme`` leaves a row out, there as here by anything that is true.
-
-    Raises:
-        BadRow: If it is a text that says no, which NeMo takes for yes.
-    """
-    skip = fields.get("_skipme")
-    if isinstance(skip, str) and skip.strip().lower() not in ("", "true", "yes", "1"):
-        raise BadRow("loss switch", f"'_skipme' is {skip[:40]!r}, which cannot be obeyed: true or false can")
-    return bool(skip)
 
 
 class _ParseSharded(_Parse):

@@ -61,7 +61,7 @@ def describe_line(line: bytes) -> str | None:
     """Says what a file is whose first line is no JSON object; None where it is one, broken: the parser says how."""
     text = line.decode("utf-8", "replace").strip()
     if text.startswith("["):
-        return "the file is a JSON array: write one object per line (jq -c '.[]'), or name it .json, unpacked"
+        return "the file is a JSON array: write one object per line (jq -c '.[]'), or name it .json"
     if text in ("{", "}"):
         return "the file is JSON over several lines: write one object per line (jq -c .)"
     if _is_python(line):

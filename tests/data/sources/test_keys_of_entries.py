@@ -69,3 +69,36 @@ def test_no_temperature_is_below_zero(temperature):
     kinds = {"asr": {"share": 1.0, "reweight_temperature": temperature, "input_cfg": []}}
     with pytest.raises(VTBError, match=r"asr\.reweight_temperature is .*; it is float of at least 0"):
         check_train_section({"blend": {"kinds": kinds}})
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["data/train-00000-of-00002.parquet", "data/test-00000-of-00001.parquet", "data/other-0.parquet"], True),
+        (["en/train/0000.parquet", "en/validation/0000.parquet"], True),
+        (["train.parquet", "test.parquet"], True),
+        (["en/train-0.parquet", "de/train-0.parquet", "part-2.parquet"], False),
+        (["trainer.parquet", "testimony.parquet"], False),
+    ],
+)
+def test_a_folder_of_several_splits_asks_for_one(tmp_path, names, splits):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    soundfile.write(tmp_path / "a.wav", np.full(16_000, 0.1), 16_000)
+    for name in names:
+        (tmp_path / "hub" / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"audio": [f"{tmp_path}/a.wav"], "text": ["hi"]}), tmp_path / "hub" / name)
+    entry = {"type": "parquet", "manifest_filepath": f"{tmp_path}/hub"}
+    if splits:
+        with pytest.raises(VTBError, match=r"holds several splits, (test|train) .*: name the files of one"):
+            read_sources([entry], "asr", Reading("<|audio|>", 0.08))
+    else:
+        (source,) = read_sources([entry], "asr", Reading("<|audio|>", 0.08))
+        assert len(source) == len(names)
+
+
+def test_a_saved_selection_of_rows_is_not_read_as_the_whole(tmp_path):
+    (tmp_path / "data.arrow").touch()
+    files = {"_data_files": [{"filename": "data.arrow"}], "_indices_data_files": [{"filename": "indices.arrow"}]}
+    (tmp_path / "state.json").write_text(json.dumps(files))
+    with pytest.raises(VTBError, match=r"state\.json selects rows of its files"):
+        read_sources([{"type": "parquet", "manifest_filepath": str(tmp_path)}], "asr", Reading("<|audio|>", 0.08))
