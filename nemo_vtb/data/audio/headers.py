@@ -34,8 +34,8 @@ _UNKNOWN_BYTES = 0x7FFF_0000
 _FOLLOWED = re.compile(r"^data : (\d+)\n.*?[Uu]nknown chunk marker", re.MULTILINE | re.DOTALL)
 # Lengths that are none: FLAC has 36 bits for them, and libsndfile says 2^63 - 1 where it knows nothing.
 _ENDLESS = 2**36 - 1
-# In Hz; to resample from a damaged one takes more memory than there is.
-_FASTEST = 1_000_000
+# In Hz. To resample from a damaged one takes more memory than there is; of fewer, kilohertz were meant.
+_SLOWEST, _FASTEST = 1_000, 1_000_000
 # An MP3 may come without a table of its frames, or with that of another file: libsndfile then guesses.
 _GUESSED = ("MP3",)
 _RIFF = ("WAV", "WAVEX", "RF64")
@@ -181,6 +181,8 @@ def describe(file: Readable, name: str) -> Described:
         found = _believed(file, name, found, info)
     if found.rate > _FASTEST:
         raise BadRow("unreadable audio", f"the header of {name} says {found.rate} Hz: no recording has as many")
+    if 0 < found.rate < _SLOWEST:
+        raise BadRow("unreadable audio", f"the header of {name} says {found.rate} Hz: no speech is heard in as few")
     if found.samples <= 0 or found.rate <= 0 or found.channels <= 0:
         raise BadRow("zero length", f"{name} holds no samples")
     return found

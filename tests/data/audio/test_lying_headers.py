@@ -262,3 +262,9 @@ def test_what_a_library_says_is_one_line(tmp_path):
     with pytest.raises(BadRow, match="cannot be read") as error:
         signal(cut, RATE, "a.flac")
     assert "\n" not in str(error.value) and "Exception #" not in str(error.value)
+
+
+def test_kilohertz_are_no_rate(tmp_path):
+    soundfile.write(tmp_path / "a.wav", TONE[:400], 16)
+    with pytest.raises(BadRow, match="16 Hz: no speech"):
+        AudioFolder(tmp_path).recording("a.wav")
