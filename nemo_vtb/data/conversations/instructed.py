@@ -218,6 +218,10 @@ class UtteranceParser:
                 + (f"; it has {', '.join(texts)}" if texts else ""),
             )
         answers = {name: field(fields, name, str) for name in found}
+        if len({answer.strip() for answer in answers.values() if has_text(answer)}) > 1:
+            raise BadRow(
+                "contradiction", f"{' and '.join(map(repr, answers))} differ: text_field names the one to learn"
+            )
         named = next((name for name, answer in answers.items() if has_text(answer)), found[0])
         if not has_text(answers[named]) and (not self._context.keep_empty or self._context.kind == ALIGN):
             raise BadRow("nothing supervised", f"'{named}' is empty (keep_empty: true keeps such rows)")

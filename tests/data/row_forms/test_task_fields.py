@@ -45,6 +45,9 @@ def test_a_manifest_of_canary_read_as_recognition_names_its_translations(jsonl, 
         ("asr", {"target_lang": "de", "text": "Taxi", "translation": "Taxi"}, False),
         ("ast", {"target_lang": "de", "translation": "Hallo."}, False),
         ("ast", {"taskname": "asr", "answer": "Hello.", "text": None}, True),
+        ("ast", {"target_lang": "EN", "answer": "Hello.", "text": None}, True),
+        ("ast", {"source_lang": "de-CH", "target_lang": "de-DE", "answer": "Hallo.", "text": None}, False),
+        ("ast", {"source_lang": None, "lang": "de", "target_lang": "de", "answer": "Hallo.", "text": None}, False),
     ],
 )
 def test_each_task_is_a_kind_of_its_own(jsonl, clip, read, kind, fields, refused):
@@ -73,3 +76,12 @@ def test_nobody_speaks_the_white_space_around_a_transcript(jsonl, clip, read, ki
     turns = draws[0](0).turns
     said = turns[0].text if kind == "align" else turns[-1].value
     assert not found and said == said.strip() and said.lower().startswith(("hello", "hallo"))
+
+
+def test_two_translations_of_one_clip_are_refused(jsonl, clip, read):
+    path = jsonl(row(clip, target_lang="de", answer="Hallo.", translation="Bonjour."))
+    assert reasons(read, "ast", path)[1] == {"contradiction": 1}
+    draws, found = reasons(read, "ast", path, text_field="translation")
+    assert not found and "bonjour" in draws[0](0).turns[-1].value.lower()
+    same = jsonl(row(clip, target_lang="de", answer="Hallo.", translation=" Hallo. "))
+    assert not reasons(read, "ast", same)[1]
