@@ -93,7 +93,8 @@ def with_selected(cut: Cut, selector: ChannelSelector, fields: Mapping[str, Any]
     if selector in (None, AVERAGE):
         return cut
     chosen: Any = fields.get(selector) if isinstance(selector, str) else selector
-    if isinstance(chosen, str) and chosen.isdecimal():
+    # Texts of tables, and numbers of those that lack one somewhere.
+    if (isinstance(chosen, str) and chosen.isdecimal()) or (isinstance(chosen, float) and chosen.is_integer()):
         chosen = int(chosen)
     numbers: list[Any] = list(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else [chosen]
     if not numbers or any(type(number) is not int for number in numbers):

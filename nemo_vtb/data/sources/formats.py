@@ -352,9 +352,9 @@ class _ParseSharded(_Parse):
         self._stores = stores
 
     def _store_of(self, row: dict[str, Any]) -> AudioStore | None:
-        shard = row.get("shard_id")
+        shard: Any = row.get("shard_id")
         if shard is None and len(self._stores) == 1:
             return next(iter(self._stores.values()))
-        if type(shard) is not int or shard not in self._stores:
+        if type(shard) not in (int, float) or shard not in self._stores:
             raise BadRow("missing audio", f"there is no tar of shard_id {shard!r}")
-        return self._stores[shard]
+        return self._stores[int(shard)]
