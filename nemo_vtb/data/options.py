@@ -13,6 +13,8 @@ DEFAULT_BATCH_TOKENS = 8192
 _ALWAYS_ON = ("indexed", "use_stateful_dataloader")
 # A batch of more positions, or more workers, is a slip of some zeros.
 _MOST_TOKENS, _MOST_WORKERS = 2**24, 512
+# Tags of an entry that are turns of its conversations; all others travel along in ``custom``.
+TURN_TAGS = ("system_prompt", "context")
 Files = str | list[Any] | None
 
 
@@ -109,7 +111,7 @@ class Kind:
 
     share: Annotated[float, Range(0)] | dict[Any, Annotated[float, Range(0)]] | None = None
     input_cfg: str | list[dict[str, Any]] | None = None
-    reweight_temperature: float | list[float] = 1.0
+    reweight_temperature: Annotated[float, Range(0)] | list[Annotated[float, Range(0)]] = 1.0
     speak: dict[str, Any] | None = None
 
 
@@ -226,3 +228,5 @@ def check_entry(entry: Mapping[str, Any], where: str) -> None:
             raise VTBError(f"{where}.{key} is empty; name what it stands for, or leave the key out")
         if entry.get(key) is not None:
             typed(f"{where}.{key}", entry[key], hint)
+    for name in TURN_TAGS:
+        typed(f"{where}.tags.{name}", (entry.get("tags") or {}).get(name), str | None)

@@ -1,5 +1,6 @@
 """The samples of a clip; each way of being bad has its name."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from lhotse.utils import compute_num_samples
 
 from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.host_errors import first_line
 
 # 20 dB above full scale: no microphone, but 16-bit integers kept as floats, or one stray value.
 LOUDEST = 10.0
 # 70 dB below full scale: nothing that anybody could hear.
 SILENCE = 3e-4
+# Lhotse says of each library in turn why it failed; the first is the one that is asked to read.
+_FIRST_LIBRARY = re.compile(r"^Exception #0 \(.*?\): (?:<class '[^']*'>: )?(.+)$", re.MULTILINE)
 
 
 def signal(cut: Cut, rate: int, name: str) -> torch.Tensor:
@@ -37,7 +41,7 @@ def signal(cut: Cut, rate: int, name: str) -> torch.Tensor:
         audio = cut.resample(rate).load_audio() if audio is None else audio
     except Exception as error:
         reason = "truncated audio" if _begins_well(cut) else "unreadable audio"
-        raise BadRow(reason, f"audio {name} cannot be read: {error}") from error
+        raise BadRow(reason, f"audio {name} cannot be read: {_why(error)}") from error
     if audio.shape[1] == 0:
         raise BadRow("zero length", f"audio {name} holds no samples")
     if audio.shape[1] < (cut.duration - TOLERANCE_SECONDS) * rate:
@@ -71,6 +75,12 @@ def _plain_span(cut: Cut, rate: int) -> np.ndarray | None:
     except Exception:  # another backend may know the format; if none does, it says why
         return None
     return audio[None] if len(audio) == cut.num_samples else None
+
+
+def _why(error: Exception) -> str:
+    """What a library says, without the pages around it."""
+    said = _FIRST_LIBRARY.search(str(error))
+    return said[1].strip() if said else first_line(error)
 
 
 def _begins_well(cut: Any) -> bool:

@@ -1,12 +1,14 @@
 """What rows claim of their clips, held against the clips themselves: nobody knows what a row with another one means."""
 
 import math
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
 from lhotse.cut import Cut
 
 from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
+from nemo_vtb.data.audio.recordings import CHANNEL_FIELDS
 from nemo_vtb.data.files.rows import BadRow
 
 _RATES = ("sampling_rate", "sample_rate", "samplerate", "sr", "sampling_frequency")
@@ -20,6 +22,7 @@ _SPANS = (
     ("onset", "offset"),
 )
 _SPAN_WORDS = (*_BEGINNINGS, "end", "end_time")
+_ANY = ("offset", "duration", *_RATES, *_CHANNEL_COUNTS, *CHANNEL_FIELDS, "num_samples", "dur")
 _MILLISECONDS = 1000
 
 
@@ -62,8 +65,38 @@ def check_rate(claimed: Any, rate: int, name: str) -> None:
 
 
 def span_words(row: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the numbers with which a row says in other words than ``offset`` and ``duration`` what it spans."""
-    return {name: number for name in _SPAN_WORDS if name in row and (number := _number(row, name)) is not None}
+    """Returns the numbers with which a row says in other words than ``offset`` and ``duration`` what it spans.
+
+    A beginning without an end is heard by nobody where the whole recording is: it stays unread, and is said to be.
+    """
+    found = {name: number for name in _SPAN_WORDS if name in row and (number := _as_number(row, name)) is not None}
+    for first, last in _SPANS:
+        if first in found and last in row:
+            row.get(first)
+            row.get(last)
+    return found
+
+
+def with_own_claims(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Returns a row with what the object that names its clip says of the clip itself.
+
+    Args:
+        row: What names the clip.
+        key: Under which field.
+
+    Raises:
+        BadRow: If row and object differ.
+    """
+    clip = row.get(key)
+    if not isinstance(clip, Mapping) or clip is row:
+        return row
+    own = {name: clip.get(name) for name in _ANY if clip.get(name) is not None} | span_words(clip)
+    for name, value in own.items():
+        if row.get(name) not in (None, value):
+            raise BadRow(
+                "contradiction", f"'{name}' is {str(value)[:20]} under '{key}' and {str(row.get(name))[:20]} beside it"
+            )
+    return ChainMap(own, row) if own else row  # type: ignore[arg-type]
 
 
 def check_beginning(row: Mapping[str, Any]) -> None:
@@ -115,7 +148,15 @@ def _check_span(row: Mapping[str, Any], cut: Cut) -> None:
 
 
 def _number(row: Mapping[str, Any], name: str) -> float | None:
-    """A number, also one that is written as text; None for anything else, which nobody has read then."""
+    """As ``_as_number``, and the field counts as read where it is a number."""
+    number = _as_number(row, name)
+    if number is not None:
+        row.get(name)
+    return number
+
+
+def _as_number(row: Mapping[str, Any], name: str) -> float | None:
+    """A number, also one that is written as text; None for anything else."""
     value: Any = row.get(name) if not isinstance(row, dict) else dict.get(row, name)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
@@ -123,5 +164,4 @@ def _number(row: Mapping[str, Any], name: str) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    row.get(name)
     return number if math.isfinite(number) else None

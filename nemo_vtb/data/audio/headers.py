@@ -34,11 +34,13 @@ _UNKNOWN_BYTES = 0x7FFF_0000
 _FOLLOWED = re.compile(r"^data : (\d+)\n.*?[Uu]nknown chunk marker", re.MULTILINE | re.DOTALL)
 # Lengths that are none: FLAC has 36 bits for them, and libsndfile says 2^63 - 1 where it knows nothing.
 _ENDLESS = 2**36 - 1
-# In Hz; to resample from a damaged one takes more memory than there is.
-_FASTEST = 1_000_000
+# In Hz. To resample from a damaged one takes more memory than there is; of fewer, kilohertz were meant.
+_SLOWEST, _FASTEST = 1_000, 1_000_000
 # An MP3 may come without a table of its frames, or with that of another file: libsndfile then guesses.
 _GUESSED = ("MP3",)
 _RIFF = ("WAV", "WAVEX", "RF64")
+# libsndfile goes through these from front to back only; spans are read from the middle.
+_UNSEEKABLE = ("GSM610", "G721_32", "G723_24", "G723_40", "VOX_ADPCM")
 _MP3_FRAME = 1152
 
 
@@ -179,6 +181,8 @@ def describe(file: Readable, name: str) -> Described:
         found = _believed(file, name, found, info)
     if found.rate > _FASTEST:
         raise BadRow("unreadable audio", f"the header of {name} says {found.rate} Hz: no recording has as many")
+    if 0 < found.rate < _SLOWEST:
+        raise BadRow("unreadable audio", f"the header of {name} says {found.rate} Hz: no speech is heard in as few")
     if found.samples <= 0 or found.rate <= 0 or found.channels <= 0:
         raise BadRow("zero length", f"{name} holds no samples")
     return found
@@ -217,7 +221,7 @@ def _believed(file: Readable, name: str, found: Described, info: "soundfile._Sou
         if seconds < promised_seconds and has_frame_table(file):
             raise BadRow("truncated audio", f"{name} holds {seconds:.2f} of {promised_seconds:.2f} s")
         return _counted(file, name)
-    if info.format == "OGG" and ogg_is_chained(file):
+    if info.subtype in _UNSEEKABLE or (info.format == "OGG" and ogg_is_chained(file)):
         return _counted(file, name)
     if info.format == "FLAC" and found.samples and flac_counts_wrong(file, found.samples):
         if flac_is_joined(file):
@@ -249,6 +253,8 @@ def _counted(file: Readable, name: str) -> Described:
 
 def _by_decoding(file: Readable, name: str, error: Exception) -> Described:
     """Formats that libsndfile does not know: those of FFmpeg, and those of Lhotse's other backends."""
+    if not _size(file):
+        raise BadRow("unreadable audio", f"{name} cannot be read as audio: it is empty, 0 bytes") from error
     if wav_is_joined(file):
         raise BadRow("unreadable audio", f"{name} is several WAV files one after the other: join their samples")
     try:

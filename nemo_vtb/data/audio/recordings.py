@@ -18,7 +18,7 @@ from nemo_vtb.data.files.rows import BadRow
 ChannelSelector = int | str | Sequence[int] | None
 AVERAGE = "average"
 # Fields that people have named a channel with.
-_CHANNEL_FIELDS = ("channel", "channels", "channel_id", "channel_idx", "channel_index")
+CHANNEL_FIELDS = ("channel", "channels", "channel_id", "channel_idx", "channel_index")
 
 
 @dataclass
@@ -83,7 +83,7 @@ def with_selected(cut: Cut, selector: ChannelSelector, fields: Mapping[str, Any]
         return cut
     there = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
     if selector is None and len(there) > 1:
-        named = next((key for key in _CHANNEL_FIELDS if fields.get(key) is not None), None)
+        named = next((key for key in CHANNEL_FIELDS if fields.get(key) is not None), None)
         if named is not None:
             raise BadRow(
                 "which channel",
@@ -93,7 +93,8 @@ def with_selected(cut: Cut, selector: ChannelSelector, fields: Mapping[str, Any]
     if selector in (None, AVERAGE):
         return cut
     chosen: Any = fields.get(selector) if isinstance(selector, str) else selector
-    if isinstance(chosen, str) and chosen.isdecimal():
+    # Texts of tables, and numbers of those that lack one somewhere.
+    if (isinstance(chosen, str) and chosen.isdecimal()) or (isinstance(chosen, float) and chosen.is_integer()):
         chosen = int(chosen)
     numbers: list[Any] = list(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else [chosen]
     if not numbers or any(type(number) is not int for number in numbers):

@@ -16,6 +16,7 @@ from nemo_vtb.data.audio.audio_stores import AudioStore
 from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.turns import ROLES, ClipRules, Turn, check_order, clip, role_of
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.options import TURN_TAGS
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file
 from nemo_vtb.data.row_forms.languages import named_language
 from nemo_vtb.data.row_forms.parts import ClipPart, RowClips, count_placeholders, parts_of
@@ -29,10 +30,9 @@ from nemo_vtb.data.row_forms.visible import has_text
 # A draw: how a row looks in a given epoch.
 Draw = Callable[[int], NeMoMultimodalConversation]
 
-# Tags that say what a conversation looks like; all others travel along in ``custom``.
-_SHAPING_TAGS = ("system_prompt", "context")
 # LangChain says by the type of a message who speaks.
 _SPEAKERS = ("human", "user", "ai", "assistant", "system")
+_ASIDE = ("analysis", "commentary")
 # What is read of plain rows, and of their turns.
 _PLAIN_ROW = frozenset(("id", "conversations", "custom", "lang", "target_lang"))
 _PLAIN_TURN = frozenset(("from", "type", "value"))
@@ -86,7 +86,7 @@ class RowContext:
             turns = with_switches(turns, last_only or self.learn == "last", self.keep_empty)
             check_order(turns, self.keep_empty)
         extra = {key: "no" if value is False and key in _LANGUAGES else value
-                 for key, value in self.tags.items() if key not in _SHAPING_TAGS}  # fmt: skip
+                 for key, value in self.tags.items() if key not in TURN_TAGS}  # fmt: skip
         own = custom if isinstance(custom, dict) else {}
         return NeMoMultimodalConversation(
             id=name,
@@ -184,7 +184,7 @@ class ChatParser:
         holders = [row, *(message for message in messages if isinstance(message, dict))]
         literal = self._written and not any(_beside(holder) for holder in holders)
         clips = None if literal else RowClips(row, "the row", count_placeholders(messages))
-        turns: list[Turn] = _opening(row)
+        turns: list[Turn] = []
         for message in messages:
             role = role_of(message)
             check_meaning(message)
@@ -198,7 +198,7 @@ class ChatParser:
                     turns.append(_text_turn(part, role, learnt))
         if clips is not None:
             clips.check_all_used()
-        return self._fixed(row, where, turns)
+        return self._fixed(row, where, _opened(row, turns))
 
     def nemo_sft(self, row: dict[str, Any], where: str, store: AudioStore) -> Draw:
         """Parses NeMo chat SFT rows: ``system``, ``conversations`` of ``from`` and ``value``; text only.
@@ -208,7 +208,7 @@ class ChatParser:
         """
         check_meaning(row)
         _no_clips(row, ("conversations", "system"), _SFT_CLIPS)
-        turns: list[Turn] = _opening(row)
+        turns: list[Turn] = []
         for turn in field_of(row, "conversations", list):
             role = role_of(turn)
             check_meaning(turn)
@@ -216,7 +216,7 @@ class ChatParser:
             _no_clips(turn, ("value",), _SFT_CLIPS)
             text = _said(turn, role, True, f"clips are {_SFT_CLIPS}")
             turns.append(_text_turn(text, role, is_learnt(turn, role)))
-        return self._fixed(row, where, turns)
+        return self._fixed(row, where, _opened(row, turns))
 
     def _fixed(self, row: dict[str, Any], where: str, turns: list[Turn]) -> Draw:
         custom = with_languages(row.get("custom"), row.get("lang"), row.get("target_lang"))
@@ -237,7 +237,7 @@ def with_languages(custom: Any, source: Any, target: Any) -> dict[str, Any]:
 
 def row_name(row: dict[str, Any], where: str) -> str:
     """Returns the row's id, or its folder, file and line: the same wherever the corpus lies."""
-    if row.get("id") is not None:
+    if row.get("id") not in (None, ""):
         return clean(str(row["id"]))
     return "/".join(PurePath(where).parts[-2:])
 
@@ -273,6 +273,8 @@ def _check_text_type(message: dict[str, Any]) -> None:
             "unknown turn type",
             f"a message is of type {str(kind)[:40]!r}: turns with a type are multimodal_conversation",
         )
+    if str(dict.get(message, "channel")).lower() in _ASIDE:  # of OpenAI's harmony format
+        raise BadRow("reasoning", f"a message of the channel {message['channel']!r} is no answer to anybody")
 
 
 def _beside(holder: dict[str, Any]) -> list[str]:
@@ -295,11 +297,19 @@ def _text_turn(text: str, role: str, learnt: bool) -> TextTurn:
     return (TextTurn if learnt or role != "assistant" else ContextTurn)(value=text, role=role)
 
 
-def _opening(row: dict[str, Any]) -> list[Turn]:
+def _opened(row: dict[str, Any], turns: list[Turn]) -> list[Turn]:
+    """The turns behind the system prompt that stands beside them; one that opens them already is not said twice."""
     found = [key for key in ("system", "system_prompt") if not is_empty(row.get(key))]
     if len({str(row[key]) for key in found}) > 1:
         raise BadRow("contradiction", "'system' and 'system_prompt' differ: which of them?")
-    return [TextTurn(value=field_of(row, key, str), role="system") for key in found[:1]]
+    if not found:
+        return turns
+    prompt: str = field_of(row, found[0], str)
+    if not turns or turns[0].role != "system":
+        return [TextTurn(value=prompt, role="system"), *turns]
+    if getattr(turns[0], "value", "").strip() != prompt.strip():
+        raise BadRow("contradiction", f"'{found[0]}' and the system's own turn differ: which of them?")
+    return turns
 
 
 def _transcript(text: Any) -> str | None:

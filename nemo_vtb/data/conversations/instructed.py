@@ -33,6 +33,8 @@ KINDS = ("asr", "ast", "sqa", CONTINUE, ALIGN)
 # Under these names people keep transcripts.
 _TEXTS = ("text", "sentence", "transcription", "transcript", "answer", "translation", "normalized_text", "raw_text")
 
+# Kinds that learn what was said, in the same or in another language.
+_SPOKEN = ("asr", "ast", ALIGN)
 # What is read of every plain row.
 _PLAIN = ("id", "custom", "duration", "offset", "sampling_rate", "text")
 # Tags of languages that are remembered: corpora have few.
@@ -145,7 +147,7 @@ class UtteranceParser:
             BadRow: If one that is read differs: a question, an answer to one, the language of a translation.
         """
         fields: dict[str, Any] = {}
-        words = self._answer_fields if self._context.kind in ("asr", "ast", ALIGN) else ()
+        words = self._answer_fields if self._context.kind in _SPOKEN else ()
         read = ("question", "context", "target_lang", *self._answer_fields)
         for name in dict.fromkeys(chain(*parts)):
             present = [part[name] for part in parts if name in part]
@@ -176,7 +178,7 @@ class UtteranceParser:
         turn = self._context.rules.turn(utterance.cut, "user", transcript)
         tags = self._context.tags
         source, target = self._language(fields, *self._language_fields), self._language(fields, "target_lang")
-        if kind in ("asr", "ast", ALIGN):
+        if kind in _SPOKEN:
             check_task(kind, fields, self._answer_fields, source)
         utterance = replace(utterance, custom=with_languages(utterance.custom, source, target))
         if kind == ALIGN:
@@ -219,10 +221,15 @@ class UtteranceParser:
                 + (f"; it has {', '.join(texts)}" if texts else ""),
             )
         answers = {name: field(fields, name, str) for name in found}
+        if len(found) > 1 and len({answer.strip() for answer in answers.values() if has_text(answer)}) > 1:
+            raise BadRow(
+                "contradiction", f"{' and '.join(map(repr, answers))} differ: text_field names the one to learn"
+            )
         named = next((name for name, answer in answers.items() if has_text(answer)), found[0])
         if not has_text(answers[named]) and (not self._context.keep_empty or self._context.kind == ALIGN):
             raise BadRow("nothing supervised", f"'{named}' is empty (keep_empty: true keeps such rows)")
-        return answers[named]
+        # Nobody speaks the white space that a line of a table ended with; a reply may begin or end with some.
+        return answers[named].strip() if self._context.kind in _SPOKEN else answers[named]
 
     def _language(self, fields: Mapping[str, Any], *names: str) -> str | None:
         for holder in (self._context.tags, fields):

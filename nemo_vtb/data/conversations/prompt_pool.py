@@ -213,6 +213,6 @@ def _locate(path: str | Path | None) -> Path:
     if path is None or (shipped.is_file() and not Path(path).suffix):
         return shipped
     if not Path(path).is_file():
-        names = ", ".join(sorted(file.stem for file in shipped.parent.glob("*.yaml")))
+        names = ", ".join(sorted(file.stem for file in (config_dir() / "prompts").glob("*.yaml")))
         raise VTBError(f"no prompt pool at {path}; shipped ones: {names}")
     return Path(path)

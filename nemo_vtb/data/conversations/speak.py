@@ -20,6 +20,7 @@ from nemo_vtb.data.conversations.chat_rows import Draw
 from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.conversations.speech_bank import SpeechBank, SpokenSentence
 from nemo_vtb.data.conversations.turns import ClipRules, Turn
+from nemo_vtb.data.files.locations import expand, locate, locate_folder
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Key
@@ -178,8 +179,6 @@ def bank_paths(settings: Mapping[str, Any]) -> list[Path]:
     Raises:
         VTBError: If none is named.
     """
-    from nemo_vtb.data.files.locations import expand, locate
-
     if settings.get("bank") in (None, "", "???"):
         raise VTBError("speak needs a bank (speak.bank): a JSONL of text, audio_filepath, duration and voice")
     return [locate(path) for path in expand(settings["bank"])]
@@ -195,8 +194,8 @@ def speaker(settings: Mapping[str, Any], rules: ClipRules, language: str) -> tup
     if settings.get("spans", "sentence") != "sentence":
         raise VTBError(f"speak.spans is '{settings['spans']}'; runs of whole sentences can be spoken: sentence")
     rule = SpeakRule(*(_positive(settings, key, default) for key, default in (("variants", 2), *_LIMITS)))
-    root = settings.get("audio_root")
-    bank = _bank(tuple(bank_paths(settings)), Path(root) if root else None)
+    root = locate_folder(settings["audio_root"], "speak.audio_root") if settings.get("audio_root") else None
+    bank = _bank(tuple(bank_paths(settings)), root)
     return Speaker(bank, rules, rule, language), rule.variants
 
 

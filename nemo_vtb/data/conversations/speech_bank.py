@@ -14,6 +14,7 @@ from nemo_vtb.data.conversations.prompt_pool import stable_hash
 from nemo_vtb.data.conversations.target_text import without_punctuation
 from nemo_vtb.data.conversations.turns import clip
 from nemo_vtb.data.files.rows import BadRow, BadRows, open_lines, parse_line
+from nemo_vtb.data.row_forms.switches import is_skipped
 from nemo_vtb.data.row_forms.values import field
 from nemo_vtb.errors import VTBError
 
@@ -95,7 +96,10 @@ class SpeechBank:
             for line_number, line in enumerate(lines, start=1):
                 if line.strip():
                     try:
-                        key, voice, length = _described(parse_line(line))
+                        if is_skipped(row := parse_line(line)):
+                            offset += len(line)
+                            continue
+                        key, voice, length = _described(row)
                     except BadRow as error:
                         bad.skip(error.reason, f"{path}:{line_number}: {error}")
                     else:

@@ -1,6 +1,7 @@
 """Turns of a conversation from fields of a row, with a named reason where a row does not hold what it should."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -9,7 +10,7 @@ from lhotse.cut import Cut
 from nemo.collections.common.data.lhotse.text_adapters import AudioTurn, TextTurn
 
 from nemo_vtb.data.audio.audio_stores import AudioStore
-from nemo_vtb.data.audio.claims import check_beginning, check_claims
+from nemo_vtb.data.audio.claims import check_beginning, check_claims, with_own_claims
 from nemo_vtb.data.audio.headers import TOLERANCE_SECONDS
 from nemo_vtb.data.audio.recordings import with_selected
 from nemo_vtb.data.files.rows import BadRow
@@ -71,8 +72,9 @@ def clip(row: dict[str, Any], key: str, store: AudioStore) -> Cut:
         BadRow: If there is no such audio, less than the row claims, or another one.
     """
     name = clip_source(row.get(key), key)
-    check_beginning(row)
-    offset, seconds = _seconds(row, "offset") or 0.0, _seconds(row, "duration")
+    claims = with_own_claims(row, key)
+    check_beginning(claims)
+    offset, seconds = _seconds(claims, "offset") or 0.0, _seconds(claims, "duration")
     if isinstance(name, bytes):
         recording = in_memory(name, key)
     elif isinstance(name, Cell):
@@ -80,8 +82,8 @@ def clip(row: dict[str, Any], key: str, store: AudioStore) -> Cut:
     else:
         recording = store.recording(name)
     cut = span(recording, offset, seconds, recording.id)
-    check_claims(row, cut)
-    return with_selected(cut, store.selector, row, recording.id)
+    check_claims(claims, cut)
+    return with_selected(cut, store.selector, claims, recording.id)
 
 
 def span(recording: Recording, offset: float, seconds: float | None, name: str) -> Cut:
@@ -145,11 +147,13 @@ def check_order(turns: list[Turn], keep_empty: bool = False) -> None:
         raise BadRow("turn order", "the order of the speakers is " + ", ".join(roles[:8]))
 
 
-def _seconds(row: dict[str, Any], key: str) -> float | None:
+def _seconds(row: Mapping[str, Any], key: str) -> float | None:
     value = row.get(key)
     if value is None:
         return None
     try:
+        if isinstance(value, bool):  # Python takes true for a second
+            raise TypeError
         seconds = float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadRow("wrong number", f"'{key}' is not a number: {str(value)[:40]}") from error

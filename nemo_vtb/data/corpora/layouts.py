@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nemo_vtb.data.corpora.rows import Asked, Row, seconds_of, some, table
+from nemo_vtb.data.corpora.rows import Asked, Row, lines_of, records, seconds_of, some, table
 from nemo_vtb.errors import VTBError
 
 _MARKS = {"<COMMA>": ",", "<PERIOD>": ".", "<QUESTIONMARK>": "?", "<EXCLAMATIONPOINT>": "!"}
@@ -67,8 +67,7 @@ def europarl_st(asked: Asked) -> Iterator[Row]:
         if not asked.wants(source) or (asked.targets and target not in asked.targets):
             continue
         lines, said, translated = (
-            (file.parent / name).read_text(encoding="utf-8").splitlines()
-            for name in ("segments.lst", f"segments.{source}", f"segments.{target}")
+            lines_of(file.parent / name) for name in ("segments.lst", f"segments.{source}", f"segments.{target}")
         )
         if not len(lines) == len(said) == len(translated):
             raise VTBError(f"{file}: {len(lines)} segments, {len(said)} and {len(translated)} lines of words")
@@ -92,12 +91,11 @@ def slurp(asked: Asked) -> Iterator[Row]:
         split = {"devel": "dev"}.get(file.stem, file.stem)
         if split not in ("train", "dev", "test"):
             continue
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            row = json.loads(line)
+        for where, row in records(file):
             for recording in row["recordings"]:
                 path = roots[0] / recording["file"]
                 name = f"{row['slurp_id']}-{path.stem}"
-                fields = _heard(name, path, f"{file}:{number}", row["sentence"], "en")
+                fields = _heard(name, path, where, row["sentence"], "en")
                 yield Row(split, "asr", fields)
                 asks = {"question": "Which area and which action does the speaker ask for?"}
                 answer = f"{row['scenario']}, {row['action']}".replace("_", " ")
@@ -117,6 +115,8 @@ def spoken_squad(asked: Asked) -> Iterator[Row]:
             path = asked.out / "clips" / split / f"{stem}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             read = [soundfile.read(clip, dtype="float32") for clip in own]
+            if len(rates := {rate for _, rate in read}) > 1:
+                raise VTBError(f"{own[0]} and the clips that follow it have several sampling rates: {sorted(rates)} Hz")
             soundfile.write(path, np.concatenate([samples for samples, _ in read]), read[0][1])
             fields = _heard(stem, path, str(file), paragraph["context"], "en")
             for asks in paragraph["qas"]:

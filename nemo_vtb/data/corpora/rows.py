@@ -63,6 +63,12 @@ def seconds_of(path: Path, where: str) -> float:
     return found.samples / found.rate
 
 
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text; Python also ends one at signs that stand within sentences, such as U+2028."""
+    text = path.read_text(encoding="utf-8-sig")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Rows of a table with tabs and a first line of names; quotes are part of the text, as corpora have them.
 
@@ -70,7 +76,7 @@ def table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         VTBError: If the file cannot be read, or a line has another number of fields than the first.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise VTBError(f"{path} cannot be read: {error}") from error
     names = lines[0].split("\t") if lines else []

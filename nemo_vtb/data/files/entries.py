@@ -85,7 +85,14 @@ def weights_apart(entry: Mapping[str, Any], where: str) -> list[Mapping[str, Any
 
 
 def _is_weighed(file: Any) -> bool:
-    return isinstance(file, list | tuple) and len(file) == 2 and isinstance(file[1], int | float)
+    # A weight that is written as text is one too, and is refused by its key.
+    return (
+        isinstance(file, list | tuple) and len(file) == 2 and (isinstance(file[1], int | float) or _is_number(file[1]))
+    )
+
+
+def _is_number(text: Any) -> bool:
+    return isinstance(text, str) and text.strip().replace(".", "", 1).isdecimal()
 
 
 def _list(value: Any) -> list[Any]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import CLONE, corpora_dir
@@ -31,6 +32,11 @@ def remote_remedy(name: str) -> str | None:
     return "copy it to a disk or mount it, and name that path" + (f" ({copied})" if copied else "")
 
 
+def path_of_url(url: str) -> str:
+    """Returns the path that a ``file://`` names."""
+    return unquote(re.sub(r"^file://(localhost)?", "", url))
+
+
 def source_name(entry: Mapping[str, Any]) -> str:
     """Returns what a source is called that has no name: the folder of its first file."""
     keys = ("manifest_filepath", "paths", "cuts_path", "shar_path", "data_dir")
@@ -47,14 +53,16 @@ def expand(paths: Any) -> list[str]:
     exists.
 
     Raises:
-        VTBError: If its braces do not close, or a name is no text.
+        VTBError: If its braces do not close, a name is no text, or it is a pattern.
     """
     from nemo.collections.common.data.lhotse.nemo_adapters import expand_sharded_filepaths
 
     if isinstance(paths, (str, Path)):
         name = str(paths)
-        if not ("_OP_" in name or "{" in name) or _exists(name):
+        if not any(mark in name for mark in ("_OP_", "{", "*")) or _exists(name):
             return [name]
+        if "*" in name:
+            raise VTBError(f"{name}: no such file, and * stands for nothing here: list the files, or write {{0..7}}")
         try:
             return expand_sharded_filepaths(name)
         except Exception as error:
@@ -70,19 +78,39 @@ def expand(paths: Any) -> list[str]:
 
 
 def locate(path: str) -> Path:
-    """Resolves a path; ``corpora:`` stands for the folder of corpora shipped with the repository.
+    """Resolves a path or ``file://``; ``corpora:`` is the folder of corpora shipped with the repository.
 
     Raises:
         VTBError: If the shipped corpora are not there, or it is no path of this machine.
     """
+    if path.startswith("file://"):
+        return Path(path_of_url(path))
     if remedy := remote_remedy(path):
         raise VTBError(f"{path} is not on this machine: {remedy}")
+    if path.startswith("pipe:"):
+        raise VTBError(f"{path} is a command, and data does not get to run commands: name the file that it reads")
     if not path.startswith("corpora:"):
         return Path(path).expanduser()
     folder = corpora_dir()
     if folder is None:
         raise VTBError(f"{path} is not part of the installed package: {CLONE}, or name your own data")
     return folder / path.removeprefix("corpora:")
+
+
+def locate_folder(path: str, key: str) -> Path:
+    """Resolves the path of a folder.
+
+    Args:
+        path: As of ``locate``.
+        key: Of the config, for messages.
+
+    Raises:
+        VTBError: If there is no such folder.
+    """
+    folder = locate(path)
+    if not folder.is_dir():
+        raise VTBError(f"{key} {path}: no such folder")
+    return folder
 
 
 def _exists(name: str) -> bool:

@@ -87,7 +87,8 @@ def lower(text: str, tag: str | None) -> str:
     """Returns a text in lower case, as its language writes it: Turkish I without a dot is ı, İ with one is i."""
     if tag is not None and base_language(tag) in _DOTLESS:
         text = text.replace("I\u0307", "i").replace("\u0130", "i").replace("I", "\u0131")
-    return text.lower()
+    # Python writes İ as an i with a second dot upon it, in every language: a spelling that none has.
+    return text.replace("\u0130", "i").lower()
 
 
 def upper(text: str, tag: str | None) -> str:

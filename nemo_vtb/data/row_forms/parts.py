@@ -1,12 +1,15 @@
 """The parts of a message, texts and clips in their order, in any of the forms in which people write them."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from nemo_vtb.data.audio.claims import span_words
 from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow
+from nemo_vtb.data.row_forms.clip_forms import check_one_clip
 from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file, normal
 from nemo_vtb.data.row_forms.placeholders import check_words, find_placeholders
 from nemo_vtb.data.row_forms.switches import is_learnt
@@ -66,7 +69,7 @@ class RowClips:
         listed = holder.get(names[0]) if names else []
         for name in names[1:]:
             holder.get(name)
-        self._left = list(listed) if isinstance(listed, list) else [listed]
+        self._left = _listed(listed)
         self._count, self._taken = len(self._left), 0
         self._numbered_from = 1 if where == "the row" else None
         self._repeated = self._count == 1 and self.key in _NEMO and placeholders > 1
@@ -249,9 +252,19 @@ def _typed(part: Any, message: Mapping[str, Any], clips: RowClips | None) -> lis
     key, value = own[0]
     if any(other != value for _, other in own):
         raise BadRow("wrong placeholder count", f"a part of a message names two clips: {str(part)[:80]}")
+    if value is not part:
+        check_one_clip((value, *(dict.get(part, name) for name in _CONSISTS)), "a part of a message")
     if part.get("text"):
         note("words beside a clip", f"'text' of a part of type {name} is taken for what is said in its clip")
     return [ClipPart(value, key, _claims_of(part), part.get("text") or part.get("transcript"))]
+
+
+def _listed(value: Any) -> list[Any]:
+    """The clips that a field names, one or a list of them; columns of tables often hold JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError):
+            value = json.loads(value)
+    return list(value) if isinstance(value, list) else [value]
 
 
 def _claims_of(holder: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,6 +120,18 @@ def learns_last_only(row: Mapping[str, Any]) -> bool:
     )
 
 
+def is_skipped(fields: Mapping[str, Any]) -> bool:
+    """Whether NeMo's ``_skipme`` leaves a row out, there as here by anything that is true.
+
+    Raises:
+        BadRow: If it is a text that says no, which NeMo takes for yes.
+    """
+    skip = fields.get("_skipme")
+    if isinstance(skip, str) and skip.strip().lower() not in ("", "true", "yes", "1"):
+        raise BadRow("loss switch", f"'_skipme' is {skip[:40]!r}, which cannot be obeyed: true or false can")
+    return bool(skip)
+
+
 def with_switches(turns: Sequence[Any], last_only: bool, keep_empty: bool) -> list[Any]:
     """Returns the turns with every answer that is not learnt marked as context.
 

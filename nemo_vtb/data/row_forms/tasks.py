@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from nemo_vtb.data.files.rows import BadRow
-from nemo_vtb.data.row_forms.languages import base_language, language_tag
+from nemo_vtb.data.row_forms.languages import base_language, canonical, language_tag
 
 _TASKS = ("taskname", "task")
 _SAID = frozenset((*_TASKS, "target_lang"))
@@ -48,9 +48,14 @@ def says_otherwise(kind: str, fields: Mapping[str, Any], source: str | None) -> 
         task = value.strip().lower() if isinstance(value := fields.get(name), str) else ""
         if task in _RECOGNITION if translated else task in _TRANSLATION or "translat" in task:
             return f"'{name}' is {task[:40]!r}"
-    target = None if translated else language_tag(fields.get("target_lang"))
-    if target is not None and source is not None and base_language(source) != base_language(target):
+    target = language_tag(fields.get("target_lang"))
+    if target is None or source is None:
+        return None
+    if not translated and base_language(source) != base_language(target):
         return f"the audio is in {source!r} and 'target_lang' is {target[:40]!r}"
+    # `lang` may be that of the translation; from one region or script to another there is something to translate.
+    if translated and language_tag(fields.get("source_lang")) and canonical(source) == canonical(target):
+        return f"'source_lang' and 'target_lang' are both {target[:40]!r}"
     return None
 
 

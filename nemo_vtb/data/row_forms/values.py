@@ -38,5 +38,5 @@ def is_empty(value: Any) -> bool:
 
 
 def _a(value: Any) -> str:
-    name = type(value).__name__
+    name = "dict" if isinstance(value, dict) else type(value).__name__
     return f"{'an' if name[0] in 'aeio' else 'a'} {name}: {str(value)[:40]}"

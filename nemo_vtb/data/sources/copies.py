@@ -3,9 +3,11 @@
 The copy stands in the cache folder; recordings stay where they are, in the cells of a table or the members of a tar.
 """
 
+import gzip
 import json
 import math
 import tarfile
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
@@ -13,23 +15,25 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nemo_vtb.data.audio.tables import SUFFIXES, open_table
-from nemo_vtb.data.files.rows import not_utf8
+from nemo_vtb.data.files.rows import BadRow, not_utf8, open_lines
 from nemo_vtb.data.row_forms.fields import names_clip_file
 from nemo_vtb.errors import VTBError
 
 _HEAD = 4096
+# Lhotse packs its arrays of cuts.
+_JSON = (".json", ".json.gz")
 # Containers that may hold recordings, beside what is nothing else.
 _CLIPS = (".mp4", ".webm", ".mka", ".mkv", ".3gp")
 _HEARD = ("sound", "ori_sound", "speech")
 # Of what a copy holds of its file: with another number, copies that are kept are made anew.
-FORM = 2
-# The copy of a sample without a row has this field.
+FORM = 3
+# The copy of a sample without a row has this field: true, or what is wrong with the JSON that it has.
 NO_JSON = "$no json"
 
 
 def needs_copy(path: Path) -> bool:
     """Whether a file is no text with a row in each line: a table, a tar of samples, an array of JSON."""
-    if path.suffix != ".json":
+    if not path.name.endswith(_JSON):
         return path.suffix in (*SUFFIXES, ".tar")
     found = path.stat()
     return _is_array(path, found.st_size, found.st_mtime_ns)
@@ -65,8 +69,11 @@ def lines_of(path: Path) -> Iterator[bytes]:
 @lru_cache(maxsize=1024)
 def _is_array(path: Path, *stamp: int) -> bool:
     # NeMo's manifests are named .json, and have a row in each line.
-    with open(path, "rb") as file:
-        head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+    try:
+        with open_lines(path) as file:
+            head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except (gzip.BadGzipFile, EOFError, zlib.error):  # whoever reads on says so
+        return False
     return head[:1] == b"[" and head[1:].lstrip()[:1] in (b"{", b"]", b"")
 
 
@@ -84,7 +91,8 @@ class _AsWritten(dict):
 
 def _array(path: Path) -> Iterator[Any]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_AsWritten)
+        with open_lines(path) as file:
+            rows = json.loads(file.read().decode("utf-8-sig"), object_pairs_hook=_AsWritten)
     except UnicodeDecodeError as error:
         raise VTBError(f"{path} is {not_utf8(error)}") from error
     except (ValueError, RecursionError) as error:
@@ -106,7 +114,12 @@ def _samples(path: Path) -> Iterator[dict[str, Any]]:
                 others.append((kind or ".", name))
         name, data = rows.pop(".json", None) or (rows.popitem()[1] if len(rows) == 1 else ("", None))
         others += [(kind, name) for kind, (name, _) in rows.items()]
-        yield _sample(_object(data, f"{path}/{name}") if data is not None else None, clips, others, stem)
+        try:
+            row = _object(data, name) if data is not None else None
+        except BadRow as error:  # one of thousands: whoever parses the copy's rows counts it
+            yield {"id": PurePosixPath(stem).name, NO_JSON: str(error)}
+        else:
+            yield _sample(row, clips, others, stem)
 
 
 def _key(name: str) -> tuple[str, str]:
@@ -134,7 +147,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes | None]]:
                 return
             last, tar.members = info.offset, []  # type: ignore[attr-defined]
             if info.isreg():
-                held = tar.extractfile(info) if info.name.endswith(".json") else None
+                held = tar.extractfile(info) if info.name.lower().endswith(".json") else None
                 yield info.name, held.read() if held is not None else None
 
 
@@ -142,11 +155,11 @@ def _object(data: bytes, name: str) -> dict[str, Any]:
     try:
         row = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_AsWritten)
     except UnicodeDecodeError as error:
-        raise VTBError(f"{name} is {not_utf8(error)}") from error
+        raise BadRow("broken JSON", f"broken JSON: {name} is {not_utf8(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise VTBError(f"{name}: broken JSON: {error}") from error
+        raise BadRow("broken JSON", f"broken JSON: {name}: {error}") from error
     if not isinstance(row, dict):
-        raise VTBError(f"{name} is not a JSON object")
+        raise BadRow("broken JSON", f"broken JSON: {name} is not a JSON object")
     return row
 
 

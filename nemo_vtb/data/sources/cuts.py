@@ -135,7 +135,9 @@ def _cut(row: dict[str, Any]) -> Cut:
     if isinstance(row, Tracked):
         row.read_all()
     cut = deserialize_item(row)
-    if isinstance(cut, PaddingCut) or not isinstance(cut, Cut) or not cut.has_recording:
+    if not isinstance(cut, Cut):
+        raise ValueError(f"it is a {type(cut).__name__}: make cuts of recordings and supervisions (lhotse cut simple)")
+    if isinstance(cut, PaddingCut) or not cut.has_recording:
         raise ValueError(f"a {type(cut).__name__} without a recording")
     return cut
 

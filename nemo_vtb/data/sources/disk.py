@@ -111,7 +111,7 @@ def _readable(place: Path) -> bool:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     try:
-        if path.suffix == ".gz":
+        if path.suffix == ".gz" and not needs_copy(path):
             with gzip.open(path, "rb") as packed:
                 while block := packed.read(_BLOCK_BYTES):
                     yield block

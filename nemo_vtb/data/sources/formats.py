@@ -14,11 +14,12 @@ from nemo_vtb.data.conversations.clip_order import OrderedParse
 from nemo_vtb.data.conversations.instructed import KINDS, UtteranceParser
 from nemo_vtb.data.conversations.prompt_pool import PromptPool
 from nemo_vtb.data.conversations.speak import SpokenParse, bank_paths, speaker
-from nemo_vtb.data.files.locations import expand, locate
+from nemo_vtb.data.files.locations import expand, locate, locate_folder
 from nemo_vtb.data.files.notes import note
 from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.data.row_forms.fields import Tracked, unread
 from nemo_vtb.data.row_forms.plain import PlainRow, plain_row
+from nemo_vtb.data.row_forms.switches import is_skipped
 from nemo_vtb.data.sources.copies import NO_JSON
 from nemo_vtb.data.sources.cuts import CutParser
 from nemo_vtb.errors import VTBError
@@ -37,6 +38,10 @@ _OTHER_TYPES = (*_MANIFESTS, *_LHOTSE, *_CONVERTERS)
 TYPES = (*CHAT_TYPES, *_OTHER_TYPES)
 # The list of a WebDataset's tars.
 WIDS = "wids-meta.json"
+# The Hub's names of files, and of folders, begin with that of their split.
+_SPLIT = re.compile(r"(train|training|test|testing|dev|valid|validation|eval)(?=$|[-_.])", re.IGNORECASE)
+_SHAR_NUMBER = re.compile(r"\.(\d+)\.(?:jsonl|tar)")
+_FILES = ("manifest_filepath", "paths", "tarred_audio_filepaths", "cuts_path", "shar_path", "data_dir")
 _SHARD = re.compile(r"_(\d+)(?=[^/_]*\.(?:json|tar))")
 
 
@@ -100,6 +105,7 @@ def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
     data_type = entry.get("type", "multimodal_conversation")
     if data_type not in (known := (*CHAT_TYPES, *_OTHER_TYPES)):
         raise VTBError(f"blend.kinds.{context.kind}: unknown type '{data_type}'; known: {', '.join(known)}")
+    _check_files(entry, data_type, context)
     # What is to be spoken is text yet, whatever the kind that it becomes.
     written = context.kind == "text" or bool(entry.get("speak"))
     if data_type == "share_gpt_webdataset":
@@ -122,6 +128,17 @@ def _files(entry: Mapping[str, Any], context: RowContext) -> list[RowFile]:
         paths = _paths(entry, "manifest_filepath", context)
         return list(_paired(entry, paths, utterances.manifest, context))
     return list(_cuts(entry, CutParser(utterances), context))
+
+
+def _check_files(entry: Mapping[str, Any], data_type: str, context: RowContext) -> None:
+    """Refuses files that the entry's type would leave unread: it is another type, or another entry is meant."""
+    named = [key for key in _FILES if entry.get(key) is not None]
+    beside = ("tarred_audio_filepaths",) if "manifest_filepath" in named or "paths" in named else ()
+    if len(several := [key for key in named if key not in beside]) > 1:
+        raise VTBError(
+            f"blend.kinds.{context.kind}: an entry of type {data_type} reads {several[0]} or {several[1]}: "
+            "make an entry of each"
+        )
 
 
 def _spoken(files: list[RowFile], entry: Mapping[str, Any], context: RowContext) -> Iterator[RowFile]:
@@ -156,7 +173,20 @@ def _in_folder(path: Path) -> list[Path]:
     files = [file for suffix in SUFFIXES for file in sorted(path.rglob(f"*{suffix}"))]
     if not files:
         raise VTBError(f"{path} is a folder without tables ({', '.join(SUFFIXES)}): name the files of rows in it")
-    return files
+    return _of_one_split(path, files)
+
+
+def _of_one_split(folder: Path, files: list[Path]) -> list[Path]:
+    """Refuses a folder that holds what is to be held out beside what is to be learnt, as copies of data sets do."""
+    splits: dict[str, Path] = {}
+    for file in files:
+        named = map(_SPLIT.match, file.relative_to(folder).parts)
+        splits.setdefault(next((match[1].lower() for match in named if match), ""), file)
+    splits.pop("", None)
+    if len(splits) < 2:
+        return files
+    held = ", ".join(f"{split} ({file.relative_to(folder)})" for split, file in splits.items())
+    raise VTBError(f"{folder} holds several splits, {held}: name the files of one")
 
 
 def listed_shards(meta: Path) -> list[Path]:
@@ -179,6 +209,8 @@ def _listed(about: Path, key: str, name: str) -> list[Path]:
         raise VTBError(f'{about} lists no files: it needs {{"{key}": [{{"{name}": ...}}, ...]}}') from error
     if not listed:
         raise VTBError(f"{about} lists no files under '{key}'")
+    if held.get("_indices_data_files"):  # of versions that wrote every row, and beside them which were selected
+        raise VTBError(f"{about} selects rows of its files, which would all be read: save it anew (flatten_indices)")
     if absent := [file for file in listed if not file.is_file()]:
         raise VTBError(f"{about} lists {len(absent)} files that are not there, such as {absent[0]}")
     return listed
@@ -193,7 +225,7 @@ def _web_dataset(entry: Mapping[str, Any], context: RowContext) -> list[Path]:
         if (meta := folder / WIDS).is_file():
             found += listed_shards(meta)
         else:
-            found += [folder] if folder.suffix == ".tar" else sorted(folder.rglob("*.tar"))
+            found += [folder] if folder.suffix == ".tar" else _of_one_split(folder, sorted(folder.rglob("*.tar")))
     if not found:
         raise VTBError(f"{entry['data_dir']} holds neither a {WIDS} with shards nor a .tar")
     return found
@@ -203,15 +235,21 @@ def _paired(entry: Mapping[str, Any], paths: list[Path], method: Any, context: R
     """Each file of rows with the store of its clips: the folder it is in, or the tar of the same number."""
     only, selector = entry.get("only") or {}, entry.get("channel_selector")
     if entry.get("tarred_audio_filepaths") is None:
-        root = locate(entry["audio_root"]) if entry.get("audio_root") else None
+        root = locate_folder(entry["audio_root"], "audio_root") if entry.get("audio_root") else None
         for path in paths:
             store = AudioTable(path, root) if path.suffix in SUFFIXES else AudioFolder(path.parent, root)
             store.selector = selector
             yield RowFile(path, _Parse(method, store, only))
         return
     tars = _paths(entry, "tarred_audio_filepaths", context)
-    if len(paths) == 1 and len(tars) > 1:
+    numbered = [_SHARD.search(path.name) for path in (*paths[:1], *tars[:1])]
+    if len(paths) == 1 and (len(tars) > 1 or (len(tars) == 1 and numbered[1] and not numbered[0])):
         by_shard = {_shard_number(tar): AudioTar(tar, selector=selector) for tar in tars}
+        if len(by_shard) < len(tars):
+            raise VTBError(
+                f"blend.kinds.{context.kind}: one manifest, and several tars of one number: "
+                f"{', '.join(map(str, tars))}; name a manifest for each"
+            )
         yield RowFile(paths[0], _ParseSharded(method, by_shard, only), tuple(tars))
         return
     if len(paths) != len(tars):
@@ -226,7 +264,7 @@ def _paired(entry: Mapping[str, Any], paths: list[Path], method: Any, context: R
 def _cuts(entry: Mapping[str, Any], parser: CutParser, context: RowContext) -> Iterator[RowFile]:
     only, selector = entry.get("only") or {}, entry.get("channel_selector")
     if entry.get("shar_path") is None:
-        root = locate(entry["audio_root"]) if entry.get("audio_root") else None
+        root = locate_folder(entry["audio_root"], "audio_root") if entry.get("audio_root") else None
         for path in _paths(entry, "cuts_path", context):
             yield RowFile(path, _Parse(parser.plain, AudioFolder(path.parent, root, selector), only))
         return
@@ -239,6 +277,8 @@ def _shar_shards(shar: Any, context: RowContext) -> Iterator[tuple[Path, Path]]:
         fields = {name: [locate(path) for path in expand(shar[name])] for name in ("cuts", "recording") if name in shar}
     else:
         folders = [locate(path) for path in expand(shar)]
+        if absent := [folder for folder in folders if not folder.is_dir()]:
+            raise VTBError(f"blend.kinds.{context.kind}: shar_path {absent[0]} is no folder")
         fields = {
             "cuts": [file for folder in folders for file in sorted(folder.glob("cuts.*.jsonl*"))],
             "recording": [file for folder in folders for file in sorted(folder.glob("recording.*.tar"))],
@@ -248,6 +288,10 @@ def _shar_shards(shar: Any, context: RowContext) -> Iterator[tuple[Path, Path]]:
         raise VTBError(
             f"blend.kinds.{context.kind}: shar_path {shar} holds {len(cuts)} files of cuts, {len(tars)} of clips"
         )
+    for one, tar in zip(cuts, tars, strict=True):
+        numbers = _SHAR_NUMBER.search(one.name), _SHAR_NUMBER.search(tar.name)
+        if all(numbers) and len({int(match[1]) for match in numbers if match}) > 1:
+            raise VTBError(f"blend.kinds.{context.kind}: {one} is paired with {tar}: their shard numbers differ")
     return zip(cuts, tars, strict=True)
 
 
@@ -270,7 +314,7 @@ class _Parse:
         custom = row.get("custom")
         if any(row.get(name) not in values for name, values in self._only.items()):
             return None
-        if _is_skipped(row) or (isinstance(custom, dict) and _is_skipped(custom)):
+        if is_skipped(row) or (isinstance(custom, dict) and is_skipped(custom)):
             return None
         return self._method(row, where, self._store_of(row))
 
@@ -292,33 +336,25 @@ class _ParseSample(_Parse):
     """Parses the samples of a WebDataset."""
 
     def __call__(self, row: dict[str, Any], where: str) -> Draw | None:
-        if row.get(NO_JSON):
+        if isinstance(why := row.get(NO_JSON), str):
+            raise BadRow("broken JSON", why)
+        if why:
             clips = ", ".join(row.get("sound") or ()) or "the sample"
             raise BadRow("missing field", f"no {row['id']}.json stands next to {clips}: nothing says what is asked")
         return super().__call__(row, where)
 
 
-def _is_skipped(fields: Mapping[str, Any]) -> bool:
-    """Whether NeMo's ``_skipme`` leaves a row out, there as here by anything that is true.
-
-    Raises:
-        BadRow: If it is a text that says no, which NeMo takes for yes.
-    """
-    skip = fields.get("_skipme")
-    if isinstance(skip, str) and skip.strip().lower() not in ("", "true", "yes", "1"):
-        raise BadRow("loss switch", f"'_skipme' is {skip[:40]!r}, which cannot be obeyed: true or false can")
-    return bool(skip)
-
-
 class _ParseSharded(_Parse):
-    """Parses the rows of one manifest for many tars: each row names its shard."""
+    """Parses the rows of one manifest for many tars: each row names its shard, unless there is but one."""
 
     def __init__(self, method: Any, stores: Mapping[int, AudioStore], only: Mapping[str, Any]) -> None:
         super().__init__(method, None, only)
         self._stores = stores
 
     def _store_of(self, row: dict[str, Any]) -> AudioStore | None:
-        shard = row.get("shard_id")
-        if type(shard) is not int or shard not in self._stores:
+        shard: Any = row.get("shard_id")
+        if shard is None and len(self._stores) == 1:
+            return next(iter(self._stores.values()))
+        if type(shard) not in (int, float) or shard not in self._stores:
             raise BadRow("missing audio", f"there is no tar of shard_id {shard!r}")
-        return self._stores[shard]
+        return self._stores[int(shard)]

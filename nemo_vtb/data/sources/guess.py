@@ -147,6 +147,8 @@ def _first_row(path: str) -> dict[str, Any]:
     number, line, bad = first
     if _is_document(path):
         raise NotRows(f"{path} holds no row: it is a single JSON object over several lines (jq -c . makes a row of it)")
+    if path.endswith((".json", ".json.gz")) and line.lstrip().startswith(b"["):
+        raise NotRows(f"{path} is an array of JSON, and not one of objects with named fields")
     if what := describe_line(line):
         raise VTBError(f"{path} holds no row: {what}")
     raise VTBError(f"{row_place(path, number)}: {bad}; no row of the file can be read: {REMEDIES[bad.reason]}")

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
@@ -23,12 +24,13 @@ from nemo_vtb.data.files.rows import BadRow, parse_line
 from nemo_vtb.data.sources.copies import row_place
 from nemo_vtb.data.sources.disk import keep, plain, stamps
 from nemo_vtb.data.sources.formats import RowFile
-from nemo_vtb.data.sources.index_build import CLIP, ROW, IndexContents, Weigh, build_index
+from nemo_vtb.data.sources.index_build import CLIP, ROW, Held, IndexContents, Weigh, build_index
 from nemo_vtb.data.sources.sniff import check_lines
 from nemo_vtb.errors import VTBError
 
 # Rows of which an index that is opened again sees whether their recordings are still what they were.
 _LOOKED_AT = 64
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,11 @@ class RowIndex:
         """Reads and parses one row.
 
         Raises:
-            BadRow: If it cannot be used any longer, or a recording of it is another one than was measured.
+            BadRow: If it cannot be used any longer, or it or a recording of it is another one than was measured.
         """
         entry = self.rows[index]
         file = self.files[entry["file"]]
+        self._check_file(int(entry["file"]))
         with open(plain(file.path), "rb") as lines:
             lines.seek(int(entry["offset"]))
             line = lines.readline()
@@ -69,6 +72,27 @@ class RowIndex:
         if draw is None:
             raise BadRow("changed file", f"{self.where(index)} is another row than when the index was made")
         return draw
+
+    def _check_file(self, number: int) -> None:
+        """Refuses a file that was written anew: another row may stand where the index has one. More may follow."""
+        path, held = self.files[number].path, self.contents.held[number]
+        try:
+            (now,) = stamps([path])
+            same = now == held.stamp or _begins_with(path, held.size, held.digest, *now)
+        except OSError as error:
+            raise BadRow("changed file", f"{path} cannot be read any longer: {error.strerror}") from error
+        if not same:
+            raise BadRow("changed file", f"{path} holds other rows than when the index was made")
+
+
+@lru_cache(maxsize=1024)
+def _begins_with(path: Path, size: int, digest: str, *stamp: int) -> bool:
+    found = blake2b(digest_size=16)
+    with open(plain(path), "rb") as file:
+        while size and (block := file.read(min(size, _BLOCK_BYTES))):
+            found.update(block)
+            size -= len(block)
+    return not size and found.hexdigest() == digest
 
 
 def open_index(files: Sequence[RowFile], weigh: Weigh | None, key: str, name: str) -> RowIndex:
@@ -141,7 +165,8 @@ def _load(place: Path, files: Sequence[RowFile]) -> RowIndex | None:
     if header["files"] != stamps(_read_files(files)) or place.stat().st_size != size:
         return None
     rows, clips = _mapped(place, ROW, offset, header["rows"]), _mapped(place, CLIP, clips_at, header["clips"])
-    contents = IndexContents(rows, header["reasons"], header["first"], header["digest"], clips, header["notes"])
+    held = [Held(*one) for one in header["held"]]
+    contents = IndexContents(rows, header["reasons"], header["first"], header["digest"], clips, header["notes"], held)
     index = RowIndex(list(files), contents)
     return index if _holds(index) else None
 

@@ -18,7 +18,7 @@ from nemo_vtb.data.conversations.size import Size
 from nemo_vtb.data.files.notes import collect_notes
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.sources.copies import row_place
-from nemo_vtb.data.sources.disk import plain
+from nemo_vtb.data.sources.disk import plain, stamps
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.row_check import checked_row, plain_size
 from nemo_vtb.data.worker_pool import worker_pool
@@ -51,6 +51,14 @@ _CHUNK_BYTES = 1 << 18
 _PROGRESS_DELAY = 3.0
 
 
+class Held(NamedTuple):
+    """A file of rows: its stamp, the bytes of its rows, unpacked, and their digest."""
+
+    stamp: list[int]
+    size: int
+    digest: str
+
+
 class IndexContents(NamedTuple):
     """What an index holds.
 
@@ -61,6 +69,7 @@ class IndexContents(NamedTuple):
         digest: Of the files' contents and all lengths; does not depend on where the files are.
         clips: ``CLIP``, the recordings of the rows, in their order.
         notes: What is worth saying of good rows, and of how many of them.
+        held: Of each file of rows, as it was read.
     """
 
     rows: np.ndarray
@@ -69,6 +78,7 @@ class IndexContents(NamedTuple):
     digest: str
     clips: np.ndarray
     notes: dict[str, int]
+    held: list[Held]
 
     def measured(self, row: int) -> dict[int, Measured]:
         """Returns what the recordings of a row were."""
@@ -95,7 +105,12 @@ def build_index(files: Sequence[RowFile], weigh: Weigh | None, name: str) -> Ind
         VTBError: On what no row is to blame for, or if a process dies.
     """
     contents = blake2b(digest_size=16)
-    chunks = [chunk for number, file in enumerate(files) for chunk in _chunks(number, file.path, contents)]
+    chunks: list[_Chunk] = []
+    held: list[Held] = []
+    for number, file in enumerate(files):
+        (stamp,), own = stamps([file.path]), blake2b(digest_size=16)
+        chunks += (found := list(_chunks(number, file.path, (contents, own))))
+        held.append(Held(stamp, found[-1].end if found else 0, own.hexdigest()))
     processes = min(len(os.sched_getaffinity(0)), len(chunks))
     parts: list[np.ndarray] = []
     clips: list[np.ndarray] = []
@@ -114,8 +129,8 @@ def build_index(files: Sequence[RowFile], weigh: Weigh | None, name: str) -> Ind
     rows = np.concatenate(parts) if parts else np.zeros(0, dtype=ROW)
     for column in ("total", "supervised"):
         contents.update(np.ascontiguousarray(rows[column]).tobytes())
-    held = np.concatenate(clips) if clips else np.zeros(0, dtype=CLIP)
-    return IndexContents(rows, dict(reasons), first, contents.hexdigest(), held, dict(notes))
+    heard = np.concatenate(clips) if clips else np.zeros(0, dtype=CLIP)
+    return IndexContents(rows, dict(reasons), first, contents.hexdigest(), heard, dict(notes), held)
 
 
 class _Chunk(NamedTuple):
@@ -127,11 +142,12 @@ class _Chunk(NamedTuple):
     line: int
 
 
-def _chunks(number: int, path: Path, contents: "blake2b") -> Iterator[_Chunk]:
+def _chunks(number: int, path: Path, digests: "tuple[blake2b, ...]") -> Iterator[_Chunk]:
     start, line = 0, 1
     with open(plain(path), "rb") as file:
         while block := file.read(_CHUNK_BYTES) + file.readline():
-            contents.update(block)
+            for digest in digests:
+                digest.update(block)
             yield _Chunk(number, start, start + len(block), line)
             start += len(block)
             line += block.count(b"\n")

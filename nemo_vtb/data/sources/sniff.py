@@ -97,10 +97,10 @@ def _packed(head: bytes) -> str | None:
 
 
 def _is_python(line: bytes) -> bool:
-    """Whether a line is the ``repr`` of a dictionary."""
+    """Whether a line is the ``repr`` of a dictionary; control characters, tabs say, make no Python of JSON."""
     try:
         text = line.decode("utf-8").strip()
-        json.loads(text)
+        json.loads(text, strict=False)
     except (json.JSONDecodeError, RecursionError):
         pass
     except ValueError:

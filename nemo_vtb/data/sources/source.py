@@ -198,7 +198,8 @@ def named_files(entry: Mapping[str, Any], kind: str, reading: Reading) -> tuple[
     name = entry.get("name") or source_name(entry)
     rules = ClipRules(reading.audio_tag, reading.min_seconds, reading.max_seconds)
     learn, keep_empty = entry.get("learn") or "all", bool(entry.get("keep_empty"))
-    context = RowContext(kind, name, rules, reading.frame_seconds, entry.get("tags") or {}, learn, keep_empty)
+    tags = {key: value for key, value in (entry.get("tags") or {}).items() if value is not None}
+    context = RowContext(kind, name, rules, reading.frame_seconds, tags, learn, keep_empty)
     return name, row_files(entry, context)
 
 

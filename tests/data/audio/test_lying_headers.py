@@ -233,3 +233,38 @@ def test_samples_far_beyond_full_scale_are_named(tmp_path, value):
     with pytest.raises(BadRow, match="full scale is -1 to 1") as error:
         signal(AudioFolder(tmp_path).recording("a.wav").to_cut(), RATE, "a")
     assert error.value.reason == "far too loud"
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype"), [("WAV", "GSM610"), ("AIFF", "GSM610"), ("AU", "G721_32"), ("AU", "G723_24")]
+)
+def test_spans_of_what_is_read_from_front_to_back_only(tmp_path, file_format, subtype):
+    file = io.BytesIO()
+    slow, fast = (np.sin(2 * np.pi * hz * np.arange(8000) / 8000) for hz in (300, 900))
+    soundfile.write(file, 0.3 * np.concatenate([slow, fast]), 8000, format=file_format, subtype=subtype)
+    (tmp_path / "a.call").write_bytes(file.getvalue())
+    for offset, hz in ((0.25, 300), (1.25, 900)):
+        cut = clip({"audio": "a.call", "offset": offset, "duration": 0.5}, "audio", AudioFolder(tmp_path))
+        samples = signal(cut, 8000, "a").numpy()
+        assert len(samples) == 4000 and np.abs(np.fft.rfft(samples)).argmax() * 2 == pytest.approx(hz, abs=2)
+
+
+def test_an_empty_file_is_said_to_be_one(tmp_path):
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(BadRow, match="it is empty, 0 bytes"):
+        AudioFolder(tmp_path).recording("a.wav")
+
+
+def test_what_a_library_says_is_one_line(tmp_path):
+    (tmp_path / "a.flac").write_bytes(encoded("FLAC"))
+    cut = AudioFolder(tmp_path).recording("a.flac").to_cut()
+    (tmp_path / "a.flac").write_bytes(b"not a recording any more")
+    with pytest.raises(BadRow, match="cannot be read") as error:
+        signal(cut, RATE, "a.flac")
+    assert "\n" not in str(error.value) and "Exception #" not in str(error.value)
+
+
+def test_kilohertz_are_no_rate(tmp_path):
+    soundfile.write(tmp_path / "a.wav", TONE[:400], 16)
+    with pytest.raises(BadRow, match="16 Hz: no speech"):
+        AudioFolder(tmp_path).recording("a.wav")

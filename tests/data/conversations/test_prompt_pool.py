@@ -17,6 +17,10 @@ from nemo_vtb.paths import config_dir
         ("a twenty-one-year-old", "a twenty-one-year-old"),
         ("¿Qué? «Sí»", "Qué Sí"),
         ("是的。", "是的"),
+        ("你好，「世界」！", "你好世界"),
+        ("これは、テスト。 です", "これはテスト です"),
+        ("我叫Tom，你呢？", "我叫Tom 你呢"),
+        ("안녕, 세상.", "안녕 세상"),
         ("plain", "plain"),
     ],
 )

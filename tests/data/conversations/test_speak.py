@@ -220,3 +220,11 @@ def test_a_bad_bank_is_named(tmp_path):
     assert len(bank) == 1 and len(bank.find("HI!")) == 1
     with pytest.raises(BadRow, match=r"no audio file at .*a\.wav"):
         bank.cut(bank.find("hi")[0])
+
+
+def test_a_recording_that_is_marked_to_skip_is_not_spoken(tmp_path):
+    path = tmp_path / "bank.jsonl"
+    rows = [{"text": "Hi.", "audio_filepath": "a.wav", "_skipme": True}, {"text": "Ho.", "audio_filepath": "b.wav"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bank = SpeechBank([path])
+    assert len(bank) == 1 and not bank.find("hi") and bank.row(bank.find("ho")[0])["audio_filepath"] == "b.wav"

@@ -169,3 +169,29 @@ def test_what_is_left_out_of_chats_is_counted_and_no_turns_are_joined(tmp_path, 
     (tmp_path / "tulu" / "train.jsonl").write_text(f"{lines[0]}\n\n{lines[0][:-5]}\n")
     assert main(command) == 2
     assert "train.jsonl:3: broken JSON" in capsys.readouterr().err
+
+
+def test_lines_end_where_files_end_them(tmp_path, clips):
+    from nemo_vtb.data.corpora.rows import lines_of, table
+
+    path = tmp_path / "t.tsv"
+    path.write_bytes("\ufeffid\ttext\n1\tone\u2028two\x85\x0c\n2\tthree".encode())
+    assert [row for _, row in table(path)] == [
+        {"id": "1", "text": "one\u2028two\x85\x0c"},
+        {"id": "2", "text": "three"},
+    ]
+    path.write_bytes(b"a\n\nb\n\n")
+    assert lines_of(path) == ["a", "", "b", ""]
+
+
+def test_clips_of_several_rates_are_not_joined(tmp_path, clips, capsys):
+    import numpy as np
+    import soundfile
+
+    (tmp_path / "copy").mkdir()
+    ALL["spoken_squad"](tmp_path / "copy", clips)
+    for number, wav in enumerate(sorted((tmp_path / "copy").rglob("*.wav"))):
+        soundfile.write(wav, np.zeros(8000), (8000, 16_000)[number % 2])
+    command = ["data", "prepare", "spoken_squad", "--from", str(tmp_path / "copy"), "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "several sampling rates: [8000, 16000] Hz" in capsys.readouterr().err

@@ -285,6 +285,8 @@ def test_a_row_is_about_the_channel_it_names(folder, jsonl):
     assert reasons(**entry) == [(1, "error", "which channel")]
     assert heard(folder, {**entry, "channel_selector": "channel"}) == {1000}
     assert heard(folder, {**entry, "channel_selector": 0}) == {440}
+    gaps = {"type": "nemo", "manifest_filepath": jsonl({**row, "channel": 1.0}, name="gaps.jsonl")}
+    assert heard(folder, {**gaps, "channel_selector": "channel"}) == {1000}
     assert heard(folder, {**entry, "channel_selector": "average"}) == {440, 1000}
     for wrong in ("side", 2, -1):
         assert reasons(**entry, channel_selector=wrong) == [(1, "error", "which channel")]

@@ -47,6 +47,8 @@ def reasons(read, path, kind="mixed", data_type="share_gpt"):
         (chat(conversations=[{"from": "human", "value": "x"}]), "contradiction", "'conversations'"),
         (chat(user={"value": "another"}), "contradiction", "'value'"),
         (chat(system="a", system_prompt="b"), "contradiction", "'system_prompt'"),
+        (chat(user={"role": "system"}, system="a"), "contradiction", "system's own turn"),
+        (chat(answer={"channel": "analysis"}), "reasoning", "'analysis'"),
         (chat(user={"from": "gpt"}), "contradiction", "'role' is 'user'"),
         (chat(user={"from": None, "role": None}), "unknown role", "role ''"),
         (chat(frames=["a.png"]), "other media", "'frames'"),
@@ -322,3 +324,11 @@ def test_names_that_hold_clips_and_those_that_do_not():
             "recording_date": "2020",
         }
     )
+
+
+def test_a_system_prompt_is_said_once(jsonl, read):
+    turns = chat()["messages"]
+    opened = [{"role": "system", "content": "Be brief. "}, *turns]
+    path = jsonl({"messages": opened, "system": "Be brief."}, {"messages": turns, "system": "Be brief."})
+    for draw in read("text", type="share_gpt", manifest_filepath=path):
+        assert [turn.role for turn in draw(0).turns] == ["system", "user", "assistant"]

@@ -110,6 +110,8 @@ def test_without_any_wordings_english_ones_ask(tmp_path):
         ("de", "STRAẞE", "straße"),
         ("el", "ΟΔΟΣ", "οδος"[:-1] + "ς"),
         ("tur", "I\u0307", "i"),
+        (None, "İZMİR", "izmir"),
+        ("en", "İstanbul", "istanbul"),
     ],
 )
 def test_lower_case_is_that_of_the_language(tag, text, low):

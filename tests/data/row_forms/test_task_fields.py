@@ -45,6 +45,9 @@ def test_a_manifest_of_canary_read_as_recognition_names_its_translations(jsonl, 
         ("asr", {"target_lang": "de", "text": "Taxi", "translation": "Taxi"}, False),
         ("ast", {"target_lang": "de", "translation": "Hallo."}, False),
         ("ast", {"taskname": "asr", "answer": "Hello.", "text": None}, True),
+        ("ast", {"target_lang": "EN", "answer": "Hello.", "text": None}, True),
+        ("ast", {"source_lang": "de-CH", "target_lang": "de-DE", "answer": "Hallo.", "text": None}, False),
+        ("ast", {"source_lang": None, "lang": "de", "target_lang": "de", "answer": "Hallo.", "text": None}, False),
     ],
 )
 def test_each_task_is_a_kind_of_its_own(jsonl, clip, read, kind, fields, refused):
@@ -64,3 +67,21 @@ def test_na_is_no_answer_beside_a_text(jsonl, clip, read):
     assert reasons(read, "sqa", jsonl(row(clip, **asked)))[1] == {"nothing supervised": 1}
     draws, found = reasons(read, "sqa", jsonl(row(clip, **asked, text=None)))
     assert not found and draws[0](0).turns[-1].value == "na"
+
+
+@pytest.mark.parametrize("kind", ["asr", "align", "ast"])
+def test_nobody_speaks_the_white_space_around_a_transcript(jsonl, clip, read, kind):
+    fields = {"target_lang": "de", "translation": " Hallo.\r\n"} if kind == "ast" else {}
+    draws, found = reasons(read, kind, jsonl(row(clip, text="  Hello.\r\n", **fields)))
+    turns = draws[0](0).turns
+    said = turns[0].text if kind == "align" else turns[-1].value
+    assert not found and said == said.strip() and said.lower().startswith(("hello", "hallo"))
+
+
+def test_two_translations_of_one_clip_are_refused(jsonl, clip, read):
+    path = jsonl(row(clip, target_lang="de", answer="Hallo.", translation="Bonjour."))
+    assert reasons(read, "ast", path)[1] == {"contradiction": 1}
+    draws, found = reasons(read, "ast", path, text_field="translation")
+    assert not found and "bonjour" in draws[0](0).turns[-1].value.lower()
+    same = jsonl(row(clip, target_lang="de", answer="Hallo.", translation=" Hallo. "))
+    assert not reasons(read, "ast", same)[1]

@@ -1,5 +1,6 @@
 """Rows that have no lines of their own: arrays of JSON, tables, samples of a WebDataset; nothing of them is lost."""
 
+import gzip
 import io
 import json
 
@@ -116,3 +117,29 @@ def test_rows_that_are_left_out_are_counted(tmp_path):
     left_out, nothing = findings(**entry, only={"split": "trian"})
     assert "(4 rows, this one first)" in left_out.message and (nothing.line, nothing.severity) == (0, "error")
     assert nothing.reason == "nothing left" and "only={'split': 'trian'}" in nothing.message
+
+
+def test_a_broken_sample_is_one_row_of_its_tar(tmp_path, wav):
+    chat = json.dumps(CHAT).encode()
+    members = {"a.JSON": chat, "a.wav": wav, "b.json": b"{broken", "b.wav": wav, "c.json": b"[1]"}
+    members |= {"d.json": '{"id": "é"}'.encode("latin-1"), "e.json": chat, "e.wav": wav}
+    entry = {"type": "share_gpt_webdataset", "data_dir": web_dataset(tmp_path / "s.tar", members)}
+    found = findings(**entry)
+    assert [(one.line, one.reason) for one in found] == [(line, "broken JSON") for line in (2, 3, 4)]
+    assert all(name in one.message for name, one in zip(("b.json", "c.json", "d.json"), found, strict=True))
+    assert len(open_source(entry, "mixed", Reading("<|audio|>", 0.08, max_bad_share=0.7))) == 2
+
+
+def test_a_packed_array_is_read_as_an_array(tmp_path, capsys):
+    text = json.dumps([GOOD, GOOD, {"messages": [{"role": "user", "content": "a"}]}], indent=2)
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(text.encode()))
+    found = findings(type="share_gpt", manifest_filepath=str(tmp_path / "a.json.gz"))
+    assert [(one.line, one.reason) for one in found if one.severity == "error"] == [(3, "no assistant turn")]
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress(f"{json.dumps(GOOD)}\n".encode() * 2))
+    assert (
+        len(open_source({"type": "share_gpt", "manifest_filepath": str(tmp_path / "b.json.gz")}, "text", READING)) == 2
+    )
+    for name, data in {"cut": gzip.compress(text.encode())[:-20], "none": text.encode()}.items():
+        (tmp_path / f"{name}.json.gz").write_bytes(data)
+        assert main(["data", "lint", str(tmp_path / f"{name}.json.gz"), "--processes=1"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -15,7 +15,7 @@ from nemo_vtb.data.sources import index_build
 from nemo_vtb.data.sources.formats import RowFile
 from nemo_vtb.data.sources.index import open_index
 from nemo_vtb.data.sources.index_build import ROW
-from nemo_vtb.data.sources.source import Reading, read_source, read_sources
+from nemo_vtb.data.sources.source import Reading, open_source, read_source, read_sources
 from nemo_vtb.errors import VTBError
 
 
@@ -214,3 +214,33 @@ def test_what_no_row_is_to_blame_for_stops_the_index(tmp_path):
 
     with pytest.raises(VTBError, match="the tar is refused"):
         open_index([RowFile(path, refuse)], None, "k", "test")
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.json"])
+def test_rows_that_are_written_anew_while_they_are_read_are_not_learnt(tmp_path, name):
+    def write(words, more=()):
+        rows = [
+            {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": word}]} for word in words
+        ]
+        lines = [json.dumps(row) for row in (*rows, *more)]
+        (tmp_path / name).write_text("\n".join(lines) + "\n" if name == "m.jsonl" else f"[{', '.join(lines)}]")
+
+    def drawn():
+        return [source.draw(row, 0).turns[-1].value for row in range(3)]
+
+    write(["one", "two", "six"])
+    source = open_source(
+        {"type": "share_gpt", "manifest_filepath": f"{tmp_path}/{name}"}, "text", Reading("<|audio|>", 0.08)
+    )
+    assert drawn() == ["one", "two", "six"]
+    os.utime(tmp_path / name, (1, 1))  # the same rows, copied once more
+    assert drawn() == ["one", "two", "six"]
+    write(["one", "two", "six"], more=[{"broken": True}])  # rows that follow are none of this run's
+    assert drawn() == ["one", "two", "six"]
+    write(["six", "two", "one"])
+    os.utime(tmp_path / name, (2, 2))
+    for change in (lambda: None, (tmp_path / name).unlink):
+        change()
+        with pytest.raises(BadRow, match=rf"{name} (holds other rows|cannot be read)") as error:
+            source.draw(0, 0)
+        assert error.value.reason == "changed file"

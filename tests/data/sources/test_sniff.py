@@ -26,6 +26,7 @@ ROW = json.dumps({"audio_filepath": "a.wav", "text": "Où est-il allé ? True, N
         (f"\n{ROW}{ROW}\n".encode(), ("m.jsonl:2: broken JSON: Extra data", "one UTF-8 JSON object per line")),
         (f"{ROW}\r{ROW}\r".encode(), ("end in CR alone", "tr '\\r' '\\n'")),
         (b"{'id': 1, 'label': True}\n", ("Python's", "json.dumps")),
+        (b'{"audio_filepath": "a.wav", "text": "a\tb"}\n', ("m.jsonl:1: broken JSON: Invalid control character",)),
         (b"path,sentence,lang\na.wav,hi,en\n", ("a table", "read_csv(FILE, sep=',')")),
         (b"path\tsentence\na.wav\thi\n", ("a table", "read_csv(FILE, sep='\\t')")),
     ],
@@ -54,3 +55,10 @@ def test_a_recording_is_said_to_be_one(tmp_path, capsys, suffix):
     soundfile.write(tmp_path / f"a.{suffix}", np.zeros(16_000), 16_000)
     assert main(["data", "lint", str(tmp_path / f"a.{suffix}")]) == 2
     assert "a recording: name the file of rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ['["a.wav", "b.wav"]', f"[[{ROW}], [{ROW}]]"])
+def test_an_array_of_anything_else_than_rows(tmp_path, capsys, content):
+    (tmp_path / "m.json").write_text(content, encoding="utf-8")
+    assert main(["data", "lint", str(tmp_path / "m.json")]) == 2
+    assert "not one of objects with named fields" in capsys.readouterr().err

@@ -210,3 +210,31 @@ def test_a_damaged_header_is_told_from_the_end(tmp_path):
 
     with pytest.raises(BadRow, match=r"no member 3\.wav .*damaged at byte 2048"):
         AudioTar(tmp_path / "t.tar").recording("3.wav")
+
+
+def test_a_row_of_another_shard_is_not_taken_from_the_only_tar(shards, read):
+    rows = (shards / "manifest_1.json").read_text()
+    (shards / "all.json").write_text(rows + rows.replace(', "shard_id": 1', "").replace('"c', '"./c'))
+    bad = BadRows(1.0)
+    tarred = {"type": "nemo_tarred", "manifest_filepath": f"{shards}/all.json"}
+    draws = read("asr", bad, tarred_audio_filepaths=f"{shards}/audio_0.tar", **tarred)
+    assert len(draws) == 3 and dict(bad.reasons) == {"missing audio": 3} and "shard_id 1" in bad.first["missing audio"]
+    assert len(read("asr", tarred_audio_filepaths=f"{shards}/audio_1.tar", **tarred)) == 6
+    # As pandas writes a column of numbers that has gaps.
+    (shards / "all.json").write_text(rows.replace('"shard_id": 1', '"shard_id": 1.0'))
+    assert len(read("asr", tarred_audio_filepaths=f"{shards}/audio_{{0,1}}.tar", **tarred)) == 3
+
+
+def test_tars_of_one_number_need_a_manifest_each(shards, read):
+    (shards / "more").mkdir()
+    (shards / "more" / "audio_0.tar").write_bytes((shards / "audio_1.tar").read_bytes())
+    with pytest.raises(VTBError, match=r"several tars of one number: .*more/audio_0\.tar"):
+        read("asr", type="nemo_tarred", manifest_filepath=f"{shards}/manifest_0.json",
+             tarred_audio_filepaths=[f"{shards}/audio_0.tar", f"{shards}/more/audio_0.tar"])  # fmt: skip
+
+
+def test_shards_of_shar_are_paired_by_their_numbers(tmp_path, read):
+    for name in ("cuts.000000.jsonl", "cuts.000001.jsonl", "recording.000001.tar", "recording.000002.tar"):
+        (tmp_path / name).touch()
+    with pytest.raises(VTBError, match=r"cuts\.000000\.jsonl is paired with .*recording\.000001\.tar: their shard"):
+        read("asr", type="lhotse_shar", shar_path=str(tmp_path))
