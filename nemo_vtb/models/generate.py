@@ -15,6 +15,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.models.heard import HeardClips
 from nemo_vtb.models.named_audio import audios_of_turns
 from nemo_vtb.models.proof import try_out_on_device
+from nemo_vtb.models.step.reach import check_ids, room_to_answer
 from nemo_vtb.modules.lora.merged import merged_lora
 from nemo_vtb.modules.lora.untouched import adapters_off, not_linear
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, stop_ids
@@ -64,7 +65,7 @@ def generate_answers(
     """Generates one answer per prompt; see ``VoiceTextBlender.generate``.
 
     Raises:
-        VTBError: If placeholders and clips do not match.
+        VTBError: If placeholders and clips do not match, or a prompt is out of the LLM's reach.
     """
     if isinstance(prompts, Tensor):
         rows = [row[int((row != model.text_pad_id).int().argmax()) :].cpu().numpy() for row in prompts]
@@ -80,6 +81,7 @@ def generate_answers(
         batch = {"audios": audios, "audio_lens": audio_lens}
     asked = prompt_embeddings(model, rows, batch)
     config = generation_config or default_generation_config(model, **generation_kwargs)
+    config = room_to_answer(model, asked.embeds.shape[1], config)
     extra = generation_kwargs if generation_config is not None else {}
     return model.backbone.generate(asked.embeds, asked.mask, config, row_gate(model, rows), asked.ids, **extra)
 
@@ -153,9 +155,10 @@ def spliced_prompts(
         heard: Knows clips that were asked about before.
 
     Raises:
-        VTBError: If placeholders and clips do not match.
+        VTBError: If placeholders and clips do not match, or a token has no embedding.
     """
     try_out_on_device(model)
+    check_ids(model, rows)
     frames, counts = model.encode_clips(batch) if heard is None else heard(batch)
     placeholders = sum(int((row == model.audio_locator_tag_id).sum()) for row in rows)
     if placeholders != len(counts):
