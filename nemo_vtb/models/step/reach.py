@@ -99,8 +99,13 @@ def room_to_answer(model: "SALM", asked: int, config: "GenerationConfig") -> Any
         config: As it was asked for; left as it is.
 
     Raises:
-        VTBError: If a prompt leaves no position to answer at.
+        VTBError: If a prompt leaves no position to answer at, or ``max_length`` no token.
     """
+    if config.max_new_tokens is None and config.max_length is not None and config.max_length <= asked:
+        raise VTBError(
+            f"max_length={config.max_length} counts the prompt in, whose {asked:,} positions leave no room: set "
+            "max_new_tokens"
+        )
     most = position_limit(model.backbone.causal_lm)
     if asked >= most:
         raise VTBError(f"a prompt has {asked:,} positions, and the LLM {most:,} for prompt and answer")
