@@ -90,3 +90,13 @@ def test_a_token_without_an_embedding_is_refused_where_somebody_writes_it(build_
     with pytest.raises(VTBError, match="the embedding table of"):
         model.generate(ids)
     assert losses(model, SHORT).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [("a", "which the tokenizer has in ordinary words"), ("<|im_end|>", "which is the tokenizer's eos_token"),
+     ("<|sound|> ", "with blanks around it")],
+)  # fmt: skip
+def test_a_placeholder_that_stands_in_other_places_is_refused(tag: str, said: str, build_family: Any):
+    with pytest.raises(VTBError, match=said):
+        build_family("llama", audio_locator_tag=tag)
