@@ -9,6 +9,7 @@ from nemo_vtb import start
 from nemo_vtb.config import check_keys, referred_keys, resolved, section_of
 from nemo_vtb.config import compose as compose  # scripts have it from here
 from nemo_vtb.errors import VTBError, about_what_was_typed
+from nemo_vtb.host_errors import first_line
 from nemo_vtb.options import Key, Range, Seed, check_arguments, typed
 from nemo_vtb.parts.machine.choice import AUTO, Choice
 from nemo_vtb.paths import require_writable
@@ -123,6 +124,12 @@ def check_config(cfg: DictConfig) -> None:
                 "changes that each time: leave one of them out"
             )
     for name in ("train_ds", "validation_ds"):
+        written, asked = OmegaConf.select(cfg, f"data.{name}.prompt_format"), cfg.model.get("prompt_format") or AUTO
+        if written is not None and written != asked:
+            raise VTBError(
+                f"data.{name}.prompt_format is {written!r}, and model.prompt_format is {asked!r}: the model would be "
+                "asked in another format than it learns; write ${model.prompt_format} there"
+            )
         tag, own = OmegaConf.select(cfg, f"data.{name}.audio_locator_tag"), cfg.model.audio_locator_tag
         if tag is not None and tag != own:
             raise VTBError(
@@ -180,12 +187,17 @@ def train(cfg: DictConfig) -> "VoiceTextBlender":
     """Builds, shows progress and fits; see ``build``.
 
     Where the config keeps no checkpoints, the trained weights are saved at the end, as ``last.ckpt`` in
-    ``trainer.default_root_dir`` (``runs/train`` by default), also when Ctrl-C or SIGTERM is the end.
+    ``trainer.default_root_dir`` (``runs/train`` by default), also when Ctrl-C or SIGTERM is the end; so they are where
+    the run was over before it came to keep one.
+
+    Raises:
+        VTBError: On what ``build`` or Lightning refuse.
     """
     from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
     from nemo.utils import logging
 
-    from nemo_vtb.callbacks.last_checkpoint import TrainedWeights
+    from nemo_vtb.callbacks.last_checkpoint import TrainedWeights, save_if_nothing_is_kept
     from nemo_vtb.callbacks.progress import KindProgress
 
     folder = OmegaConf.select(cfg, "trainer.default_root_dir") or _WEIGHTS_FOLDER
@@ -196,7 +208,12 @@ def train(cfg: DictConfig) -> "VoiceTextBlender":
     trainer, model, datamodule = build(cfg, [KindProgress()])
     if not trainer.checkpoint_callbacks and not trainer.fast_dev_run:
         trainer.callbacks.append(TrainedWeights(folder))
-    trainer.fit(model, datamodule)
+    try:
+        trainer.fit(model, datamodule)
+    except MisconfigurationException as error:
+        # Of shares that are less than a batch, numbers that nobody logs: known once the data are there.
+        raise VTBError(f"trainer: {first_line(error)}") from error
+    save_if_nothing_is_kept(trainer, folder)
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath:
             logging.info(f"nemo_vtb: the checkpoints are in {callback.dirpath}")

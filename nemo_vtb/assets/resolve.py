@@ -53,7 +53,9 @@ def resolve_section(cfg: "DictConfig") -> None:
 
     with open_dict(cfg):
         cfg.pretrained_llm = resolve(cfg.pretrained_llm)
-        if cfg.get("pretrained_asr") and cfg.perception.encoder.get("config") is None:
+        # A NeMo checkpoint brings the whole section of its encoder.
+        encoder = (cfg.get("perception") or {}).get("encoder") or {}
+        if cfg.get("pretrained_asr") and encoder.get("config") is None:
             cfg.pretrained_asr = resolve(cfg.pretrained_asr)
 
 

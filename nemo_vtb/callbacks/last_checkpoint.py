@@ -160,6 +160,26 @@ def _keep(trainer: Trainer, path: Path) -> None:
     trainer.strategy.barrier()
 
 
+def save_if_nothing_is_kept(trainer: Trainer, folder: str) -> None:
+    """Saves the trained weights of a finished run whose callbacks have written no checkpoint: none came to its turn.
+
+    Args:
+        trainer: After ``fit``; every rank must call it.
+        folder: Receives ``last.ckpt``; that of an earlier run is kept.
+    """
+    waiting = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    if len(waiting) < len(trainer.checkpoint_callbacks) or not waiting or trainer.fast_dev_run:
+        return
+    if not trainer.global_step or any(callback._last_global_step_saved for callback in waiting):
+        return
+    if trainer.is_global_zero:
+        logging.warning("nemo_vtb: the run was over before the first checkpoint that its callbacks were to keep")
+    path = Path(folder) / LAST
+    if trainer.strategy.broadcast(path.exists()):
+        _keep(trainer, path)
+    TrainedWeights(folder).save(trainer)
+
+
 def save_last(trainer: Trainer) -> Path:
     """Saves now, through whatever keeps the run's last checkpoint; every rank must call it.
 

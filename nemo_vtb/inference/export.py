@@ -27,6 +27,7 @@ from nemo_vtb.modules.lora.shifted import INITIAL
 if TYPE_CHECKING:
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
+FORMS = ("hf", "adapter", "merged", "slim")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -65,11 +66,13 @@ def export(
         Notes for the user.
 
     Raises:
-        VTBError: If the checkpoint is none, its LoRA was never trained, the report is of another model, or nobody gets
-            a model by a name for the card.
+        VTBError: If there is no such form, the checkpoint is none, its LoRA was never trained, the report is of another
+            model, or nobody gets a model by a name for the card.
     """
     from nemo_vtb.models.load import load_checkpoint
 
+    if form not in FORMS:
+        raise VTBError(f"there is no form {form!r} of an export; there are {', '.join(FORMS)}")
     inputs = inputs or CardInputs()
     for option, name in {"--llm": inputs.llm, "--encoder": inputs.encoder}.items():
         _require_reachable(option, name)

@@ -12,11 +12,15 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.host_errors import blamed_on
+from nemo_vtb.models.asked import check_clips, check_prompts, split_options
 from nemo_vtb.models.heard import HeardClips
 from nemo_vtb.models.named_audio import audios_of_turns
 from nemo_vtb.models.proof import try_out_on_device
+from nemo_vtb.models.step.reach import check_ids, room_to_answer
 from nemo_vtb.modules.lora.merged import merged_lora
 from nemo_vtb.modules.lora.untouched import adapters_off, not_linear
+from nemo_vtb.parts.eval_mode import evaluating
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, stop_ids
 
 if TYPE_CHECKING:
@@ -64,8 +68,10 @@ def generate_answers(
     """Generates one answer per prompt; see ``VoiceTextBlender.generate``.
 
     Raises:
-        VTBError: If placeholders and clips do not match.
+        VTBError: If prompts, clips or options are none, or a prompt is out of the LLM's reach.
     """
+    check_prompts(prompts)
+    check_clips(audios, audio_lens)
     if isinstance(prompts, Tensor):
         rows = [row[int((row != model.text_pad_id).int().argmax()) :].cpu().numpy() for row in prompts]
     else:
@@ -78,10 +84,19 @@ def generate_answers(
     batch: dict[str, Any] = {"audios": torch.zeros(0), "audio_lens": torch.zeros(0, dtype=torch.long)}
     if audios is not None:
         batch = {"audios": audios, "audio_lens": audio_lens}
-    asked = prompt_embeddings(model, rows, batch)
-    config = generation_config or default_generation_config(model, **generation_kwargs)
-    extra = generation_kwargs if generation_config is not None else {}
-    return model.backbone.generate(asked.embeds, asked.mask, config, row_gate(model, rows), asked.ids, **extra)
+    if generation_config is None:
+        fields, extra = split_options(generation_kwargs)
+        with blamed_on("the options of generate"):
+            generation_config = default_generation_config(model, **fields)
+    else:
+        extra = generation_kwargs
+    if generation_config.stop_strings:
+        extra.setdefault("tokenizer", model.tokenizer.tokenizer)
+    # In the middle of training, dropout and what batch norms learn are no part of an answer.
+    with evaluating(model):
+        asked = prompt_embeddings(model, rows, batch)
+        config = room_to_answer(model, asked.embeds.shape[1], generation_config)
+        return model.backbone.generate(asked.embeds, asked.mask, config, row_gate(model, rows), asked.ids, **extra)
 
 
 def default_generation_config(model: "SALM", **options: Any) -> GenerationConfig:
@@ -153,9 +168,10 @@ def spliced_prompts(
         heard: Knows clips that were asked about before.
 
     Raises:
-        VTBError: If placeholders and clips do not match.
+        VTBError: If placeholders and clips do not match, or a token has no embedding.
     """
     try_out_on_device(model)
+    check_ids(model, rows)
     frames, counts = model.encode_clips(batch) if heard is None else heard(batch)
     placeholders = sum(int((row == model.audio_locator_tag_id).sum()) for row in rows)
     if placeholders != len(counts):

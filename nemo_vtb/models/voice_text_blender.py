@@ -34,6 +34,7 @@ from nemo_vtb.models.step.accumulation import TokenWeighted
 from nemo_vtb.models.step.batch import encoded_of, kinds_of, names_of
 from nemo_vtb.models.step.divergences import DIVERGENCES
 from nemo_vtb.models.step.guard import ForwardPass, StepGuard
+from nemo_vtb.models.step.reach import check_format_ids, check_reach
 from nemo_vtb.modules.alignment import EmbeddingAlignment
 from nemo_vtb.modules.build import build_backbone, build_llm, build_perception, install_lora, lora_names
 from nemo_vtb.modules.clip_encoder import ClipEncoder
@@ -109,6 +110,7 @@ class VoiceTextBlender(SALM):
         self.gated = self.cfg.get("text_lora", "always") == "audio_gated"
         if self.gated:
             self.backbone.install_gate()
+        check_format_ids(self)
         self.proof: Proof | None = None
         try_out(self, own_weights)
         if hasattr(self.perception.modality_adapter, "match_embeddings"):
@@ -175,6 +177,7 @@ class VoiceTextBlender(SALM):
         row_tokens = 0 if self.backbone.one_row else self.options.row_tokens
         apart = self.backbone.packing == "apart"
         layout = plan_packing(encoded, counts, self.audio_locator_tag_id, row_tokens, names, True, apart)
+        check_reach(self, layout, names)
         token_embeds = self.backbone.embed(torch.from_numpy(layout.token_ids).to(self.device))
         return fill_rows(layout, token_embeds, frames), layout
 

@@ -3,6 +3,7 @@
 Every schedule moves with each optimizer step, as NeMo's do.
 """
 
+import re
 import warnings
 from collections.abc import Mapping
 from inspect import signature
@@ -49,6 +50,11 @@ def check_optimizer_sections(section: Mapping[str, Any]) -> None:
     rate = optimizer.get("lr")
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate >= 0:
         raise VTBError(f"model.optimizer.lr is {rate!r}; it is a number, e.g. 1e-4")
+    for pattern in section.get("lr_scale") or ():
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise VTBError(f"model.lr_scale: {pattern!r} is no regular expression: {error}") from error
     if schedule is None:
         return
     _check_class(schedule, "model.lr_scheduler")

@@ -25,9 +25,14 @@ def check_optimizer(model: "SALM", checkpoint: Mapping[str, Any]) -> None:
     """Refuses states of another optimizer; other settings of the same one are used (``callbacks.new_settings``).
 
     Raises:
-        VTBError: Names the key, both values and the remedy.
+        VTBError: Names the key, both values and the remedy; or the remedy where a run is to go on and there are none.
     """
     if "optimizer_states" not in checkpoint:
+        if model._trainer is not None and model.trainer.state.fn == "fit":
+            raise VTBError(
+                "the checkpoint holds trained weights alone (save_weights_only, or the end of a run that kept no "
+                f"checkpoints), from which no run can go on: {_ANEW}, in another folder"
+            )
         return
     before = settings_in(checkpoint)
     was, now = (before["optimizer"] or {}).get("_target_"), model.cfg.optimizer.get("_target_")

@@ -63,7 +63,15 @@ def _is_names(value: Any) -> bool:
 
 
 def _is_pattern(value: Any) -> bool:
-    return (isinstance(value, str) and bool(value)) or _is_names(value)
+    return (isinstance(value, str) and bool(value) and _is_expression(value)) or _is_names(value)
+
+
+def _is_expression(value: str) -> bool:
+    try:
+        re.compile(value)
+    except re.error:
+        return False
+    return True
 
 
 def _is_layers(value: Any) -> bool:
@@ -73,7 +81,9 @@ def _is_layers(value: Any) -> bool:
 
 def _of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     def every(value: Any) -> bool:
-        return isinstance(value, Mapping) and all(isinstance(k, str) and check(v) for k, v in value.items())
+        return isinstance(value, Mapping) and all(
+            isinstance(k, str) and _is_expression(k) and check(v) for k, v in value.items()
+        )
 
     return every
 

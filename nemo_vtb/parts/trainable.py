@@ -21,13 +21,15 @@ def freeze_parameters(
         The names of the parameters that stay trainable.
 
     Raises:
-        VTBError: If a freeze pattern matches nothing, or everything is frozen.
+        VTBError: If a pattern matches nothing, or everything is frozen.
     """
     freeze_res, keep_res = [re.compile(p) for p in freeze], [re.compile(p) for p in keep]
     # NeMo's own configs freeze the preprocessor, which has buffers and no parameters: that is not a misspelt pattern.
     buffers = [name for name, _ in module.named_buffers()]
     unmatched = {pattern.pattern for pattern in freeze_res if not any(map(pattern.match, buffers))}
-    trainable = []
+    trainable, parameters = [], [name for name, _ in module.named_parameters()]
+    if idle := [pattern.pattern for pattern in keep_res if not any(map(pattern.match, [*parameters, *buffers]))]:
+        raise VTBError(f"model.prevent_freeze_params matches no parameter: {', '.join(idle)}")
     for name, parameter in module.named_parameters():
         hits = [pattern for pattern in freeze_res if pattern.match(name)]
         unmatched -= {pattern.pattern for pattern in hits}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.switches.monitors import check_loggers, check_monitors
 from nemo_vtb.switches.precision import resolve_precision
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def build_trainer(cfg: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Tra
     from lightning.pytorch import Trainer
     from nemo.utils.trainer_utils import resolve_trainer_cfg
 
+    if all(type(callback).__module__.startswith("nemo_vtb.") for callback in callbacks):
+        check_monitors(cfg)
     section: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment]
     strategy, logger = section.get("strategy"), section.get("logger")
     own = section.pop("callbacks", None) or []
@@ -46,6 +49,7 @@ def build_trainer(cfg: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Tra
     if asked == "16-mixed" and trainer.precision != asked:
         raise VTBError(f"trainer.precision={asked} is for GPUs, here it would be {trainer.precision}: write that")
     _manage(trainer, cfg)
+    check_loggers(trainer)
     _open_loggers(trainer)
     return trainer
 

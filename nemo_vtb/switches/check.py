@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
+from nemo_vtb.switches.monitors import check_monitors
 from nemo_vtb.switches.precision import resolve_precision
 from nemo_vtb.switches.refusals import EXP_MANAGER, TRAINER, refuse
 
@@ -39,6 +40,7 @@ def check_run(cfg: DictConfig, of_launcher: bool = False) -> None:
             raise VTBError("trainer.logger and exp_manager both make a logger: set trainer.logger=false")
     if of_launcher:
         _check_for_launcher(trainer)
+        check_monitors(cfg)
 
 
 def _plain(cfg: DictConfig, name: str) -> dict[str, Any] | None:
@@ -76,7 +78,8 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
 def _check_length(trainer: Mapping[str, Any], manager: Mapping[str, Any]) -> None:
     said = [trainer.get(key) for key in ("max_steps", "max_epochs", "max_time", "fast_dev_run")]
     said.append(manager.get("max_time_per_run"))
-    if all(value is None or value is False for value in said) or (said[0] == -1 and not any(said[1:])):
+    # Lightning's -1 is no end: of steps and epochs alike, a run that nobody stops.
+    if not any(value for value in said if value != -1):
         raise VTBError(
             "nothing says how long the run is: set trainer.max_steps, trainer.max_epochs or trainer.max_time"
         )

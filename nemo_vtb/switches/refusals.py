@@ -38,12 +38,26 @@ def _is_sharded_otherwise(value: Any) -> bool:
     ) or (last.partition("_")[0] in ("fsdp", "deepspeed", "xla", "hpu"))
 
 
+def _is_below(least: float, also: bool = False) -> Callable[[Any], bool]:
+    """Whether a number is too small; ``also``: the bound itself is."""
+
+    def below(value: Any) -> bool:
+        return _is_number(value) and (value < least or (also and value == least))
+
+    return below
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 _TUNERS = (
     "StochasticWeightAveraging",
     "GradientAccumulationScheduler",
     "BatchSizeFinder",
     "LearningRateFinder",
     "BackboneFinetuning",
+    "ModelPruning",
 )
 
 
@@ -53,6 +67,7 @@ def _tunes(value: Any) -> bool:
     return any(isinstance(c, Mapping) and str(c.get("_target_")).rpartition(".")[2] in _TUNERS for c in callbacks)
 
 
+_AT_LEAST_ONE = "it is 1 or more; remove the key for the default"
 _NO_TEST = "training neither tests nor predicts: remove the key; `vtb eval` measures a checkpoint"
 _NO_ARCHIVE = "VoiceTextBlender has no .nemo archive: remove the key; `vtb export` writes what others read"
 TRAINER = (
@@ -81,6 +96,16 @@ TRAINER = (
         "callbacks that change the optimizer, its steps or what is trained on the way would break the exact resume: "
         f"leave out {', '.join(_TUNERS)}",
     ),
+    Refusal("accumulate_grad_batches", _is_below(1), _AT_LEAST_ONE),
+    Refusal("check_val_every_n_epoch", _is_below(1), _AT_LEAST_ONE),
+    Refusal(
+        "val_check_interval",
+        _is_below(0, also=True),
+        "it is a number of batches or a share of an epoch; trainer.limit_val_batches=0 validates nothing",
+    ),
+    Refusal("limit_train_batches", _is_below(0, also=True), "nothing would be trained: remove the key"),
+    Refusal("gradient_clip_val", _is_below(0), "nothing would be clipped: give a number above 0, or remove the key"),
+    Refusal("log_every_n_steps", _is_below(0), "it is 0 or more; trainer.logger=false logs nothing"),
     Refusal("profiler", _is_section, "a config names a profiler by a word: simple, advanced or pytorch"),
     Refusal(
         "strategy",

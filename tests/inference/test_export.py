@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from scripts import launch
 
 from nemo_vtb.cli import main
+from nemo_vtb.errors import VTBError
 
 # Of logits in float32, whose size here is about 1: the same sums in another order.
 BOUND = 1e-4
@@ -140,3 +141,10 @@ def test_nemos_vllm_plugin_finds_every_weight(trained: Any, tmp_path: Path, monk
     perception.load_state_dict({name.removeprefix("perception."): tensor for name, tensor in of_speech.items()})
     vocabulary = len(model.embed_tokens.weight)
     assert (logits(model, llm)[..., :vocabulary] - logits(model)).abs().max() < BOUND
+
+
+def test_a_form_that_is_none_is_refused_before_anything_is_read(tmp_path: Path):
+    from nemo_vtb.inference.export import export
+
+    with pytest.raises(VTBError, match="there is no form 'gguf' of an export; there are hf, adapter, merged, slim"):
+        export("nowhere.ckpt", "gguf", str(tmp_path / "out"))

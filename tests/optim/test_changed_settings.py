@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from nemo_vtb.errors import VTBError
@@ -112,3 +113,30 @@ def test_an_adapter_of_another_size_is_refused(go: Callable[..., Any], run_folde
     perception["modality_adapter"]["conv_kernel_size"] = 5
     with pytest.raises(VTBError, match="another shape than this config gives them"):
         go(2, perception=perception)
+
+
+def test_a_run_does_not_go_on_from_weights_alone(go: Callable[..., Any], run_folder: Path):
+    go(2, lr_scheduler=None)
+    last = run_folder / "run" / "checkpoints" / "last.ckpt"
+    kept = torch.load(last, weights_only=False)
+    del kept["optimizer_states"], kept["lr_schedulers"]
+    torch.save(kept, last)
+    with pytest.raises(VTBError, match=r"holds trained weights alone .* set model.init_from to its path"):
+        go(3, lr_scheduler=None)
+    torch.save({"state_dict": kept["state_dict"]}, last)
+    with pytest.raises(VTBError, match=r"last\.ckpt is not a checkpoint that a run has written"):
+        go(3, lr_scheduler=None)
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ({"lr_scale": {"(llm": 0.1}}, r"model.lr_scale: '\(llm' is no regular expression"),
+        ({"prevent_freeze_params": ["^lm.+"]}, r"model.prevent_freeze_params matches no parameter: \^lm"),
+    ],
+)
+def test_patterns_that_are_none_or_match_nothing_are_refused(
+    section: dict[str, Any], sentence: str, go: Callable[..., Any]
+):
+    with pytest.raises(VTBError, match=sentence):
+        go(1, lr_scheduler=None, **section)

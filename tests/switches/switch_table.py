@@ -125,6 +125,46 @@ REFUSED = (
         "trainer.gradient_clip_val=1 trainer.gradient_clip_algorithm=length",
         "trainer: `gradient_clip_algorithm` length is invalid. Allowed algorithms: ['value', 'norm'].",
     ),
+    Refused(
+        "trainer.max_steps=-1 trainer.max_epochs=-1",
+        "nothing says how long the run is: set trainer.max_steps, trainer.max_epochs or trainer.max_time",
+    ),
+    *(
+        Refused(f"trainer.{key}=0", f"trainer.{key}=0: it is 1 or more; remove the key for the default")
+        for key in ("accumulate_grad_batches", "check_val_every_n_epoch")
+    ),
+    Refused(
+        "trainer.val_check_interval=0",
+        "trainer.val_check_interval=0: it is a number of batches or a share of an epoch; trainer.limit_val_batches=0 "
+        "validates nothing",
+    ),
+    Refused("trainer.limit_train_batches=0", "trainer.limit_train_batches=0: nothing would be trained: remove the key"),
+    Refused(
+        "trainer.gradient_clip_val=-1",
+        "trainer.gradient_clip_val=-1: nothing would be clipped: give a number above 0, or remove the key",
+    ),
+    Refused(
+        "trainer.callbacks=[{_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val_los}]",
+        "trainer.callbacks[0] (EarlyStopping) waits for val_los, which no validation of this run logs: did you mean "
+        "val_loss?",
+    ),
+    Refused(
+        "trainer.callbacks=[{_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val_loss}] "
+        "trainer.limit_val_batches=0",
+        "trainer.callbacks[0] (EarlyStopping) waits for val_loss, and nothing is validated (trainer.limit_val_batches "
+        "is 0), so that it would do nothing: name held-out data, set its monitor to loss, or leave it out",
+    ),
+    Refused(
+        "exp_manager.create_checkpoint_callback=true trainer.limit_val_batches=0",
+        "exp_manager.create_checkpoint_callback waits for val_loss, and nothing is validated "
+        "(trainer.limit_val_batches is 0), so that it would keep no checkpoint: name held-out data, set its monitor to "
+        "loss, or leave it out",
+    ),
+    Refused(
+        "trainer.callbacks=[{_target_:lightning.pytorch.callbacks.LearningRateMonitor}]",
+        "trainer.callbacks: LearningRateMonitor writes to a logger, and there is none: set trainer.logger=true, or "
+        "leave it out",
+    ),
     Refused("trainer.limit_test_batches=2", f"trainer.limit_test_batches=2: {_TESTS}"),
     Refused("trainer.limit_predict_batches=2", f"trainer.limit_predict_batches=2: {_TESTS}"),
     Refused(
@@ -186,7 +226,7 @@ REFUSED = (
         "trainer.callbacks=[lightning.pytorch.callbacks.StochasticWeightAveraging]: callbacks that change the "
         "optimizer, its steps or what is trained on the way would break the exact resume: leave out "
         "StochasticWeightAveraging, GradientAccumulationScheduler, BatchSizeFinder, LearningRateFinder, "
-        "BackboneFinetuning",
+        "BackboneFinetuning, ModelPruning",
     ),
     Refused("trainer.max_step=2", "unknown config key trainer.max_step; did you mean 'max_steps'?"),
     Refused(

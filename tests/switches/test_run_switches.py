@@ -200,3 +200,38 @@ def test_a_run_without_an_end_is_told_where_the_share_ends(folder: Path, capsys:
 def test_launchers_are_told_what_they_would_pass_over(override: str, sentence: str, folder: Path):
     with pytest.raises(VTBError, match=sentence):
         check_run(compose("mine", [override], folder), of_launcher=True)
+
+
+def test_a_run_that_is_over_before_its_first_checkpoint_keeps_its_weights(folder: Path):
+    best = "{_target_:lightning.pytorch.callbacks.ModelCheckpoint,monitor:val_loss}"
+    line = ["train", "--config-name=mine", f"--config-dir={folder}", "++trainer.enable_checkpointing=true"]
+    line += [f"++trainer.callbacks=[{best}]", "++trainer.val_check_interval=50"]
+    assert main([*line, "++trainer.check_val_every_n_epoch=null"]) == 0
+    assert (folder / "run" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("++trainer.limit_val_batches=0.0001", "trainer: You requested to check 0.0001 of the `val_dataloader`"),
+        ("++data.train_ds.prompt_format=plain", "the model would be asked in another format than it learns"),
+        ("++data.validation_ds.prompt_format=plain", "the model would be asked in another format than it learns"),
+    ],
+)
+def test_what_the_data_show_and_formats_that_differ_are_refused(override: str, sentence: str, folder: Path):
+    with pytest.raises(VTBError, match=sentence):
+        training.train(compose("mine", [override], folder))
+
+
+def test_a_callback_of_ones_own_may_log_what_others_wait_for(folder: Path):
+    class Own(Callback):
+        def on_validation_epoch_end(self, trainer: Any, model: Any) -> None:
+            model.log("val_own", 1.0)
+
+    stopping = "++trainer.callbacks=[{_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val_own}]"
+    cfg = compose(
+        "mine", [stopping, "++trainer.val_check_interval=1", "++trainer.check_val_every_n_epoch=null"], folder
+    )
+    trainer, model, datamodule = training.build(cfg, [Own()])
+    trainer.fit(model, datamodule)
+    assert trainer.callback_metrics["val_own"] == 1.0

@@ -34,6 +34,7 @@ def tokenizer_of(section: Mapping[str, Any]) -> AutoTokenizer:
         tokenizer = AutoTokenizer(
             resolve(name), use_fast=True, trust_remote_code=section.get("trust_remote_code", False)
         )
+        _check_tag(section["audio_locator_tag"], tokenizer.tokenizer)
         tokenizer.add_special_tokens({"additional_special_tokens": [section["audio_locator_tag"]]})
     mode = section.get("thinking") or AUTO
     if section.get("prompt_format", AUTO) == AUTO:
@@ -43,6 +44,20 @@ def tokenizer_of(section: Mapping[str, Any]) -> AutoTokenizer:
             f"model.thinking={mode} needs model.prompt_format=auto: '{section['prompt_format']}' has no switch for it"
         )
     return tokenizer
+
+
+def _check_tag(tag: str, tokenizer: Any) -> None:
+    """Refuses a placeholder of clips that stands in other places too: each would be taken for a clip."""
+    where = f"model.audio_locator_tag is {tag!r}"
+    if tag != tag.strip():
+        raise VTBError(f"{where}, with blanks around it, which tokenizers take for words: leave them out")
+    names = ("bos_token", "eos_token", "pad_token", "unk_token")
+    if taken := next((name for name in names if getattr(tokenizer, name, None) == tag), None):
+        raise VTBError(f"{where}, which is the tokenizer's {taken}: name a token of its own, e.g. <|audio|>")
+    known = tokenizer.convert_tokens_to_ids(tag) not in (None, tokenizer.unk_token_id)
+    bracketed = tag[0] in "<[" and tag[-1] in ">]"
+    if known and not bracketed and tag not in tokenizer.get_added_vocab():
+        raise VTBError(f"{where}, which the tokenizer has in ordinary words: name a token of its own, e.g. <|audio|>")
 
 
 def formatter_of(name: Any, tokenizer: Any, where: str = "model.prompt_format") -> PromptFormatter:

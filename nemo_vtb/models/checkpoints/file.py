@@ -13,6 +13,8 @@ from nemo_vtb.host_errors import first_line
 
 # How far a run is, ``step max_steps``, beside its last checkpoint, where a shell can read it.
 _PROGRESS = "progress"
+# Lightning reads it of every checkpoint before anybody else is asked.
+_OF_LIGHTNING = "pytorch-lightning_version"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -49,11 +51,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Maps a checkpoint into memory; only plain data and tensors are accepted.
 
         Raises:
-            VTBError: If it is missing, broken or holds anything else.
+            VTBError: If it is missing, broken, holds anything else or is not of a run.
         """
         if "://" in str(path):
             return super().load_checkpoint(path, map_location)
-        return read_checkpoint(path)
+        checkpoint = read_checkpoint(path)
+        if not isinstance(checkpoint, dict) or _OF_LIGHTNING not in checkpoint:
+            raise VTBError(
+                f"{path} is not a checkpoint that a run has written: it lacks its steps, optimizer and settings. "
+                "vtb goes on from a run's own files alone"
+            )
+        return checkpoint
 
 
 def use_atomic_checkpoints(strategy: Any) -> None:

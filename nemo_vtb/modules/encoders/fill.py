@@ -63,10 +63,10 @@ def fill_hugging_face(cfg: DictConfig) -> None:
 
 
 def fill_adapter(perception: DictConfig, hidden_size: int) -> None:
-    """Writes what stands on either side of it into the section of a Conformer adapter, ours or NeMo's.
+    """Writes what stands on either side of it into the section of an adapter, ours or NeMo's.
 
     Raises:
-        VTBError: If the section disagrees with the speech encoder.
+        VTBError: If the section disagrees with the speech encoder or with itself.
     """
     adapter, encoder = perception.modality_adapter, perception.encoder
     ours = adapter.get("_target_") == ADAPTER_TARGET
@@ -77,6 +77,22 @@ def fill_adapter(perception: DictConfig, hidden_size: int) -> None:
     # A Hugging Face encoder has no such key, and has filled the adapter in already.
     if width is not None and (ours or "feat_in" in adapter):
         _follows(adapter, "feat_in", width, "modality_adapter")
+    name = str(adapter.get("_target_")).rpartition(".")[2]
+    if name == "IdentityConnector":
+        # NeMo projects to the LLM's size where it is told the size it comes from, and not else.
+        _follows(adapter, "d_model", width if width is not None else adapter.get("feat_in"), "modality_adapter")
+    elif ours or name == "ConformerEncoder":
+        _check_conformer(adapter)
+
+
+def _check_conformer(adapter: DictConfig) -> None:
+    """What NeMo's layers assert without a word."""
+    width, heads, kernel = adapter.get("d_model"), adapter.get("n_heads"), adapter.get("conv_kernel_size")
+    where = "model.perception.modality_adapter"
+    if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
+        raise VTBError(f"{where}.n_heads is {heads}, by which d_model={width} cannot be divided")
+    if isinstance(kernel, int) and kernel % 2 == 0:
+        raise VTBError(f"{where}.conv_kernel_size is {kernel}; it must be odd, so that frames stay where they are")
 
 
 def _follows(section: DictConfig, key: str, value: int, where: str) -> None:

@@ -5,6 +5,7 @@ is no registered child: it can still look ids up and generate, and no parameter 
 """
 
 import inspect
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # Kept on the LLM: where the table was, as ``(module path, name)``, and where the text model is.
 _PLACE, _BODY = "_vtb_table_place", "_vtb_body_path"
 
+_POSITIONS, _ROWS_BEFORE = re.compile(r"wpe|pos"), 4
+
 
 def family(llm: "PreTrainedModel") -> str:
     """Names an LLM for people: its class and its model type."""
@@ -32,7 +35,31 @@ def text_config(llm: "PreTrainedModel") -> Any:
 
 def position_limit(llm: "PreTrainedModel") -> int:
     """Positions that an LLM has for prompt and answer; as good as endless where its config names no number."""
-    return int(getattr(text_config(llm), "max_position_embeddings", 0) or 2**31)
+    config = text_config(llm)
+    named = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+    return int(next((most for most in named if most), 2**31))
+
+
+def has_position_table(llm: "PreTrainedModel") -> bool:
+    """Whether positions are looked up in a table, learnt or made, beyond whose end there is nothing."""
+    most = position_limit(llm)
+    tables = [(name, module.num_embeddings) for name, module in llm.named_modules() if isinstance(module, nn.Embedding)]
+    tables += [(name, len(buffer)) for name, buffer in llm.named_buffers() if buffer.dim() == 2]
+    # Some families keep a few rows before the first position.
+    return any(_POSITIONS.search(name) and most <= rows <= most + _ROWS_BEFORE for name, rows in tables)
+
+
+def stretched_from(llm: "PreTrainedModel") -> int | None:
+    """The length past which rotary positions of a whole batch become others (dynamic scaling, LongRoPE), if any."""
+    config = text_config(llm)
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    # Families with several sorts of layers have a section for each.
+    sections = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+    kinds = {section.get("rope_type"): section for section in sections}
+    if "longrope" in kinds:
+        below = kinds["longrope"].get("original_max_position_embeddings")
+        return below or getattr(config, "original_max_position_embeddings", None)
+    return getattr(config, "max_position_embeddings", None) if "dynamic" in kinds else None
 
 
 def body_of(llm: "PreTrainedModel") -> "PreTrainedModel":

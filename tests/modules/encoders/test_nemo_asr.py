@@ -122,3 +122,37 @@ def test_an_encoder_of_another_class_is_refused(section, tmp_path):
     section.pretrained_asr = str(tmp_path / "quartz.nemo")
     with pytest.raises(VTBError, match="an encoder of class ConvASREncoder"):
         build_perception(section, 64)
+
+
+def test_the_encoders_section_may_be_left_out(asr, tmp_path):
+    from support.tiny import llm_folder, section
+
+    from nemo_vtb.models.voice_text_blender import VoiceTextBlender
+
+    cfg = section(llm_folder(tmp_path / "llm", "llama"), asr, "nemo")
+    for key in ("encoder", "preprocessor"):
+        del cfg["perception"][key]
+    assert len(VoiceTextBlender(cfg).perception.encoder.layers) == 3
+    cfg["pretrained_asr"] = str(tmp_path / "gone.nemo")
+    with pytest.raises(VTBError, match=r"gone\.nemo"):
+        VoiceTextBlender(cfg)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "said"),
+    [
+        ({"n_heads": 5}, "n_heads is 5, by which d_model=32 cannot be divided"),
+        ({"conv_kernel_size": 8}, "conv_kernel_size is 8; it must be odd"),
+    ],
+)
+def test_an_adapter_that_cannot_be_built_is_refused_by_its_key(section, adapter, said):
+    with pytest.raises(VTBError, match=said):
+        build_perception(section({}, **adapter), 64)
+
+
+def test_an_adapter_that_passes_frames_on_is_projected_to_the_llm(section):
+    cfg = section({})
+    cfg.perception.modality_adapter = {"_target_": "nemo.collections.speechlm2.modules.perception.IdentityConnector"}
+    perception = build_perception(cfg, 64)
+    frames, _ = perception(input_signal=torch.randn(1, 16000), input_signal_length=torch.tensor([16000]))
+    assert frames.shape[-1] == 64
