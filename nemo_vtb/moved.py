@@ -50,14 +50,15 @@ _BY_ROOM = {
     """,
     "inference": """
         card_data=inference.card.data card_text=inference.card.text export_cli=cli.export
-        generate=models.generate model_card=inference.card.write
+        generate=models.answers.generate model_card=inference.card.write
     """,
     "launch": """
         progress=models.checkpoints.file
     """,
     "models": """
         accumulation=models.step.accumulation batch=models.step.batch checkpoint=models.checkpoints.contents
-        divergences=models.step.divergences slim=models.checkpoints.slim step_guard=models.step.guard
+        divergences=models.step.divergences generate=models.answers.generate heard=models.answers.heard
+        named_audio=models.answers.named_audio slim=models.checkpoints.slim step_guard=models.step.guard
     """,
     "parts": """
         freeze=parts.trainable fused_loss=parts.loss groups=parts.trainable

@@ -136,7 +136,7 @@ def tasks_of(clips: Sequence[Path], tag: str, asked: Mapping[str, str], written:
 def _plain(model: Any, dataset: Any, tasks: list[Any]) -> dict[str, list[str]]:
     import torch
 
-    from nemo_vtb.models.generate import default_generation_config, prompt_embeddings, row_gate
+    from nemo_vtb.models.answers.generate import default_generation_config, prompt_embeddings, row_gate
 
     def answered() -> list[str]:
         answers = [""] * len(tasks)
@@ -169,7 +169,7 @@ def _salm(model: Any, dataset: Any, tasks: list[Any]) -> dict[str, list[str]]:
     import torch
     from nemo.collections.speechlm2.models.salm import SALM
 
-    from nemo_vtb.models.generate import default_generation_config
+    from nemo_vtb.models.answers.generate import default_generation_config
 
     model.backbone._gate.value = None
     answers = [""] * len(tasks)

@@ -103,7 +103,7 @@ def _own_losses(llm: Any, model: Any) -> torch.Tensor:
 @torch.no_grad()
 def _answers_differ(model: Any, llm: Any) -> str:
     """Asks in a padded batch, by ``generate`` and by the greedy loop of a sharded run; compares with one by one."""
-    from nemo_vtb.models.generate import prompt_embeddings
+    from nemo_vtb.models.answers.generate import prompt_embeddings
     from nemo_vtb.modules.greedy import greedy_replies
     from nemo_vtb.parts.prompts.turn_mask import encode_turns
 

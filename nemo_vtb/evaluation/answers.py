@@ -11,14 +11,14 @@ from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset, clip_name
 from nemo_vtb.inference.greedy_batch import answers_together, bytes_a_position, greedy_answers
-from nemo_vtb.models.generate import (
+from nemo_vtb.models.answers.generate import (
     default_generation_config,
     lora_for_prompts,
     prompt_embeddings,
     row_gate,
     spliced_prompts,
 )
-from nemo_vtb.models.heard import HeardClips
+from nemo_vtb.models.answers.heard import HeardClips
 from nemo_vtb.parts.eval_mode import evaluating
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, merged_turns
 

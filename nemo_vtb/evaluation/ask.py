@@ -16,7 +16,7 @@ from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict
 from nemo_vtb.evaluation.retention.divergence import text_likelihoods
 from nemo_vtb.evaluation.sets.multiturn import run_scripts
 from nemo_vtb.evaluation.sets.plan import Plan
-from nemo_vtb.models.heard import HeardClips
+from nemo_vtb.models.answers.heard import HeardClips
 from nemo_vtb.modules.lora.untouched import not_linear
 from nemo_vtb.parts.ranks import is_first
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nemo_vtb.evaluation.sets.choices import Choice, common_start
-from nemo_vtb.models.generate import prompt_embeddings
+from nemo_vtb.models.answers.generate import prompt_embeddings
 from nemo_vtb.parts.eval_mode import evaluating
 from nemo_vtb.parts.prompts.encoded import EncodedConversation
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, without_tag

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, new_cache, side_by_side, without_rows
 from nemo_vtb.inference.session.kept import shared_start
-from nemo_vtb.models.generate import Prompt, left_padded
+from nemo_vtb.models.answers.generate import Prompt, left_padded
 from nemo_vtb.modules.llm.parts import text_config
 from nemo_vtb.parts.encode import sub_batches
 

@@ -16,6 +16,7 @@ from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.prompts.formats import AUTO, formatter_of, tokenizer_of
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
+from nemo_vtb.models.answers.generate import generate_answers
 from nemo_vtb.models.checkpoints.contents import (
     check_checkpoint,
     check_state_dict,
@@ -26,7 +27,6 @@ from nemo_vtb.models.checkpoints.contents import (
 from nemo_vtb.models.checkpoints.file import use_atomic_checkpoints
 from nemo_vtb.models.checkpoints.init_from import init_from
 from nemo_vtb.models.checkpoints.slim import steps_before
-from nemo_vtb.models.generate import generate_answers
 from nemo_vtb.models.options import check_model_section, step_options
 from nemo_vtb.models.prepare import prepare_for_trainer
 from nemo_vtb.models.proof import try_out, try_out_on_device

@@ -12,8 +12,8 @@ from nemo_vtb.evaluation.answers import Task, answer_tasks
 from nemo_vtb.evaluation.ask import ask
 from nemo_vtb.evaluation.sets.plan import Plan, Questions
 from nemo_vtb.inference.chat import ChatSession
-from nemo_vtb.models.generate import default_generation_config, prompt_embeddings, row_gate
-from nemo_vtb.models.heard import HeardClips
+from nemo_vtb.models.answers.generate import default_generation_config, prompt_embeddings, row_gate
+from nemo_vtb.models.answers.heard import HeardClips
 from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 from nemo_vtb.modules.lora.merged import merged_lora
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, merged_turns
@@ -154,7 +154,7 @@ def test_the_untouched_llm_is_not_asked_what_it_has_said(model, dataset, tasks, 
 )
 def test_prompts_read_together_are_answered_as_each_by_itself(build_family, monkeypatch, name, fields, shares):
     from nemo_vtb.inference.greedy_batch import answers_together, greedy_answers
-    from nemo_vtb.models.generate import spliced_prompts
+    from nemo_vtb.models.answers.generate import spliced_prompts
 
     torch.manual_seed(2)
     model, _ = build_family(name, fields)

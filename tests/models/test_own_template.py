@@ -70,7 +70,7 @@ def test_training_asking_and_lm_eval_write_the_same_tokens(kind: str, cfg_of: An
 
     from nemo_vtb import VoiceTextBlender, VTBDataset
     from nemo_vtb.evaluation.lm_eval import VTBLM
-    from nemo_vtb.models.generate import default_generation_config
+    from nemo_vtb.models.answers.generate import default_generation_config
     from nemo_vtb.parts.prompts.turn_mask import encode_turns
 
     model = VoiceTextBlender(cfg_of(kind))

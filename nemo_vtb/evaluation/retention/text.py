@@ -18,7 +18,7 @@ from nemo_vtb.evaluation.scoring.bootstrap import Drawing, difference, shares
 from nemo_vtb.evaluation.sets.held_out import answer_limit
 from nemo_vtb.evaluation.sets.instructions import follows
 from nemo_vtb.evaluation.sets.suites import read_suite
-from nemo_vtb.models.generate import default_generation_config, prompt_embeddings
+from nemo_vtb.models.answers.generate import default_generation_config, prompt_embeddings
 from nemo_vtb.modules.greedy import greedy_replies
 from nemo_vtb.parts.eval_mode import evaluating
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, merged_turns

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.hf.config import VoiceTextBlenderConfig
-from nemo_vtb.models.generate import default_generation_config
+from nemo_vtb.models.answers.generate import default_generation_config
 from nemo_vtb.models.prepare import compute_in
 from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 from nemo_vtb.modules.llm.parts import position_limit

@@ -13,9 +13,9 @@ from nemo_vtb.inference.session.answer import Answer
 from nemo_vtb.inference.session.caches import bears_gaps, can_be_cut, side_by_side, without_rows
 from nemo_vtb.inference.session.kept import KeptPasts, Past
 from nemo_vtb.inference.session.prompt import PromptWriter, sound_key
-from nemo_vtb.models.generate import left_padded
-from nemo_vtb.models.heard import HeardClips
-from nemo_vtb.models.named_audio import padded_clips
+from nemo_vtb.models.answers.generate import left_padded
+from nemo_vtb.models.answers.heard import HeardClips
+from nemo_vtb.models.answers.named_audio import padded_clips
 from nemo_vtb.models.proof import try_out_on_device
 from nemo_vtb.modules.llm.parts import position_limit
 from nemo_vtb.parts.encode import sub_batches

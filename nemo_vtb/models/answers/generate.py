@@ -13,9 +13,9 @@ from transformers import GenerationConfig
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
-from nemo_vtb.models.asked import check_clips, check_prompts, split_options
-from nemo_vtb.models.heard import HeardClips
-from nemo_vtb.models.named_audio import audios_of_turns
+from nemo_vtb.models.answers.asked import check_clips, check_prompts, split_options
+from nemo_vtb.models.answers.heard import HeardClips
+from nemo_vtb.models.answers.named_audio import audios_of_turns
 from nemo_vtb.models.proof import try_out_on_device
 from nemo_vtb.models.step.reach import check_ids, room_to_answer
 from nemo_vtb.modules.lora.merged import merged_lora
