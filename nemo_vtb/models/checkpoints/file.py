@@ -13,8 +13,8 @@ from nemo_vtb.host_errors import first_line
 
 # How far a run is, ``step max_steps``, beside its last checkpoint, where a shell can read it.
 _PROGRESS = "progress"
-# Lightning reads it of every checkpoint before anybody else is asked.
-_OF_LIGHTNING = "pytorch-lightning_version"
+# What every checkpoint of a run has, and weights alone have not.
+_OF_RUN = "global_step"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -56,7 +56,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if "://" in str(path):
             return super().load_checkpoint(path, map_location)
         checkpoint = read_checkpoint(path)
-        if not isinstance(checkpoint, dict) or _OF_LIGHTNING not in checkpoint:
+        if not isinstance(checkpoint, dict) or _OF_RUN not in checkpoint:
             raise VTBError(
                 f"{path} is not a checkpoint that a run has written: it lacks its steps, optimizer and settings. "
                 "vtb goes on from a run's own files alone"
