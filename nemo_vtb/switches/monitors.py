@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 _OF_VALIDATION = "val_"
 _LOGGED = ("val_loss", "val_acc")
 _LOGGED_BY_RETENTION = ("val_text_drop", "val_text_kl", "val_text_score")
-# NeMo's callbacks: the key that makes each, whether it does so by itself, where its settings stand, what it does.
+# NeMo's callbacks: the key that makes each, whether it does so by itself, where its settings stand, whether it keeps
+# the last checkpoint by itself, what it would do without its number.
 _OF_NEMO = (
-    ("create_checkpoint_callback", True, "checkpoint_callback_params", "keep no checkpoint"),
-    ("create_early_stopping_callback", False, "early_stopping_callback_params", "stop nothing"),
+    ("create_checkpoint_callback", True, "checkpoint_callback_params", True, "keep no checkpoint"),
+    ("create_early_stopping_callback", False, "early_stopping_callback_params", False, "stop nothing"),
 )
 _NEED_LOGGER = ("LearningRateMonitor", "DeviceStatsMonitor")
 
@@ -41,8 +42,8 @@ def check_monitors(cfg: DictConfig) -> None:
     # NeMo has sections without named sets: what is logged of those is its own business.
     sets = None if held_out is None else held_out.get("kinds", held_out.get("datasets"))
     validated = held_out is not None and trainer.get("limit_val_batches") != 0  # type: ignore[union-attr]
-    for where, monitor, otherwise in _monitors(trainer, cfg.get("exp_manager") or {}):
-        if not monitor.startswith(_OF_VALIDATION):
+    for where, monitor, keeps_last, otherwise in _monitors(trainer, cfg.get("exp_manager") or {}):
+        if not monitor.startswith(_OF_VALIDATION) or (keeps_last and not validated):
             continue
         if not validated:
             why = "there is no data.validation_ds" if held_out is None else "trainer.limit_val_batches is 0"
@@ -76,17 +77,20 @@ def check_loggers(trainer: "Trainer") -> None:
             )
 
 
-def _monitors(trainer: Any, manager: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Where each callback that monitors something is named, what it monitors, and what it would do without."""
+def _monitors(trainer: Any, manager: Mapping[str, Any]) -> Iterator[tuple[str, str, bool, str]]:
+    """Each callback that monitors something: its place, the number, whether it keeps the last checkpoint all the same.
+
+    And what becomes of it where the number never comes.
+    """
     for number, section in enumerate(trainer.get("callbacks") or ()):
         if isinstance(section, Mapping) and isinstance(section.get("monitor"), str):
             kind = str(section.get("_target_")).rpartition(".")[2]
             otherwise = "keep no checkpoint" if "Checkpoint" in kind else "do nothing"
-            yield f"trainer.callbacks[{number}] ({kind})", section["monitor"], otherwise
+            yield f"trainer.callbacks[{number}] ({kind})", section["monitor"], bool(section.get("save_last")), otherwise
     if not manager:
         return
-    for key, by_itself, settings, otherwise in _OF_NEMO:
-        if manager.get(key, by_itself):
-            monitor = (manager.get(settings) or {}).get("monitor", "val_loss")
-            if isinstance(monitor, str):
-                yield f"exp_manager.{key}", monitor, otherwise
+    for key, by_itself, named, keeps_last, otherwise in _OF_NEMO:
+        settings = manager.get(named) or {}
+        monitor = settings.get("monitor", "val_loss")
+        if manager.get(key, by_itself) and isinstance(monitor, str):
+            yield f"exp_manager.{key}", monitor, bool(settings.get("save_last", keeps_last)), otherwise

@@ -155,7 +155,7 @@ REFUSED = (
         "is 0), so that it would do nothing: name held-out data, set its monitor to loss, or leave it out",
     ),
     Refused(
-        "exp_manager.create_checkpoint_callback=true trainer.limit_val_batches=0",
+        "exp_manager.checkpoint_callback_params.save_last=false trainer.limit_val_batches=0",
         "exp_manager.create_checkpoint_callback waits for val_loss, and nothing is validated "
         "(trainer.limit_val_batches is 0), so that it would keep no checkpoint: name held-out data, set its monitor to "
         "loss, or leave it out",

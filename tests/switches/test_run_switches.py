@@ -210,6 +210,16 @@ def test_a_run_that_is_over_before_its_first_checkpoint_keeps_its_weights(folder
     assert (folder / "run" / "last.ckpt").is_file()
 
 
+def test_the_last_checkpoint_is_kept_without_a_validation(folder: Path):
+    line = ["train", "--config-name=mine", f"--config-dir={folder}", "++trainer.enable_checkpointing=true"]
+    last = "{_target_:lightning.pytorch.callbacks.ModelCheckpoint,monitor:val_loss,save_last:true,dirpath:own}"
+    assert main([*line, "++trainer.limit_val_batches=0", f"++trainer.callbacks=[{last}]"]) == 0
+    assert (folder / "own" / "last.ckpt").is_file()
+    managed = "{explicit_log_dir:managed,create_tensorboard_logger:false,create_checkpoint_callback:true}"
+    assert main([*line[:-1], "++trainer.limit_val_batches=0", f"exp_manager={managed}"]) == 0
+    assert list(folder.glob("managed/checkpoints/*last.ckpt"))
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [

@@ -49,6 +49,8 @@ def tokenizer_of(section: Mapping[str, Any]) -> AutoTokenizer:
 def _check_tag(tag: str, tokenizer: Any) -> None:
     """Refuses a placeholder of clips that stands in other places too: each would be taken for a clip."""
     where = f"model.audio_locator_tag is {tag!r}"
+    if not tag.strip():
+        raise VTBError(f"{where}: name a token of its own, e.g. <|audio|>")
     if tag != tag.strip():
         raise VTBError(f"{where}, with blanks around it, which tokenizers take for words: leave them out")
     names = ("bos_token", "eos_token", "pad_token", "unk_token")
