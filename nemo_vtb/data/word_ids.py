@@ -34,7 +34,7 @@ class WordIds:
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
-        self._known = _Memory(backend)
+        self._known = _Pieces(backend)
         self._behind_space = _BehindSpace(self._known)
 
     def __call__(self, text: str) -> list[int]:
@@ -74,48 +74,46 @@ class WordIds:
         return [token.content for token in self._backend.get_added_tokens_decoder().values()]
 
 
-class _Memory(dict[str, list[int]]):
-    """Ids by piece; those of a short one are kept when they are first asked for."""
-
-    def __init__(self, backend: Any) -> None:
-        super().__init__()
-        self._backend = backend
-
-    def __missing__(self, piece: str) -> list[int]:
-        ids = self._backend.encode(piece, add_special_tokens=False).ids
-        if len(piece) <= _LONGEST:
-            if len(self) >= _KEPT:
-                self.clear()
-            self[piece] = ids
-        return ids
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._backend,)
-
-
 class _JoinedError(Exception):
     """A word and what stands beside it may have ids together."""
 
 
-class _BehindSpace(dict[str, list[int]]):
-    """Ids by word, of the word and the space before it; those of a short one are kept when they are first asked for."""
+class _Memory(dict[str, list[int]]):
+    """Ids by text; those of a short one are kept when they are first asked for."""
 
-    def __init__(self, known: _Memory) -> None:
+    def __init__(self, source: Any) -> None:
         super().__init__()
-        self._known = known
+        self._source = source
 
-    def __missing__(self, word: str) -> list[int]:
-        if not "!" <= word[:1] <= "~" or word[-1].isspace():
-            raise _JoinedError
-        ids = self._known[f" {word}"]
-        if len(word) <= _LONGEST:
+    def _ids_of(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+    def __missing__(self, text: str) -> list[int]:
+        ids = self._ids_of(text)
+        if len(text) <= _LONGEST:
             if len(self) >= _KEPT:
                 self.clear()
-            self[word] = ids
+            self[text] = ids
         return ids
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._known,)
+        return type(self), (self._source,)
+
+
+class _Pieces(_Memory):
+    """Ids of pieces; the source is the tokenizer."""
+
+    def _ids_of(self, text: str) -> list[int]:
+        return self._source.encode(text, add_special_tokens=False).ids
+
+
+class _BehindSpace(_Memory):
+    """Ids of words and the space before them, by word; the source has the pieces."""
+
+    def _ids_of(self, text: str) -> list[int]:
+        if not "!" <= text[:1] <= "~" or text[-1].isspace():
+            raise _JoinedError
+        return self._source[f" {text}"]
 
 
 def splits_at_words(backend: Any) -> bool:

@@ -42,6 +42,8 @@ class VoiceTextBlenderForConditionalGeneration(PreTrainedModel, GenerationMixin)
     def __init__(self, config: VoiceTextBlenderConfig, blender: VoiceTextBlender | None = None) -> None:
         super().__init__(config)
         self.blender = (blender if blender is not None else _untrained(config)).eval()
+        # What Transformers takes for the default is not what every LLM runs with.
+        config._attn_implementation = self.blender.backbone.attention
         for key, value in default_generation_config(self.blender).to_diff_dict().items():
             setattr(self.generation_config, key, value)
 

@@ -264,6 +264,6 @@ def test_attention_is_what_was_asked_for(loaded: tuple[Any, Any], folder: Path):
     assert model.blender.backbone.attention == "sdpa"
     for kind in (AutoModelForMultimodalLM, VoiceTextBlenderForConditionalGeneration):
         eager = kind.from_pretrained(folder, attn_implementation="eager")
-        assert eager.blender.backbone.attention == "eager"
+        assert eager.blender.backbone.attention == eager.config._attn_implementation == "eager"
         inputs = processor("Hello.")
         torch.testing.assert_close(eager(**inputs).logits, model(**inputs).logits)
