@@ -60,18 +60,16 @@ def test_a_conversation_longer_than_a_table_of_positions_is_refused_by_name(name
     ],
 )
 def test_lengths_that_change_what_positions_mean_are_said_once(
-    name: str, fields: dict[str, Any], said: str, build_family: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, fields: dict[str, Any], said: str, build_family: Any, warned: pytest.LogCaptureFixture
 ):
-    from nemo.utils import logging
-
     model, _ = build_family(name, fields)
-    heard: list[str] = []
-    monkeypatch.setattr(logging, "warning", heard.append)
+    warned.clear()
     losses(model, SHORT, SHORT)
-    assert not heard
+    assert not warned.messages
     for _ in range(2):
         losses(model, SHORT, LONG)
-    assert len(heard) == 1 and said in heard[0]
+    [heard] = warned.messages
+    assert said in heard
 
 
 def test_a_token_without_an_embedding_is_refused_when_the_model_is_built(build_family: Any):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nemo.utils import logging
+from nemo.utils.nemo_logging import LogMode
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.modules.llm.parts import family, has_position_table, position_limit, stretched_from
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig
 
 _CHAT = [("user", "a"), ("assistant", "a")]
-_said: set[str] = set()
 
 
 def check_format_ids(model: "SALM") -> None:
@@ -116,6 +116,4 @@ def room_to_answer(model: "SALM", asked: int, config: "GenerationConfig") -> Any
 
 
 def _say(sentence: str) -> None:
-    if sentence not in _said:
-        _said.add(sentence)
-        logging.warning(f"nemo_vtb: {sentence}")
+    logging.warning(f"nemo_vtb: {sentence}", mode=LogMode.ONCE)
