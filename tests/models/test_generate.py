@@ -50,6 +50,11 @@ def test_prompts_that_are_no_conversations_are_refused(model, prompts):
         model.generate(prompts)
 
 
+def test_the_words_of_a_turn_may_stand_in_slots_as_in_nemo(model):
+    slots = [[{"role": "user", "slots": {"message": "Hello."}}]]
+    assert model.generate(slots, max_new_tokens=3).equal(model.generate(HELLO, max_new_tokens=3))
+
+
 def test_what_generate_takes_besides_a_config_reaches_it(model):
     class Heard:
         tokens = 0

@@ -75,5 +75,11 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return config, {name: value for name, value in options.items() if name not in fields}
 
 
+def text_of(turn: Mapping[str, Any]) -> Any:
+    """Returns the words of a turn: under ``content``, or where NeMo's prompt formats have them, ``slots.message``."""
+    slots = turn.get("slots")
+    return turn.get("content", slots.get("message") if isinstance(slots, Mapping) else None)
+
+
 def _is_turn(turn: Any) -> bool:
-    return isinstance(turn, Mapping) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
+    return isinstance(turn, Mapping) and isinstance(turn.get("role"), str) and isinstance(text_of(turn), str)

@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import blamed_on
-from nemo_vtb.models.answers.asked import check_clips, check_prompts, split_options
+from nemo_vtb.models.answers.asked import check_clips, check_prompts, split_options, text_of
 from nemo_vtb.models.answers.heard import HeardClips
 from nemo_vtb.models.answers.named_audio import audios_of_turns
 from nemo_vtb.models.proof import try_out_on_device
@@ -77,7 +77,7 @@ def generate_answers(
     else:
         if audios is None and (named := audios_of_turns(prompts, model.sampling_rate, model.device)):
             audios, audio_lens = named
-        turns = [[(turn["role"], turn["content"]) for turn in prompt] for prompt in prompts]
+        turns = [[(turn["role"], text_of(turn)) for turn in prompt] for prompt in prompts]
         rows = [
             encode_turns(conversation, model.formatter, True, thinking=thinking).input_ids for conversation in turns
         ]
