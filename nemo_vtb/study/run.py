@@ -1,4 +1,4 @@
-"""Running a study: what is finished is skipped, and a kill at any moment costs the arm that was running at most."""
+"""Running a study: what is finished is skipped; a kill costs a few steps of the run it hits, or one set's answers."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import require_writable
 from nemo_vtb.study.design.fit import forget
+from nemo_vtb.study.design.so_far import forget_answers
 from nemo_vtb.study.plan import Run, Study
 from nemo_vtb.study.settings import differing, settled, untouched_settings
 from nemo_vtb.study.worker import CHECKPOINT, UNTOUCHED, UNTOUCHED_SETTINGS
@@ -81,6 +82,7 @@ def _run(study: Study, run: Run) -> None:
     made = settled(run.settings, others)
     if (run.folder / "settings.json").exists() and differing(run.folder / "settings.json", made):
         forget(run.folder)
+        forget_answers(run.folder)
     write_text(run.folder / "settings.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n")
     weights = [str(run.weights)] if run.weights else []
     command = [sys.executable, "-m", "nemo_vtb.study.worker", str(run.folder)]

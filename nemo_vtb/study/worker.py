@@ -3,14 +3,16 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.synthesis.jobs.shard import write_rows, write_text
+
+if TYPE_CHECKING:
+    from nemo_vtb.study.design.so_far import AskedSoFar
 
 CHECKPOINT = "last.ckpt"
 UNTOUCHED = "untouched.jsonl"
@@ -20,10 +22,12 @@ UNTOUCHED_SETTINGS = "untouched.settings.json"
 def main(folder: Path, threads: int, every: int, weights: Path | None = None) -> int:
     """Trains unless that is done, measures, and writes ``arm.json``, which says that the run is finished.
 
-    With the folder of another run as ``weights``, those are measured and nothing is trained. An error a user can
+    Both go on where they were stopped. With the folder of another run as ``weights``, those are measured and nothing is
+    trained. An error a user can
     mend is printed without a traceback.
     """
     Thread(target=_end_with_parent, daemon=True).start()
+    from nemo_vtb.study.design.so_far import AskedSoFar, forget_answers
     from nemo_vtb.study.design.way import marks
     from nemo_vtb.study.measure import check_questions
 
@@ -36,18 +40,20 @@ def main(folder: Path, threads: int, every: int, weights: Path | None = None) ->
             write_text(folder / "train.json", json.dumps({**about, "seconds": 0.0, "cpu_seconds": 0.0}) + "\n")
         elif not (folder / "train.json").exists():
             train(settings["training"], folder, threads, percents, every)
-        began, cpu_began = time.monotonic(), time.process_time()
+        so_far = AskedSoFar(folder)
         if weights is None:
             for percent in percents:
-                measure_on_the_way(settings, folder, threads, percent)
-        measure(settings, folder, threads, (weights or folder) / CHECKPOINT)
+                measure_on_the_way(settings, folder, threads, percent, so_far)
+        measure(settings, folder, threads, (weights or folder) / CHECKPOINT, so_far)
     except VTBError as error:
         print(f"vtb: {error}", file=sys.stderr)
         return 2
     trained = json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    seconds = {"train": trained["seconds"], "measure": round(time.monotonic() - began, 1)}
-    cpu = {"train": trained.get("cpu_seconds", 0.0), "measure": round(time.process_time() - cpu_began, 1)}
+    took = so_far.took()
+    seconds = {"train": trained["seconds"], "measure": took["seconds"]}
+    cpu = {"train": trained.get("cpu_seconds", 0.0), "measure": took["cpu_seconds"]}
     write_text(folder / "arm.json", json.dumps({"seconds": seconds, "cpu_seconds": cpu, "threads": threads}) + "\n")
+    forget_answers(folder)
     return 0
 
 
@@ -79,9 +85,9 @@ def train(training: dict[str, Any], folder: Path, threads: int, percents: Sequen
     forget(folder)
 
 
-def measure(settings: dict[str, Any], folder: Path, threads: int, checkpoint: Path) -> None:
+def measure(settings: dict[str, Any], folder: Path, threads: int, checkpoint: Path, so_far: "AskedSoFar") -> None:
     """Asks everything and writes ``answers.jsonl``; the untouched LLM's own stand beside the arms, once for all."""
-    from nemo_vtb.study.measure import Asking, written_rows
+    from nemo_vtb.study.measure import Asking, written_parts
     from nemo_vtb.study.settings import untouched_settings
 
     section = settings["measure"]
@@ -98,11 +104,13 @@ def measure(settings: dict[str, Any], folder: Path, threads: int, checkpoint: Pa
     if not untouched.exists():
         about = untouched_settings(settings["training"], section)
         write_text(untouched.with_name(UNTOUCHED_SETTINGS), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-        write_rows(untouched, written_rows(asking))
-    write_rows(folder / "answers.jsonl", asking.rows())
+        write_rows(untouched, so_far.rows("untouched", written_parts(asking)))
+    write_rows(folder / "answers.jsonl", so_far.rows("answers", asking.parts()))
 
 
-def measure_on_the_way(settings: dict[str, Any], folder: Path, threads: int, percent: int) -> None:
+def measure_on_the_way(
+    settings: dict[str, Any], folder: Path, threads: int, percent: int, so_far: "AskedSoFar"
+) -> None:
     """Asks what is asked on the way of the weights at a mark, which are then removed."""
     from nemo_vtb.study.design.way import answers_file, asked_on_the_way, weights_file
     from nemo_vtb.study.measure import Asking
@@ -110,7 +118,8 @@ def measure_on_the_way(settings: dict[str, Any], folder: Path, threads: int, per
     answers, checkpoint = answers_file(folder, percent), weights_file(folder, percent)
     if not answers.exists():
         section = asked_on_the_way(settings["measure"])
-        write_rows(answers, Asking(_loaded(section, threads, checkpoint), section).rows())
+        parts = Asking(_loaded(section, threads, checkpoint), section).parts()
+        write_rows(answers, so_far.rows(answers.stem, parts))
     checkpoint.unlink(missing_ok=True)
 
 

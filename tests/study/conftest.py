@@ -52,12 +52,30 @@ def tiny_study(
 
 @pytest.fixture(scope="package")
 def finished(tiny_study: list[str], forked: Forks) -> SimpleNamespace:
-    """A study that was killed in its second arm and started again: ``out``, and the times of the first arm's files."""
+    """A study that was killed twice in its second arm, once as that was measured, and started again.
+
+    It has ``out``, the times of the first arm's files, and what the last start said.
+    """
     out = Path(tiny_study[2].partition("=")[2]) / "made"
     command = [sys.executable, "-m", "nemo_vtb.cli", *tiny_study]
     first, second = (out / "arms" / arm / "seed0" for arm in ("joint", "speech_only"))
+    _killed(command, lambda: (first / "arm.json").exists() and (second / "settings.json").exists())
+    assert not (second / "arm.json").exists()
+    kept = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    _killed(command, lambda: any(second.glob("measuring/answers/*.jsonl")))
+    for path in second.glob("measuring/answers/*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(row | {"asked": "before the kill"}) + "\n" for row in rows))
+    command[0] = forked.python
+    again = subprocess.run(command, env=os.environ | {"VTB_FORKS": forked.python}, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    return SimpleNamespace(out=out, kept=kept, said=again.stdout)
+
+
+def _killed(command: list[str], when: Callable[[], bool]) -> None:
+    """Kills a command as soon as something is so, and waits for its worker to end."""
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while not ((first / "arm.json").exists() and (second / "settings.json").exists()):
+    while not when():
         assert run.poll() is None, run.stdout.read()
         time.sleep(0.05)
     (worker,) = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
@@ -66,16 +84,9 @@ def finished(tiny_study: list[str], forked: Forks) -> SimpleNamespace:
     # A worker that outlived its parent would train beside the next one.
     for _ in range(600):
         if not Path(f"/proc/{worker}").exists() or "(Z)" in Path(f"/proc/{worker}/status").read_text():
-            break
+            return
         time.sleep(0.1)
-    else:
-        raise AssertionError("the worker outlived its parent")
-    assert not (second / "arm.json").exists()
-    kept = {path: path.stat().st_mtime_ns for path in first.iterdir()}
-    command[0] = forked.python
-    again = subprocess.run(command, env=os.environ | {"VTB_FORKS": forked.python}, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    return SimpleNamespace(out=out, kept=kept, said=again.stdout)
+    raise AssertionError("the worker outlived its parent")
 
 
 def _rows(folder: Path, name: str, *found: dict[str, Any]) -> str:

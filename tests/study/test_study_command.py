@@ -34,6 +34,18 @@ def test_a_killed_study_goes_on_without_its_finished_arm(finished: SimpleNamespa
     assert not list(finished.out.glob("arms/*/*/last.ckpt")), "keep_checkpoints is false"
 
 
+def test_what_was_asked_before_a_kill_is_not_asked_again(finished: SimpleNamespace):
+    first, second = (finished.out / "arms" / arm / "seed0" for arm in ("joint", "speech_only"))
+    asked, whole = (
+        [json.loads(line) for line in (run / "answers.jsonl").read_text().splitlines()] for run in (second, first)
+    )
+    before = [row for row in asked if row.get("asked") == "before the kill"]
+    assert 0 < len(before) < len(asked)
+    keys = [[(row["set"], row["form"], row["id"]) for row in rows] for rows in (asked, whole)]
+    assert keys[0] == keys[1]
+    assert not list(finished.out.glob("arms/*/*/measuring"))
+
+
 def test_a_finished_study_is_compared(finished: SimpleNamespace):
     report = json.loads((finished.out / "study.json").read_text())
     scores = report["arms"]["joint"]["scores"]
