@@ -17,7 +17,7 @@ from nemo_vtb.data.conversations.kinds import ALIGN
 from nemo_vtb.data.conversations.turns import ROLES, ClipRules, Turn, check_order, clip, role_of
 from nemo_vtb.data.files.rows import BadRow
 from nemo_vtb.data.options import TURN_TAGS
-from nemo_vtb.data.row_forms.fields import check_meaning, clip_fields, names_clip_file
+from nemo_vtb.data.row_forms.fields import Tracked, check_meaning, clip_fields, names_clip_file
 from nemo_vtb.data.row_forms.languages import named_language
 from nemo_vtb.data.row_forms.parts import ClipPart, RowClips, count_placeholders, parts_of
 from nemo_vtb.data.row_forms.placeholders import check_said, holds_tag
@@ -247,14 +247,25 @@ def _messages(row: dict[str, Any]) -> list[Any]:
     if len(found) > 1:
         raise BadRow("contradiction", "both 'messages' and 'conversations' hold a conversation: which of them?")
     messages = row[found[0]] if found else None
-    if isinstance(messages, str) and messages.lstrip().startswith("["):  # columns of tables often hold JSON
+    if isinstance(messages, str) and messages.lstrip().startswith(("[", "{")):  # columns of tables often hold JSON
         try:
             messages = json.loads(messages)
         except ValueError as error:
             raise BadRow("broken JSON", f"broken JSON under '{found[0]}': {error}") from error
+    if isinstance(messages, dict) and messages and all(isinstance(column, list) for column in messages.values()):
+        messages = row[found[0]] = _from_columns(messages, found[0])
     if not isinstance(messages, list):
         raise BadRow("missing field", "neither 'messages' nor 'conversations' is a list")
     return messages
+
+
+def _from_columns(columns: dict[str, list[Any]], key: str) -> list[Any]:
+    """The messages of ``{"role": [...], "content": [...]}``, which is what a ``Sequence`` of ``datasets`` becomes."""
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        said = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
+        raise BadRow("contradiction", f"the columns under '{key}' are of different lengths: {said}")
+    return [Tracked(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
 
 
 def _is_audio(turn: dict[str, Any]) -> bool:

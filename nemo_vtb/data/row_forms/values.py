@@ -33,7 +33,9 @@ def clean(text: str) -> str:
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a field says nothing: null, false, an empty text or list, also one that was written as JSON."""
+    """Whether a field says nothing: null, false, an empty text or list, a list of nulls, also one written as JSON."""
+    if isinstance(value, list):
+        return all(item is None for item in value)
     return not value or (isinstance(value, str) and value.strip() in ("", "[]", "{}", "null", "None"))
 
 

@@ -22,6 +22,7 @@ from nemo_vtb.data.row_forms.plain import PlainRow, plain_row
 from nemo_vtb.data.row_forms.switches import is_skipped
 from nemo_vtb.data.sources.copies import NO_JSON
 from nemo_vtb.data.sources.cuts import CutParser
+from nemo_vtb.data.sources.looks import type_of
 from nemo_vtb.errors import VTBError
 
 # Parses a row given its position `file:line`; raises BadRow. None: the row is none of this source's.
@@ -316,7 +317,12 @@ class _Parse:
             return None
         if is_skipped(row) or (isinstance(custom, dict) and is_skipped(custom)):
             return None
-        return self._method(row, where, self._store_of(row))
+        try:
+            return self._method(row, where, self._store_of(row))
+        except BadRow as error:
+            if error.reason in ("missing field", "clip in another field") and (looked := self._another_type(row)):
+                raise BadRow(error.reason, f"{error}; the row looks like one of type: {looked}") from error
+            raise
 
     def plain(self, row: dict[str, Any], where: str) -> PlainRow | None:
         """Reads a row as far as plain ones need it; None where ``__call__`` has to be asked.
@@ -330,6 +336,12 @@ class _Parse:
 
     def _store_of(self, row: dict[str, Any]) -> AudioStore | None:
         return self._store
+
+    def _another_type(self, row: dict[str, Any]) -> str | None:
+        """The type whose rows look like this one, where that is another than the entry's."""
+        looked, name = type_of(row), self._method.__name__
+        chat = CHAT_TYPES.get(looked or "")
+        return None if chat == name or (chat is None and name not in CHAT_TYPES.values()) else looked
 
 
 class _ParseSample(_Parse):

@@ -36,8 +36,8 @@ def type_of(row: Mapping[str, Any], in_table: bool = False) -> str | None:
     if "messages" in row or row.keys() & {"audios", "sound", "ori_sound"}:
         return "share_gpt"
     turns = row.get("conversations")
-    if isinstance(turns, str) and turns.lstrip().startswith("["):  # columns of tables often hold JSON
-        return "share_gpt"
+    if isinstance(turns, dict) or (isinstance(turns, str) and turns.lstrip().startswith(("[", "{"))):
+        return "share_gpt"  # columns of tables often hold JSON, or a list for each field of a turn
     if isinstance(turns, list) and turns and isinstance(turns[0], dict):
         return _chat_type([turn for turn in turns if isinstance(turn, dict)])
     return "parquet" if in_table and clip_column(row) else None

@@ -8,6 +8,7 @@ from nemo_vtb.data.files.rows import REMEDIES, BadRows, parse_line
 from nemo_vtb.data.inspection.lint import LintResult, lint_entry
 from nemo_vtb.data.row_forms.fields import Tracked, clip_fields, unread
 from nemo_vtb.data.sources.source import Reading, open_source
+from nemo_vtb.errors import VTBError
 
 READING = Reading("<|audio|>", 0.08)
 
@@ -64,7 +65,7 @@ def test_fields_that_change_the_meaning_are_refused_by_name(jsonl, read, row, re
     assert dict(bad.reasons) == {reason: 1} and named in bad.first[reason]
 
 
-@pytest.mark.parametrize("empty", [None, [], "", "[]", {}, "null", False])
+@pytest.mark.parametrize("empty", [None, [], "", "[]", {}, "null", False, [None]])
 def test_empty_fields_mean_nothing(jsonl, read, empty):
     names = ("tools", "images", "videos", "reasoning_content", "audios", "sound")
     row = chat(answer={"tool_calls": empty, "function_call": empty}, **dict.fromkeys(names, empty))
@@ -332,3 +333,18 @@ def test_a_system_prompt_is_said_once(jsonl, read):
     path = jsonl({"messages": opened, "system": "Be brief."}, {"messages": turns, "system": "Be brief."})
     for draw in read("text", type="share_gpt", manifest_filepath=path):
         assert [turn.role for turn in draw(0).turns] == ["system", "user", "assistant"]
+
+
+@pytest.mark.parametrize(
+    ("row", "given", "kind", "looks"),
+    [
+        ({"messages": [{"role": "user", "content": "x"}]}, "multimodal_conversation", "text", "share_gpt"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "nemo_sft_jsonl", "text", "share_gpt"),
+        ({"conversations": [{"from": "User", "type": "text", "value": "x"}]}, "nemo", "asr", "multimodal_conversation"),
+        ({"audio_filepath": "a.wav", "text": "x"}, "multimodal_conversation", "mixed", "nemo"),
+    ],
+)
+def test_rows_of_another_type_name_it(jsonl, row, given, kind, looks):
+    files = "paths" if given == "nemo_sft_jsonl" else "manifest_filepath"
+    with pytest.raises(VTBError, match=f":1: .*looks like one of type: {looks} "):
+        open_source({"type": given, files: jsonl(row)}, kind, READING)

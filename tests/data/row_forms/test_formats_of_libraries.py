@@ -218,3 +218,31 @@ def test_an_array_of_rows_that_are_not_all_good(tmp_path, read):
     bad = BadRows()
     assert len(read("text", bad, type="share_gpt", manifest_filepath=str(lines))) == 1
     shutil.rmtree(tmp_path / ".vtb_index")
+
+
+@pytest.mark.parametrize("key", ["messages", "conversations"])
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "text"])
+def test_a_list_for_each_field_is_read_as_messages(tmp_path, key, form):
+    """As a `Sequence` of several features was stored by `datasets` before version 4."""
+    import pyarrow
+    from pyarrow import parquet
+
+    names = ("role", "content") if key == "messages" else ("from", "value")
+    columns = dict(zip(names, (["user", "assistant"], ["Name a colour.", "Green."]), strict=True))
+    if form == "parquet":
+        path = tmp_path / "chats.parquet"
+        parquet.write_table(pyarrow.Table.from_pylist([{key: columns}]), path)
+    else:
+        path = tmp_path / "chats.jsonl"
+        path.write_text(json.dumps({key: columns if form == "jsonl" else json.dumps(columns)}) + "\n")
+    source = open_source({"type": "share_gpt", "manifest_filepath": str(path)}, "text", READING)
+    assert [(turn.role, turn.value) for turn in source.draw(0, 0).turns] == [
+        ("user", "Name a colour."),
+        ("assistant", "Green."),
+    ]
+
+
+def test_columns_of_different_lengths_are_no_messages(jsonl):
+    path = jsonl({"messages": {"role": ["user", "assistant"], "content": ["Name a colour."]}})
+    with pytest.raises(VTBError, match="different lengths: role 2, content 1"):
+        open_source({"type": "share_gpt", "manifest_filepath": path}, "text", READING)
