@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     study = read_study(cfg, args.config_dir)
     check_claims(study.claims, list(study.arms))
     if args.power or args.so_far:
-        check_made(study)
+        check_made(study, compared=True)
     if args.power:
         return _power(study)
     if not args.so_far:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.paths import require_writable
@@ -35,23 +36,43 @@ def check_runs(study: Study) -> None:
     require_writable(study.out, "out")
 
 
-def check_made(study: Study) -> None:
+def check_made(study: Study, compared: bool = False) -> None:
     """Refuses a folder with runs of other settings, or with answers of another LLM or to other questions.
+
+    Args:
+        study: Whose folder.
+        compared: Whether nothing is run any more. Then the data need not be there, as long as all runs had the same.
 
     Raises:
         VTBError: Names the setting.
     """
+    compared = compared or all(run.done for run in study.runs)
+    had: dict[str, tuple[str, str]] = {}
     for run in study.runs:
         # Before it is trained, a run may still become another.
-        if (run.folder / "train.json").exists() and (how := differing(run.folder / "settings.json", run.settings)):
+        if not (run.folder / "train.json").exists():
+            continue
+        made = run.folder / "settings.json"
+        if how := differing(made, run.settings, compared):
             raise VTBError(f"{study.out} holds {run.name}, made {how}, or name another folder with out=FOLDER")
+        _check_one_data(had, made, run.name)
     answers, settings = study.out / UNTOUCHED, study.out / UNTOUCHED_SETTINGS
     if not answers.exists():
         return
     first = study.runs[0].settings
     asked = untouched_settings(first["training"], first["measure"])
-    if how := differing(settings, asked) if settings.exists() else f"without {settings.name}: restore that file":
+    without = f"without {settings.name}: restore that file"
+    if how := differing(settings, asked, compared) if settings.exists() else without:
         raise VTBError(f"{answers} was made {how}, or remove it, and the untouched LLM is asked again")
+    _check_one_data(had, settings, answers.name)
+
+
+def _check_one_data(had: dict[str, tuple[str, str]], settings: Path, name: str) -> None:
+    """Refuses what was made with a file of other contents than the runs in ``had``, and joins these."""
+    for file, digest in json.loads(settings.read_text(encoding="utf-8"))["files"].items():
+        before, other = had.setdefault(file, (digest, name))
+        if digest != before:
+            raise VTBError(f"{settings}: {name} and {other} were made with {file} of different contents")
 
 
 def run_study(study: Study) -> bool:

@@ -66,12 +66,20 @@ def settled(settings: Mapping[str, Any], others: Iterable[Path]) -> dict[str, An
     return made
 
 
-def differing(path: Path, settings: Mapping[str, Any]) -> str:
-    """Says how the settings in a file differ from these, in words that follow "made"; empty where they do not."""
+def differing(path: Path, settings: Mapping[str, Any], may_be_gone: bool = False) -> str:
+    """Says how the settings in a file differ from these, in words that follow "made"; empty where they do not.
+
+    Args:
+        path: The file.
+        settings: What is asked for now.
+        may_be_gone: Whether files that it was made with are missed by nobody.
+    """
     there, now = flattened(json.loads(path.read_text(encoding="utf-8"))), flattened(json.loads(json.dumps(settings)))
     for key in {**there, **now}:
         # What the machine decides was decided when the run was made.
         if there.get(key) == now.get(key) or key.startswith(_OF_NO_EFFECT) or now.get(key) == AUTO:
+            continue
+        if may_be_gone and key.startswith("files.") and key not in now:
             continue
         if key.startswith("files."):
             return f"with another {key.removeprefix('files.')} than is there now: restore the file"

@@ -166,6 +166,20 @@ def test_a_folder_made_with_other_settings_or_data_is_refused(finished: SimpleNa
     assert main(tiny_study) == 2
     assert f"with another {suite}" in capsys.readouterr().err
     suite.write_text(before)
+    # Where nothing is run any more, the data need not be there.
+    suite.rename(suite.with_suffix(".away"))
+    assert main(tiny_study) == 0 and main([*tiny_study, "--so-far"]) == 0
+    assert main([*tiny_study, "+arms.joint.seeds=[0,1]"]) == 2
+    assert "suite.jsonl" in capsys.readouterr().err
+    made = finished.out / "arms" / "joint" / "seed0" / "settings.json"
+    kept = made.read_text()
+    settings_of_run = json.loads(kept)
+    settings_of_run["files"][str(suite)] = "0" * 64
+    made.write_text(json.dumps(settings_of_run))
+    assert main([*tiny_study, "--so-far"]) == 2
+    assert f"{suite} of different contents" in capsys.readouterr().err
+    made.write_text(kept)
+    suite.with_suffix(".away").rename(suite)
     # An arm more is no other setting of those that are there.
     assert main([*tiny_study, "+arms.more={text_share: 0.2}", "only=[joint]"]) == 0
     assert "2 of 3 runs" in capsys.readouterr().out
