@@ -1,4 +1,4 @@
-"""The page of ``vtb study``: both pictures, what became of each claim, and the whole table."""
+"""The page of ``vtb study``: its pictures, what became of each claim, and the whole table."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,13 +6,12 @@ from functools import partial
 from typing import Any
 
 from nemo_vtb.pages.document import Figure, render
-from nemo_vtb.pages.study_charts import draw_shares, draw_skills, share_arms
+from nemo_vtb.pages.study_charts import WIDTH, Drawing, drawings
 from nemo_vtb.pages.svg import STAND_IN, svg_of
 from nemo_vtb.reports.figures import listed
 
 # The verdicts that study.json may hold, in the order of the headline, and their colours.
 _STATES = {"shown": "good", "not shown": "bad", "not testable at this size": "fine", "not run yet": "fine"}
-_SKILL = "Speech skill is the mean of words right, questions about speech and half spoken prompts."
 
 
 def render_study_page(
@@ -29,12 +28,13 @@ def render_study_page(
     Raises:
         VTBError: If matplotlib is not installed.
     """
-    shown = [("Speech and text", f"Lines are 95% intervals. {_SKILL}", draw_skills)]
-    if len(share_arms(report)) > 1:
-        shown.append(("Share of text", "Arms that differ in nothing else.", draw_shares))
     charts = [
-        Figure(title, note, svg_of(f"{title} of every arm", partial(draw, report=report, palette=STAND_IN), (4.6, 3.9)))
-        for title, note, draw in shown
+        Figure(
+            one.title,
+            one.note,
+            svg_of(f"{one.title} of every arm", partial(_draw, one), (WIDTH, one.height)),
+        )
+        for one in drawings(report)
     ]
     return render(
         "study",
@@ -59,6 +59,10 @@ def headline(report: Mapping[str, Any]) -> str:
         return f"{arms} arms were trained on the same budget and measured on the same sets."
     told = [f"{counts[verdict]} {verdict}" for verdict in _STATES if counts[verdict]]
     return f"{arms} arms on the same budget: of {sum(counts.values())} claims, {listed(told)}."
+
+
+def _draw(one: Drawing, axes: Any) -> None:
+    one.draw(axes=axes, palette=STAND_IN)
 
 
 def _cautions(report: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
 from nemo_vtb.options import Key
 from nemo_vtb.study.sampled import Difference, Sampled, difference
-from nemo_vtb.study.scores import MEASURES, UNTOUCHED, Scores, measure_of
+from nemo_vtb.study.scores import MEASURES, UNTOUCHED, Scores, measure_of, title_of
 
 _RULES = {
     "above": Key("float or chance", "The whole interval is above it.", None),
@@ -93,7 +93,7 @@ def evidence(rule: Mapping[str, Any], facts: Facts) -> Evidence:
     (name,) = [key for key in _RULES if key in rule]
     arms = arms_of(rule)
     if "measure" in rule and (absent := [arm for arm in arms if rule["measure"] not in facts.scores.get(arm, {})]):
-        return Evidence(False, f"{measure_of(rule['measure']).title} of '{_title(facts, absent[0])}' was not measured")
+        return Evidence(False, f"{title_of(rule['measure'])} of '{_title(facts, absent[0])}' was not measured")
     return _JUDGES[name](rule, facts)
 
 
@@ -103,12 +103,12 @@ def _limit(rule: Mapping[str, Any], facts: Facts) -> Evidence:
     measure, score = rule["measure"], facts.scores[rule["arm"]][rule["measure"]]
     limit = facts.chance.get(measure) if asked == "chance" else asked
     if limit is None:
-        return Evidence(False, f"nothing is known of chance in {measure_of(measure).title}")
+        return Evidence(False, f"nothing is known of chance in {title_of(measure)}")
     low, high = score.interval
     of_what = "the commonest answer's" if asked == "chance" else "the limit"
     return Evidence(
         low > limit if above else high < limit,
-        f"{_title(facts, rule['arm'])}: {measure_of(measure).title} {with_interval(measure, score)}, "
+        f"{_title(facts, rule['arm'])}: {title_of(measure)} {with_interval(measure, score)}, "
         f"to be {'above' if above else 'below'} {of_what} {written(measure, limit)}",
     )
 
@@ -120,7 +120,7 @@ def _against(rule: Mapping[str, Any], facts: Facts) -> Evidence:
     found, side = compared(one, two, measure_of(measure).lower_is_better)
     wanted = 1 if better else -1
     said = (
-        f"{measure_of(measure).title}: {_title(facts, arm)} {written(measure, one.value)}, {_title(facts, other)} "
+        f"{title_of(measure)}: {_title(facts, arm)} {written(measure, one.value)}, {_title(facts, other)} "
         f"{written(measure, two.value)}, difference {_with_ends(measure, found)}, {_seeds(found)}"
     )
     if side == -wanted:
@@ -135,7 +135,7 @@ def _loss(rule: Mapping[str, Any], facts: Facts) -> Evidence:
     lost = found.high if measure_of(measure).lower_is_better else -found.low
     return Evidence(
         lost <= limit and found.known,
-        f"{measure_of(measure).title}: {_title(facts, arm)} {written(measure, one.value)}, {_title(facts, other)} "
+        f"{title_of(measure)}: {_title(facts, arm)} {written(measure, one.value)}, {_title(facts, other)} "
         f"{written(measure, two.value)}, difference {_with_ends(measure, found)}, {_seeds(found)}, "
         f"to lose at most {written(measure, limit)}",
     )
@@ -159,7 +159,7 @@ def _along(rule: Mapping[str, Any], facts: Facts) -> Evidence:
     chain = ", ".join(f"{_title(facts, arm)} {written(measure, s.value)}" for arm, s in zip(arms, scores, strict=True))
     return Evidence(
         side == 1 and all((step < 0) == lower and step != 0 for step in steps),
-        f"{measure_of(measure).title}: {chain}; ends differ by {_with_ends(measure, found)}, {_seeds(found)}",
+        f"{title_of(measure)}: {chain}; ends differ by {_with_ends(measure, found)}, {_seeds(found)}",
     )
 
 

@@ -114,6 +114,12 @@ def measure_of(name: str) -> Measure:
     return MEASURES[name.partition("/")[0]]
 
 
+def title_of(name: str) -> str:
+    """What a score is called in words: its measure, and the set where it is of one alone."""
+    _, slash, of_set = name.partition("/")
+    return measure_of(name).title + (f" ({of_set})" if slash else "")
+
+
 def _with_spread(found: dict[str, dict[str, Sampled]], trained: Sequence[str]) -> dict[str, dict[str, Sampled]]:
     """The scores of all arms but the untouched LLM with how far those that were trained lie apart."""
     names = dict.fromkeys(name for scores in found.values() for name in scores)

@@ -21,6 +21,8 @@ COLUMNS = {
     "bpb": "Bits per byte",
     "kl": "KL",
 }
+# Measures that stand beside one another; more of them stand below one another.
+_ABREAST = 20
 NOTE = (
     "Percent, but KL, which is in nats per token. Brackets are 95 % intervals over items and seeds. Word errors and "
     "KL are better when lower."
@@ -35,7 +37,7 @@ def note(report: Mapping[str, Any]) -> str:
 
 
 def cells(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Returns the head and the rows, the untouched LLM last."""
+    """Returns the head and the rows: an arm each, the untouched LLM last, or a measure each where there are many."""
     titles = dict(_titles(report["apart"]))
     shown = [name for name in titles if any(name in arm["scores"] for arm in report["arms"].values())]
     head = ["Arm", "Seeds", *(titles[name] for name in shown), "Minutes"]
@@ -49,10 +51,11 @@ def cells(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         for arm in report["arms"].values()
     ]
     untouched = report["untouched"]["scores"]
-    return head, [
-        *rows,
-        ["untouched LLM, all in writing", "", *(score_text(name, untouched.get(name)) for name in shown), ""],
-    ]
+    rows.append(["untouched LLM, all in writing", "", *(score_text(name, untouched.get(name)) for name in shown), ""])
+    if len(shown) <= _ABREAST:
+        return head, rows
+    head, *rows = (list(column) for column in zip(head, *rows, strict=True))
+    return ["Measure", *head[1:]], rows
 
 
 def _titles(apart: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -286,6 +286,7 @@ _OTHERS = (
     "examples/checkpoint/README.md",
     "results/study/study.md",
     "results/study_qwen/study.md",
+    "results/study_short/study.md",
     "slurm/SCALING.md",
 )
 # The last are written by the script that is named, between two such lines.
