@@ -24,7 +24,7 @@ from said.words import MIN_WORDS, NEAR_DUPLICATE, word_list
 from tqdm import tqdm
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.synthesis.jobs.shard import write_rows
+from nemo_vtb.whole_files import write_rows
 
 SAMPLE_RATE = 16_000
 VOICES = {

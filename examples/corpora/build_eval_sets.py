@@ -21,7 +21,7 @@ from build_spoken_commands import SAMPLE_RATE, trimmed
 from said import command_domain as domain
 from scipy.signal import resample_poly
 
-from nemo_vtb.synthesis.jobs.shard import write_rows
+from nemo_vtb.whole_files import write_rows
 
 CORPORA = Path(__file__).parent
 OUT = CORPORA / "eval_sets"

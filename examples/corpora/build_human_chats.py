@@ -16,7 +16,7 @@ from said.chats import chats, solved_problems
 def main() -> None:
     """Draws conversations of both kinds and writes them as NeMo's ``multimodal_conversation``."""
     from nemo_vtb.assets import resolve
-    from nemo_vtb.synthesis.jobs.shard import write_rows
+    from nemo_vtb.whole_files import write_rows
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)

@@ -16,7 +16,7 @@ from said.open_sentences import raw_sentences
 
 from nemo_vtb.assets import resolve
 from nemo_vtb.paths import corpora_dir
-from nemo_vtb.synthesis.jobs.shard import read_rows, write_rows
+from nemo_vtb.whole_files import read_rows, write_rows
 
 SHIPPED_SOURCES = ("chitchat", "gsm8k", "wikipedia")
 

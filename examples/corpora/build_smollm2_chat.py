@@ -27,8 +27,8 @@ from nemo_vtb.inference.llms.hugging_face import HuggingFaceLLM
 from nemo_vtb.inference.llms.interface import Reply, Sampling
 from nemo_vtb.synthesis.jobs.job import run_job
 from nemo_vtb.synthesis.jobs.join import join
-from nemo_vtb.synthesis.jobs.shard import read_rows, write_rows
 from nemo_vtb.synthesis.replay.run import job_of, unique
+from nemo_vtb.whole_files import read_rows, write_rows
 
 SEED = 11
 BEGUN = 2112

@@ -19,8 +19,8 @@ from said.command_domain import CommandUtterance, draw_utterance
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from nemo_vtb.synthesis.jobs.shard import write_rows
 from nemo_vtb.synthesis.voices.kokoro import ENGLISH_VOICES, KOKORO_SAMPLE_RATE, Kokoro
+from nemo_vtb.whole_files import write_rows
 
 SAMPLE_RATE = 16_000
 HELD_OUT_VOICES = ("af_bella", "am_michael", "bf_emma", "bm_george")

@@ -27,7 +27,7 @@ SAMPLE_RATE = 16_000
 
 def main() -> None:
     """Speaks what is missing and, once every clip is there, writes the rows."""
-    from nemo_vtb.synthesis.jobs.shard import write_rows
+    from nemo_vtb.whole_files import write_rows
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)

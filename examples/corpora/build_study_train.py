@@ -51,7 +51,7 @@ answers by SmolLM2-135M-Instruct (Apache-2.0); synthetic voices.
 def main() -> None:
     """Makes what is missing; the rows are written by whoever makes the last clip."""
     from nemo_vtb.assets import resolve
-    from nemo_vtb.synthesis.jobs.shard import write_rows
+    from nemo_vtb.whole_files import write_rows
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)

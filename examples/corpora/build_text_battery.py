@@ -40,7 +40,7 @@ ABILITIES = {
 def main() -> None:
     """Draws all files and writes the card."""
     from nemo_vtb.assets import resolve
-    from nemo_vtb.synthesis.jobs.shard import write_rows, write_text
+    from nemo_vtb.whole_files import write_rows, write_text
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)

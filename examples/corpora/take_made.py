@@ -6,7 +6,8 @@ python examples/corpora/take_made.py runs/commands_qa examples/corpora/spoken_co
 import argparse
 from pathlib import Path
 
-from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS, read_rows, write_rows
+from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS
+from nemo_vtb.whole_files import read_rows, write_rows
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ def _power(study: "Study") -> int:
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
     from nemo_vtb.study.compare import answers_of, weights_of
     from nemo_vtb.study.design.power import power, power_lines
-    from nemo_vtb.synthesis.jobs.shard import write_text
+    from nemo_vtb.whole_files import write_text
 
     finished = study.finished()
     answers, untouched = answers_of(finished)

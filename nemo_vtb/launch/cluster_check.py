@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import first_line
 from nemo_vtb.launch.scheduler import answer_of
+from nemo_vtb.whole_files import write_text
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -94,9 +95,7 @@ def _meet_in(folder: Path, rank: int) -> tuple[str, str]:
         with socket.socket() as probe:
             probe.bind(("", 0))
             address = (socket.gethostname(), str(probe.getsockname()[1]))
-        partial = note.with_suffix(".partial")
-        partial.write_text(" ".join(address))
-        os.replace(partial, note)
+        write_text(note, " ".join(address))
         return address
     end = time.monotonic() + _PATIENCE.seconds
     while not note.exists():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nemo_vtb.pages.document import TEMPLATES
 from nemo_vtb.pages.svg import legend_above, new_figure, second_axis
+from nemo_vtb.whole_files import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,9 +176,8 @@ def write_picture(report: Mapping[str, Any], path: Path) -> None:
     with new_figure(size, style) as figure:
         for place, one in enumerate(shown, start=1):
             one.draw(axes=figure.add_subplot(1, len(shown), place), palette=light)
-        partial = path.with_name(f".{path.name}")
-        figure.savefig(partial, format="png", dpi=_DOTS_PER_INCH)
-    partial.replace(path)
+        with whole(path) as partial:
+            figure.savefig(partial, format="png", dpi=_DOTS_PER_INCH)
 
 
 def _apart(name: str, measures: Sequence[str]) -> bool:

@@ -2,12 +2,12 @@
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
+
+from nemo_vtb.whole_files import write_text
 
 # Draws a page from a report, samples to look at, and the JSON as it was written.
 Render = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]], str], str]
@@ -23,14 +23,14 @@ def write_both(report: Mapping[str, Any], folder: Path, render: Callable[[str], 
         name: Of both files, in the place of ``report``.
     """
     text = write_json(report, folder, name)
-    _replace(folder / f"{name}.html", render(text))
+    write_text(folder / f"{name}.html", render(text))
 
 
 def write_json(report: Mapping[str, Any], folder: Path, name: str) -> str:
     """Writes ``<name>.json`` alone, and returns what it holds; see ``write_both``."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(report), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
-    _replace(folder / f"{name}.json", text)
+    write_text(folder / f"{name}.json", text)
     return text
 
 
@@ -47,17 +47,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Real):
         return float(value) if math.isfinite(value) else None
     return value
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes through a temporary file in the same folder, so that no reader ever sees half a file."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        # mkstemp makes files that only their owner may read, and a report is meant to be shared.
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -37,7 +37,7 @@ def compare(study: Study, command: str) -> dict[str, Any]:
     from nemo_vtb.study.evidence import Facts
     from nemo_vtb.study.scores import UNTOUCHED, chance_of, same_replies, scores_of
     from nemo_vtb.study.table import cells, markdown, note
-    from nemo_vtb.synthesis.jobs.shard import write_text
+    from nemo_vtb.whole_files import write_text
 
     planned, study = len(study.runs), study.finished()
     answers, untouched = answers_of(study)

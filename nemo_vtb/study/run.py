@@ -13,7 +13,7 @@ from nemo_vtb.study.design.so_far import forget_answers
 from nemo_vtb.study.plan import Run, Study
 from nemo_vtb.study.settings import differing, settled, untouched_settings
 from nemo_vtb.study.worker import CHECKPOINT, UNTOUCHED, UNTOUCHED_SETTINGS
-from nemo_vtb.synthesis.jobs.shard import write_text
+from nemo_vtb.whole_files import write_text
 
 
 def check_runs(study: Study) -> None:

@@ -9,7 +9,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.synthesis.jobs.shard import write_rows, write_text
+from nemo_vtb.whole_files import write_rows, write_text
 
 if TYPE_CHECKING:
     from nemo_vtb.study.design.so_far import AskedSoFar

@@ -12,7 +12,8 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.pages.data_card import render_card
 from nemo_vtb.reports.environment import environment
 from nemo_vtb.reports.write import write_both
-from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS, HELD_OUT, read_rows
+from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS, HELD_OUT
+from nemo_vtb.whole_files import read_rows
 
 SAMPLES = 10
 VERDICTS = ("good", "fair", "bad")

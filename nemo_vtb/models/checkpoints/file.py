@@ -10,6 +10,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import first_line
+from nemo_vtb.whole_files import write_text
 
 # How far a run is, ``step max_steps``, beside its last checkpoint, where a shell can read it.
 _PROGRESS = "progress"
@@ -109,9 +110,7 @@ def read_progress(folder: Path) -> tuple[int, int]:
 
 
 def _write_progress(folder: Path, step: int, max_steps: int) -> None:
-    partial = folder / f".{_PROGRESS}.partial"
-    partial.write_text(f"{step} {max_steps}\n", encoding="ascii")
-    os.replace(partial, folder / _PROGRESS)
+    write_text(folder / _PROGRESS, f"{step} {max_steps}\n")
 
 
 def _flush_folder(folder: Path) -> None:

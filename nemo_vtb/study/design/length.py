@@ -102,7 +102,7 @@ def choose_length(study: Study, training: Mapping[str, Any]) -> dict[str, Any]:
 
     from nemo_vtb.study.design.fit import fit, forget
     from nemo_vtb.study.settings import differing, settings_of
-    from nemo_vtb.synthesis.jobs.shard import write_text
+    from nemo_vtb.whole_files import write_text
 
     section = length_section(study.length)
     folder = study.out / "length"

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
-from nemo_vtb.synthesis.jobs.shard import write_rows, write_text
+from nemo_vtb.whole_files import write_rows, write_text
 
 MEASURING = "measuring"
 _TOOK = "took.json"

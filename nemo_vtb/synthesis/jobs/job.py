@@ -16,7 +16,8 @@ from typing import Any
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.synthesis.jobs.pool import make_in_pool
-from nemo_vtb.synthesis.jobs.shard import Item, Maker, make_shard, shard_path, unwritten, write_text
+from nemo_vtb.synthesis.jobs.shard import Item, Maker, make_shard, shard_path
+from nemo_vtb.whole_files import unwritten, write_text
 
 
 @dataclass(frozen=True)

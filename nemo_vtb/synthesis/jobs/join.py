@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS, DROPS, HELD_OUT, read_rows, shard_path, write_rows, write_text
+from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS, DROPS, HELD_OUT, shard_path
+from nemo_vtb.whole_files import read_rows, write_rows, write_text
 
 # Rows in, those to keep and what to note of the others out: {"id", "reason", "detail"}.
 Unique = Callable[[Sequence[dict[str, Any]]], tuple[list[dict[str, Any]], list[dict[str, Any]]]]

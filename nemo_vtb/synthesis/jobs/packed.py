@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS, HELD_OUT, read_rows, unwritten
+from nemo_vtb.synthesis.jobs.shard import CONVERSATIONS, HELD_OUT
+from nemo_vtb.whole_files import read_rows, unwritten
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut

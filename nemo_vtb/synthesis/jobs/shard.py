@@ -4,7 +4,6 @@ Rows, clips and counts are written to a folder beside it, which gets the shard's
 kills the process before leaves nothing that counts, and whoever finds the shard may take it as it is.
 """
 
-import errno
 import json
 import os
 import re
@@ -23,12 +22,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from nemo_vtb.errors import VTBError
+from nemo_vtb.whole_files import FULL, unwritten
 
 CONVERSATIONS = "conversations"
 HELD_OUT = "held_out"
 DROPS = "drops"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ class Shard:
             # Another run may have made the same shard meanwhile, with the same rows, and tidied up.
             if self._path.exists():
                 return True
-            if kind is None or error.errno in _FULL:
+            if kind is None or error.errno in FULL:
                 raise unwritten(self._path, error) from error
         return False
 
@@ -177,16 +175,6 @@ def make_shard(maker: Maker, items: Sequence[Item], folder: Path, number: int, s
         maker(items, shard)
 
 
-def unwritten(path: Path, error: OSError) -> VTBError:
-    """Says what could not be written, and what to do."""
-    if error.errno not in _FULL:
-        return VTBError(f"cannot write {path}: {error.strerror or error}")
-    return VTBError(
-        f"no space left for {path} ({error.strerror}): whole shards are kept; free some space and run the same "
-        "command again"
-    )
-
-
 def shard_path(folder: Path, number: int) -> Path:
     """Where a shard of a job stands."""
     return folder / "shards" / f"{number:05d}"
@@ -202,32 +190,3 @@ def place_in(folder: Path, path: Path) -> str:
     """A recording as the rows of a job may name it: relative where it is inside the job's folder."""
     path, folder = path.resolve(), folder.resolve()
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Reads a JSONL file; an absent one has no rows."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a JSONL file, whole or not at all."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file, whole or not at all.
-
-    Raises:
-        VTBError: If it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise unwritten(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)

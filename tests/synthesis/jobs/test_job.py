@@ -18,7 +18,8 @@ from tiny_maker import tiny_job
 from nemo_vtb.errors import VTBError
 from nemo_vtb.synthesis.jobs.job import Job, run_job
 from nemo_vtb.synthesis.jobs.join import join
-from nemo_vtb.synthesis.jobs.shard import Item, Shard, read_rows, shard_path
+from nemo_vtb.synthesis.jobs.shard import Item, Shard, shard_path
+from nemo_vtb.whole_files import read_rows
 
 
 def made(folder: Path, **options: Any) -> Path:
@@ -237,7 +238,7 @@ def test_a_full_disk_stops_the_run_and_keeps_whole_shards(small_disk: Path, tmp_
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * 2_010_000)
     job = tiny_job(tmp_path)
-    with pytest.raises(VTBError, match=r"no space left for .*: whole shards are kept; free some space"):
+    with pytest.raises(VTBError, match=r"no space left for .*: what is whole is kept; free some space"):
         run_job(job, small_disk / "out")
     there = sorted(path.name for path in (small_disk / "out" / "shards").iterdir())
     assert there == [f"{number:05d}" for number in range(len(there))] and len(there) < job.shards

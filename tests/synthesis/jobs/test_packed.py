@@ -17,7 +17,7 @@ from nemo_vtb.data.files.rows import BadRows
 from nemo_vtb.data.sources.formats import row_files
 from nemo_vtb.errors import VTBError
 from nemo_vtb.synthesis.jobs.packed import pack
-from nemo_vtb.synthesis.jobs.shard import write_rows
+from nemo_vtb.whole_files import write_rows
 
 
 @pytest.fixture

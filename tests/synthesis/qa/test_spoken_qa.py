@@ -20,10 +20,11 @@ from nemo_vtb.cli import main
 from nemo_vtb.config import compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.interface import Reply, Sampling
-from nemo_vtb.synthesis.jobs.shard import Shard, read_rows, shard_path
+from nemo_vtb.synthesis.jobs.shard import Shard, shard_path
 from nemo_vtb.synthesis.qa.maker import QAMaker
 from nemo_vtb.synthesis.qa.options import QAOptions
 from nemo_vtb.synthesis.qa.run import job_of, unique
+from nemo_vtb.whole_files import read_rows
 
 CORPUS = Path(__file__).parents[3] / "examples" / "corpora" / "asterisk_prompts"
 # So small an LLM seldom answers in words of the transcript: with the shipped limit, nothing would be left to look at.

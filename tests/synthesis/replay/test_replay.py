@@ -11,11 +11,12 @@ from nemo_vtb.config import compose
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.chat_frame import ChatFrame
 from nemo_vtb.inference.llms.interface import Reply, Sampling
-from nemo_vtb.synthesis.jobs.shard import Item, Shard, read_rows, shard_path
+from nemo_vtb.synthesis.jobs.shard import Item, Shard, shard_path
 from nemo_vtb.synthesis.replay.maker import ReplayMaker
 from nemo_vtb.synthesis.replay.options import ReplayOptions
 from nemo_vtb.synthesis.replay.prompts import load_prompts
 from nemo_vtb.synthesis.replay.run import job_of, unique
+from nemo_vtb.whole_files import read_rows
 
 TOKENIZER = "smollm2-135m-instruct"
 

@@ -12,10 +12,10 @@ from nemo_vtb.config import compose
 from nemo_vtb.data.sources.source import Reading, open_source
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.interface import Reply
-from nemo_vtb.synthesis.jobs.shard import read_rows
 from nemo_vtb.synthesis.reply.maker import ReplyMaker
 from nemo_vtb.synthesis.reply.options import OwnReplyOptions
 from nemo_vtb.synthesis.reply.run import job_of
+from nemo_vtb.whole_files import read_rows
 
 READING = Reading("<|audio|>", 0.08)
 # What the small LLM answers in a few words, whatever is drawn.

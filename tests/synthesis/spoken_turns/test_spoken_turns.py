@@ -11,10 +11,10 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.parts.spoken_spans import sentences
 from nemo_vtb.synthesis.jobs.job import run_job
 from nemo_vtb.synthesis.jobs.join import join
-from nemo_vtb.synthesis.jobs.shard import read_rows
 from nemo_vtb.synthesis.spoken_turns import run as spoken_turns
 from nemo_vtb.synthesis.voices import tts
 from nemo_vtb.synthesis.voices.light import Hibari
+from nemo_vtb.whole_files import read_rows
 
 ASKED = "Help me plan a surprise party. My friend likes music. Keep it short."
 ANSWER = "Invite a band and bake a cake."
