@@ -20,7 +20,7 @@ class Recording:
 
     Attributes:
         seconds: Shortest and longest.
-        words: Fewest and most of the transcript.
+        words: Fewest and most of the transcript; of Chinese and the like, characters.
         characters: Most of the transcript that the LLM reads.
     """
 
