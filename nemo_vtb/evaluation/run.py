@@ -94,7 +94,7 @@ def evaluate(
     from nemo_vtb.evaluation.retention.gate import check
     from nemo_vtb.evaluation.samples import answer_rows, page_samples
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
-    from nemo_vtb.evaluation.sections import sections
+    from nemo_vtb.evaluation.sections import cut_off, sections
     from nemo_vtb.evaluation.sets.plan import read_plan
     from nemo_vtb.evaluation.submit import check_submission, write_submission
     from nemo_vtb.models.for_machine import use_for_answers
@@ -133,6 +133,7 @@ def evaluate(
         "temperature": 0.0,
         "thinking": model.cfg.get("thinking") or "auto",
         "max_new_tokens": {part.name: part.max_new_tokens for part in asked},
+        "cut_off": cut_off(plan, answers),
     }
     if judge:
         report["judge"] = judge.section(items)
