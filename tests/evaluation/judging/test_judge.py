@@ -288,3 +288,9 @@ def test_clips_without_transcripts_cannot_be_judged(evaluated, tiny_sets, capsys
     path.write_text(json.dumps(row) + "\n")
     assert evaluated(judge={"llm": {"model": "x"}}) == 2
     assert "eval.sets.asked: q has a clip without transcript" in capsys.readouterr().err
+
+
+def test_an_answer_in_brackets_is_none_that_is_empty():
+    asked = Case("a", "the cat sat on the mat", "Which option?", "(B)", "(B)")
+    assert ruled(asked) is None
+    assert ruled(replace(asked, answer="...")) == Verdict(0, 1, "rule")
