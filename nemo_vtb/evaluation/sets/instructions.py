@@ -116,9 +116,13 @@ def _verbatim(reply: str, check: Mapping[str, Any]) -> bool:
 
 
 def _number(reply: str, check: Mapping[str, Any]) -> bool:
-    wanted = float(check["answer"])
-    numbers = _NUMBER.findall(_GROUPED.sub("", reply).replace("−", "-"))
-    return bool(numbers) and float(numbers[-1]) == wanted
+    return last_number(reply) == float(check["answer"])
+
+
+def last_number(text: str) -> float | None:
+    """Returns the last number of a text; None where there is none."""
+    numbers = _NUMBER.findall(_GROUPED.sub("", text).replace("−", "-"))
+    return float(numbers[-1]) if numbers else None
 
 
 def _filled(reply: str) -> list[str]:
