@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.chat_frame import ChatFrame
 from nemo_vtb.inference.llms.decode import Guide, cut_at, decode
-from nemo_vtb.inference.llms.interface import Reply, Sampling
+from nemo_vtb.inference.llms.interface import Reply, Sampling, without_thoughts
 
 
 class HuggingFaceLLM:
@@ -53,10 +54,8 @@ class HuggingFaceLLM:
         if not self._tokenizer.chat_template:
             raise VTBError(f"llm.model={self.name} has no chat template: name an instruct model")
         turns = [[{**turn, "content": self._plain(turn["content"])} for turn in one] for one in conversations]
-        return self._reply(
-            [self._tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in turns],
-            sampling,
-        )
+        asked = [self._tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in turns]
+        return [replace(reply, text=without_thoughts(reply.text)) for reply in self._reply(asked, sampling)]
 
     def complete(self, prompts: Sequence[str], sampling: Sequence[Sampling]) -> list[Reply]:
         """See ``LLM``."""
