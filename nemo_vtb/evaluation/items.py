@@ -72,6 +72,17 @@ class Item:
         return follows(self.said[side], check_of(self.task))
 
 
+def check_scored(plan: Plan) -> None:
+    """Sees, before anything is asked, whether what scores translations is there.
+
+    Raises:
+        VTBError: If sacrebleu, or its tokenizer of a language, is not installed.
+    """
+    translated = [task for part in plan.questions if part.kind == "ast" for task in part.tasks]
+    for target in sorted({base_language(task.conversation.custom["target_lang"]) for task in translated}):
+        translation_scores(["-"], ["-"], target)
+
+
 def items_of(plan: Plan, answers: Answers) -> list[Item]:
     """Every prompt of one exchange, in the order of the plan."""
 

@@ -1,11 +1,13 @@
 """What ``vtb eval`` says of answers that ended at a limit, and of prompts that leave no room for one."""
 
 import json
+import sys
 
 import pytest
 from omegaconf import OmegaConf
 
 from nemo_vtb.cli import main
+from nemo_vtb.evaluation.run import evaluate
 from nemo_vtb.pages.eval import render_eval_page
 
 
@@ -40,3 +42,29 @@ def test_a_prompt_that_leaves_no_position_is_named_before_anything_is_asked(eval
     assert evaluated() == 2
     told = capsys.readouterr().err
     assert "vtb: endless: the prompt takes 9,0" in told and "positions" in told
+
+
+@pytest.mark.parametrize(
+    ("package", "told"), [("sacrebleu.metrics", "BLEU and chrF need sacrebleu"), ("matplotlib.figure", "plots need")]
+)
+def test_what_scores_and_draws_is_missed_before_anything_is_asked(
+    evaluated, tiny_sets, monkeypatch, capsys, package, told
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    path = tiny_sets["sets"]["translated"]["manifest_filepath"]
+    assert evaluated(f"+eval.sets.translated={{kind: ast, type: nemo, manifest_filepath: '{path}'}}") == 2
+    said = capsys.readouterr().err
+    assert f"vtb: {told}" in said and "tuned:" not in said
+
+
+def test_answers_are_kept_whatever_comes_of_the_page(tmp_path, tiny_sets, trained):
+    sections = {"sets": {"clips": tiny_sets["sets"]["clips"]}, "max_new_tokens": 4, "bootstrap": 20}
+    cfg = OmegaConf.create({"out": str(tmp_path / "out"), "eval": sections})
+
+    def drawn(*_):
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        evaluate(str(trained[1]), cfg, "vtb eval", drawn)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["id"] for row in rows if row["tuned"]] and len(rows) == 2
