@@ -9,6 +9,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.chat_frame import ChatFrame
 from nemo_vtb.inference.llms.decode import Guide, cut_at, decode
 from nemo_vtb.inference.llms.interface import Reply, Sampling, without_thoughts
+from nemo_vtb.modules.llm.parts import position_limit
 
 
 class HuggingFaceLLM:
@@ -76,11 +77,25 @@ class HuggingFaceLLM:
                 add_special_tokens=False,
                 return_tensors="pt",
             )
-            how = [sampling[i] for i in part]
+            rooms = [self._room(int(length)) for length in batch["attention_mask"].sum(1)]
+            how = [
+                replace(sampling[i], max_tokens=min(sampling[i].max_tokens, room))
+                for i, room in zip(part, rooms, strict=True)
+            ]
             cuts, guides = [cut_at(one.stop) for one in how], [self._guide(one.schema) for one in how]
             decoded = decode(self._model, self._tokenizer, batch, how, self._ends, cuts, guides)
             replies.update(zip(part, decoded, strict=True))
         return [replies[i] for i in range(len(prompts))]
+
+    def _room(self, asked: int) -> int:
+        """Tokens that a reply may have behind a prompt; beyond its positions a model writes whatever comes."""
+        most = position_limit(self._model)
+        if asked >= most:
+            raise VTBError(
+                f"llm.model={self.name} has {most:,} positions and a prompt takes {asked:,}: shorten what is asked, "
+                "e.g. recording.characters, or name a model that has more"
+            )
+        return most - asked
 
     def _guide(self, schema: Mapping[str, Any] | None) -> Guide | None:
         if schema is None:
