@@ -4,6 +4,7 @@ import pytest
 
 from nemo_vtb.evaluation.public.rules import RULES
 from nemo_vtb.evaluation.scoring.metrics import character_errors, squad_exact, squad_f1, word_errors
+from nemo_vtb.evaluation.scoring.translation import translation_scores
 from nemo_vtb.evaluation.sets.instructions import follows
 
 
@@ -49,3 +50,10 @@ def test_chinese_answers_are_compared_by_character():
 )
 def test_checks_read_replies_of_any_script(check, reply, right):
     assert follows(reply, check) is right
+
+
+@pytest.mark.parametrize(("target", "tokenizer"), [("th", "char"), ("my", "char"), ("yue", "zh"), ("es", "13a")])
+def test_bleu_of_languages_without_spaces_is_of_their_characters(target, tokenizer):
+    reference, answer = "วันนี้อากาศดีมาก", "วันนี้อากาศดี"
+    bleu, signature = translation_scores([reference], [answer], target)["bleu"]
+    assert f"tok:{tokenizer}" in signature and (bleu.value > 50 or tokenizer in ("13a", "zh"))
