@@ -257,6 +257,14 @@ def number_or_word(text: str) -> int | str:
     return int(text) if text.removeprefix("-").isdecimal() else text
 
 
+def weights(named: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Weights by name; one that stands there several times has all of them together."""
+    found: dict[str, float] = {}
+    for name, weight in named:
+        found[name] = found.get(name, 0.0) + weight
+    return found
+
+
 def part_of(text: Any) -> tuple[int, int]:
     """Reads ``0/4``: number and how many.
 

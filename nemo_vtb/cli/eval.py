@@ -21,12 +21,14 @@ def run(args: argparse.Namespace) -> int:
     from nemo_vtb.config import compose
     from nemo_vtb.evaluation.run import evaluate
     from nemo_vtb.pages.eval import render_eval_page
+    from nemo_vtb.pages.svg import require_plots
     from nemo_vtb.parts.ranks import check_started, is_first
     from nemo_vtb.reports.score_table import table_lines
 
     cfg = compose(args.config_name, args.overrides, args.config_dir)
     if args.gate and (cfg.get("eval") or {}).get("max_text_drop") is None:
         raise VTBError("--gate needs to know how much text may be lost: say eval.max_text_drop=2")
+    require_plots()
     check_started(cfg.get("tensor_model_parallel_size"), "tensor_model_parallel_size={}")
     report = evaluate(args.checkpoint, cfg, command_line(), render_eval_page, args.submit)
     if is_first():

@@ -1,6 +1,7 @@
 """``vtb synth text | qa | reply | speech``: data made by models, from a config in ``conf/synth``."""
 
 import argparse
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     totals = join(folder, module.unique)
     print(f"{totals['rows']} in {folder}")
+    if not any(totals["rows"].values()):
+        reasons = {**totals["drops"], **totals["bad"]}
+        most = ", ".join(f"{reason} ({count})" for reason, count in list(reasons.items())[:3])
+        print(f"note: nothing was kept; most was dropped as {most}: see {folder / 'drops.jsonl'}", file=sys.stderr)
     if cfg.tar_shards:
         from nemo_vtb.synthesis.jobs.packed import pack
 

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from nemo_vtb.data.dataset import VTBDataset, clip_name
+from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.greedy_batch import answers_together, bytes_a_position, greedy_answers
 from nemo_vtb.models.answers.generate import (
     default_generation_config,
@@ -19,6 +20,7 @@ from nemo_vtb.models.answers.generate import (
     spliced_prompts,
 )
 from nemo_vtb.models.answers.heard import HeardClips
+from nemo_vtb.modules.llm.parts import position_limit
 from nemo_vtb.parts.eval_mode import evaluating
 from nemo_vtb.parts.prompts.turn_mask import encode_turns, merged_turns
 
@@ -56,6 +58,22 @@ class Task:
         return sum(cut.duration for cut in self.conversation.list_cuts())
 
 
+class Said(str):
+    """An answer.
+
+    Attributes:
+        cut: Whether it has as many tokens as it may have, so that more might have followed.
+    """
+
+    cut: bool = False
+
+    def __new__(cls, text: str, cut: bool = False) -> "Said":
+        """The text with what is known of its end."""
+        said = super().__new__(cls, text)
+        said.cut = cut
+        return said
+
+
 @torch.no_grad()
 def answer_tasks(
     model: "VoiceTextBlender",
@@ -67,7 +85,7 @@ def answer_tasks(
     bar: Any = None,
     heard: HeardClips | None = None,
 ) -> list[str]:
-    """Returns the greedy answer to each task's prompt, in order.
+    """Returns the greedy answer to each task's prompt, a ``Said``, in order; one ends where the LLM's positions do.
 
     Args:
         model: Put in evaluation mode and back.
@@ -78,10 +96,16 @@ def answer_tasks(
         label: Name on the progress bar.
         bar: A progress bar of a longer piece of work, to be moved on instead of one of its own.
         heard: Knows clips that were asked about before.
+
+    Raises:
+        VTBError: Names a conversation that leaves the LLM no position to answer at.
     """
     limits = [max_new_tokens] * len(tasks) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-    answers = [""] * len(tasks)
+    answers: list[str] = [Said("")] * len(tasks)
     rows = [_prompt_ids(model, task.conversation) for task in tasks]
+    # Before anything is asked, by the length of the clips.
+    for task, row in zip(tasks, rows, strict=True):
+        _room(model, task, len(row) + int(task.seconds / model.token_equivalent_duration))
     heard = heard or HeardClips(model)
     own = tqdm(total=len(tasks), desc=label, unit="prompt") if bar is None else nullcontext(bar)
     with evaluating(model), model.arithmetic(), own as shown:
@@ -92,25 +116,49 @@ def answer_tasks(
                 continue
             with lora_for_prompts(model, speech):
                 for part in _batches(model, tasks, rows, limits, of_sort, batch_size):
-                    batch = dataset[[tasks[i].conversation for i in part]]
-                    said = _said(model, [rows[i] for i in part], [limits[i] for i in part], batch, heard)
-                    for i, ids in zip(part, said, strict=True):
-                        answers[i] = model.tokenizer.ids_to_text(ids).strip()
+                    asked = [tasks[i] for i in part]
+                    batch = dataset[[task.conversation for task in asked]]
+                    said = _said(model, asked, [rows[i] for i in part], [limits[i] for i in part], batch, heard)
+                    for i, (ids, cut) in zip(part, said, strict=True):
+                        answers[i] = Said(model.tokenizer.ids_to_text(ids).strip(), cut)
                     shown.update(len(part))
     return answers
 
 
 def _said(
-    model: "VoiceTextBlender", rows: list[Any], limits: list[int], batch: dict[str, Any], heard: HeardClips
-) -> list[list[int]]:
-    """Ids of the answers to a batch of prompts of one sort."""
+    model: "VoiceTextBlender",
+    tasks: Sequence[Task],
+    rows: list[Any],
+    limits: list[int],
+    batch: dict[str, Any],
+    heard: HeardClips,
+) -> Iterator[tuple[list[int], bool]]:
+    """Ids of the answers to a batch of prompts of one sort, and whether each has as many as it may have."""
     config = default_generation_config(model, max_new_tokens=max(limits))
     gate = row_gate(model, rows)
     if answers_together(model.backbone):
         prompts = spliced_prompts(model, rows, batch, heard)
-        return greedy_answers(model.backbone, prompts, limits, config.eos_token_id, None if gate is None else gate[:1])
+        rooms = [_room(model, task, len(prompt.keys)) for task, prompt in zip(tasks, prompts, strict=True)]
+        limits = list(map(min, limits, rooms))
+        said = greedy_answers(model.backbone, prompts, limits, config.eos_token_id, None if gate is None else gate[:1])
+        yield from ((ids, len(ids) == limit) for ids, limit in zip(said, limits, strict=True))
+        return
     asked = prompt_embeddings(model, rows, batch, heard)
-    return model.backbone.generate(asked.embeds, asked.mask, config, gate, asked.ids).tolist()
+    longest = int(asked.mask.sum(1).argmax())
+    config.max_new_tokens = min(max(limits), _room(model, tasks[longest], asked.embeds.shape[1]))
+    for ids in model.backbone.generate(asked.embeds, asked.mask, config, gate, asked.ids).tolist():
+        yield ids, not set(config.eos_token_id) & set(ids)
+
+
+def _room(model: "VoiceTextBlender", task: Task, positions: int) -> int:
+    """Tokens that an answer may have behind so many positions of its prompt."""
+    most = position_limit(model.backbone.causal_lm)
+    if positions >= most:
+        raise VTBError(
+            f"{task.conversation.id}: the prompt takes {positions:,} positions, and the LLM has {most:,} for "
+            "prompt and answer: leave it out, or shorten it"
+        )
+    return most - positions
 
 
 def _batches(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nemo_vtb.data.row_forms.languages import base_language
 from nemo_vtb.evaluation.answers import Task
 from nemo_vtb.evaluation.ask import SIDES, Answers
 from nemo_vtb.evaluation.judging.judge import NoVerdict, Verdict
@@ -38,9 +39,10 @@ class Item:
 
     @property
     def language(self) -> str:
-        """Of the audio; for translation the pair."""
+        """Of the audio, without region or script, which no score differs by; for translation the pair."""
         custom = self.task.conversation.custom
-        return f"{custom['lang']}-{custom['target_lang']}" if self.asked.kind == "ast" else custom["lang"]
+        spoken = base_language(custom["lang"])
+        return f"{spoken}-{base_language(custom['target_lang'])}" if self.asked.kind == "ast" else spoken
 
     @property
     def rule(self) -> str:
@@ -68,6 +70,17 @@ class Item:
         if self.asked.kind == "sqa":
             return squad_exact([self.references], [self.said[side]]).value == 1.0
         return follows(self.said[side], check_of(self.task))
+
+
+def check_scored(plan: Plan) -> None:
+    """Sees, before anything is asked, whether what scores translations is there.
+
+    Raises:
+        VTBError: If sacrebleu, or its tokenizer of a language, is not installed.
+    """
+    translated = [task for part in plan.questions if part.kind == "ast" for task in part.tasks]
+    for target in sorted({base_language(task.conversation.custom["target_lang"]) for task in translated}):
+        translation_scores(["-"], ["-"], target)
 
 
 def items_of(plan: Plan, answers: Answers) -> list[Item]:
@@ -102,7 +115,7 @@ def measures(items: Sequence[Item], side: str) -> dict[str, tuple[Sums, dict[str
             "cer": (character_errors(references, said, language), used),
         }
     if kind == "ast":
-        target = items[0].task.conversation.custom["target_lang"]
+        target = base_language(items[0].task.conversation.custom["target_lang"])
         scored = translation_scores(references, said, target)
         return {name: (sums, {"signature": signature}) for name, (sums, signature) in scored.items()}
     if kind == "sqa":

@@ -4,6 +4,7 @@ Importing this module registers it as ``--model vtb``; lm-eval (0.4.13) looks fo
 """
 
 import inspect
+import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -175,7 +176,9 @@ def run_harness(checkpoint: str, lora: str, lora_scale: float, arguments: Sequen
     path = checkpoint_path(checkpoint)
     if not path.exists():
         raise VTBError(f"no checkpoint at {path}")
-    own = ["--model", "vtb", "--model_args", f"pretrained={path}", f"lora={lora}", f"lora_scale={lora_scale}"]
+    # As JSON: written as key=value, a path with a comma in it would be two arguments.
+    given = json.dumps({"pretrained": str(path), "lora": lora, "lora_scale": lora_scale})
+    own = ["--model", "vtb", "--model_args", given]
     before, sys.argv = sys.argv, ["lm_eval", "run", *own, *arguments]
     try:
         cli_evaluate()

@@ -14,6 +14,8 @@ from nemo_vtb.paths import existing_checkpoint, require_writable
 from nemo_vtb.reports.write import Render, write_both
 
 if TYPE_CHECKING:
+    from nemo_vtb.evaluation.ask import Answers
+    from nemo_vtb.evaluation.sets.plan import Plan
     from nemo_vtb.models.voice_text_blender import VoiceTextBlender
 
 
@@ -88,13 +90,13 @@ def evaluate(
     from nemo_vtb.data.dataset import VTBDataset
     from nemo_vtb.data.sources.source import Reading
     from nemo_vtb.evaluation.ask import ask
-    from nemo_vtb.evaluation.items import items_of
+    from nemo_vtb.evaluation.items import check_scored, items_of
     from nemo_vtb.evaluation.judged import open_answer_judge
     from nemo_vtb.evaluation.public.catalog import with_public_sets
     from nemo_vtb.evaluation.retention.gate import check
-    from nemo_vtb.evaluation.samples import answer_rows, page_samples
+    from nemo_vtb.evaluation.samples import page_samples
     from nemo_vtb.evaluation.scoring.bootstrap import Drawing
-    from nemo_vtb.evaluation.sections import sections
+    from nemo_vtb.evaluation.sections import cut_off, sections
     from nemo_vtb.evaluation.sets.plan import read_plan
     from nemo_vtb.evaluation.submit import check_submission, write_submission
     from nemo_vtb.models.for_machine import use_for_answers
@@ -114,6 +116,7 @@ def evaluate(
         raise VTBError(
             "eval.max_text_drop has nothing to judge: name a suite of type replies or word_problems under eval.text"
         )
+    check_scored(plan)
     drawing = Drawing(section["bootstrap"], settings["seed"])
     judge = None if section.get("judge") is None else open_answer_judge(section["judge"], plan, drawing)
     dataset = VTBDataset(model.tokenizer, model.cfg.prompt_format, model.audio_locator_tag)
@@ -121,6 +124,8 @@ def evaluate(
         check_submission(Path(submit), plan.questions)
     require_writable(folder, "out")
     answers = ask(model, dataset, plan, settings["batch_size"])
+    # Whatever comes of the judge and the page, what was said is kept.
+    _write_answers(folder, plan, answers)
     if judge:
         answers = judge.judged(plan, answers)
     items = items_of(plan, answers)
@@ -133,6 +138,7 @@ def evaluate(
         "temperature": 0.0,
         "thinking": model.cfg.get("thinking") or "auto",
         "max_new_tokens": {part.name: part.max_new_tokens for part in asked},
+        "cut_off": cut_off(plan, answers),
     }
     if judge:
         report["judge"] = judge.section(items)
@@ -144,11 +150,22 @@ def evaluate(
         return report
     samples = page_samples(items, plan, answers)
     write_both(report, folder, lambda text: render(report, samples, text), "eval")
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answer_rows(items, plan, answers)]
-    (folder / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
+    _write_answers(folder, plan, answers)
     if submit:
         write_submission(Path(submit), report["checkpoint"]["llm"], items)
     return report
+
+
+def _write_answers(folder: Path, plan: "Plan", answers: "Answers") -> None:
+    from nemo_vtb.evaluation.items import items_of
+    from nemo_vtb.evaluation.samples import answer_rows
+    from nemo_vtb.parts.ranks import is_first
+
+    if is_first():
+        rows = answer_rows(items_of(plan, answers), plan, answers)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "answers.jsonl").write_text(lines, encoding="utf-8")
 
 
 def _checked(cfg: DictConfig) -> dict[str, Any]:

@@ -31,13 +31,15 @@ def page_samples(items: Sequence[Item], plan: Plan, answers: Answers) -> list[di
 def answer_rows(items: Sequence[Item], plan: Plan, answers: Answers) -> Iterator[dict[str, Any]]:
     """Every answer, with the id of its prompt and whether it is right (null: not a matter of right or wrong).
 
-    An answer that was judged has the verdict, or why there is none.
+    An answer that was cut off at the most tokens of its set says so. One that was judged has the verdict, or why there
+    is none.
     """
     for item in items:
         about = {"set": item.asked.name, "kind": item.asked.kind, "form": item.asked.form, "id": item.id}
         right = {f"{side}_right": item.right(side) for side in SIDES}
+        cut = {f"{side}_cut": True for side in SIDES if getattr(item.said[side], "cut", False)}
         judged = {f"{side}_judged": asdict(verdict) for side, verdict in item.verdicts.items()}
-        yield {**about, "reference": item.task.reference, **item.said, **right, **judged}
+        yield {**about, "reference": item.task.reference, **item.said, **right, **cut, **judged}
     for number, part in enumerate(plan.scripts):
         for row, script in enumerate(part.scripts):
             about = {"set": part.name, "kind": "multiturn", "form": "", "id": script.conversation.id}

@@ -56,6 +56,25 @@ def sections(plan: Plan, answers: Answers, drawing: Drawing) -> dict[str, Any]:
     return {key: section for key, section in found.items() if section}
 
 
+def cut_off(plan: Plan, answers: Answers) -> dict[str, dict[str, int]]:
+    """How many answers have as many tokens as their set lets them have, by set and side, beside how many there are.
+
+    Sets without one are left out.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for side in SIDES:
+        whole = [(part.name, list(said)) for part, said in zip(plan.questions, answers.questions[side], strict=True)]
+        whole += [
+            (talk.name, [turn for turns in said for turn in turns])
+            for talk, said in zip(plan.scripts, answers.scripts[side], strict=True)
+        ]
+        for name, said in whole:
+            counts = found.setdefault(name, dict.fromkeys((*SIDES, "answers"), 0))
+            counts[side] += sum(getattr(answer, "cut", False) for answer in said)
+            counts["answers"] += len(said) if side == SIDES[0] else 0
+    return {name: counts for name, counts in found.items() if any(counts[side] for side in SIDES)}
+
+
 def scores(items: Sequence[Item], drawing: Drawing) -> dict[str, Any]:
     """All scores of prompts of one kind and, for recognition and translation, one language."""
     tuned, base = (measures(items, side) for side in SIDES)

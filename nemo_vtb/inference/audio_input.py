@@ -21,6 +21,8 @@ __all__ = ["USUAL", "Limits", "Sound", "Source", "of_part", "read_sound"]
 # Samples come as ``(samples, rate)``, in either order: libraries differ.
 Source = str | Path | bytes | bytearray | IO[bytes] | tuple[Any, Any] | Sound
 
+# Of OpenAI's realtime clients.
+_BARE = ("pcm", "g711", "raw", "s16")
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]*/?[\w.+-]*)(?P<options>(?:;[^,;]*)*),", re.IGNORECASE)
 
 
@@ -81,6 +83,9 @@ def of_part(part: Mapping[str, Any], where: str, limits: Limits, local: bool) ->
                 f"{where}: audio_url takes a data URL, data:audio/wav;base64,...; other addresses are not fetched"
             )
         return _of_data_url(url, where, limits)
+    form = str(held.get("format") or "").lower() if isinstance(held, Mapping) else ""
+    if form.startswith(_BARE):
+        raise VTBError(f"{where}: format {form} is samples without a header, whose rate nobody knows: send a wav file")
     data = held.get("data") if isinstance(held, Mapping) else None
     if not isinstance(data, str) or not data:
         raise VTBError(f"{where}: input_audio holds 'data', the file in base64, and 'format'")

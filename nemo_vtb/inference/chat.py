@@ -9,7 +9,7 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.audio_input import USUAL, Limits, read_sound
 from nemo_vtb.inference.session.answer import Answer
 from nemo_vtb.inference.session.decoder import Decoder
-from nemo_vtb.inference.session.messages import Turn, read_messages, whole_text
+from nemo_vtb.inference.session.messages import Turn, read_messages, spaced, whole_text
 from nemo_vtb.inference.session.sampling import AnswerOptions
 from nemo_vtb.inference.session.saved import content_of
 from nemo_vtb.inference.session.shown import shown
@@ -155,7 +155,7 @@ class ChatSession:
             VTBError: See ``say``.
         """
         how = AnswerOptions(max_new_tokens=max_new_tokens, **options)
-        return self._answered(self.turns, self._user_turn(message), how)
+        return self._answered(*_following(self.turns, self._user_turn(message)), how)
 
     def retry(self, max_new_tokens: int = 256, **options: Any) -> Iterator[str]:
         """Answers the last message anew; see ``stream``.
@@ -260,19 +260,30 @@ def say_together(
     if len({id(session.decoder) for session in sessions}) > 1:
         raise VTBError("conversations that are answered together share a decoder: ChatSession(model, decoder=...)")
     how = AnswerOptions(max_new_tokens=max_new_tokens, **options)
-    turns = [session._user_turn(message) for session, message in zip(sessions, messages, strict=True)]
+    asked = [
+        _following(session.turns, session._user_turn(message))
+        for session, message in zip(sessions, messages, strict=True)
+    ]
     answers = [
-        Answer([*session.turns, turn], how, session.lora_scale) for session, turn in zip(sessions, turns, strict=True)
+        Answer([*before, turn], how, session.lora_scale)
+        for session, (before, turn) in zip(sessions, asked, strict=True)
     ]
     for _ in sessions[0].decoder.write(answers) if sessions else ():
         pass
     for answer in answers:
         answer.check()
         _warn(answer)
-    for session, turn, answer in zip(sessions, turns, answers, strict=True):
+    for session, (before, turn), answer in zip(sessions, asked, answers, strict=True):
         session.answer = answer
-        session.turns = [*session.turns, turn, Turn("assistant", (answer.text,))]
+        session.turns = [*before, turn, Turn("assistant", (answer.text,))]
     return [answer.text for answer in answers]
+
+
+def _following(before: list[Turn], turn: Turn) -> tuple[list[Turn], Turn]:
+    """A message behind one that has no answer goes on with it, as neighbours in a list of messages do."""
+    if not before or before[-1].role != turn.role:
+        return before, turn
+    return before[:-1], Turn(turn.role, spaced([*before[-1].parts, *turn.parts]))
 
 
 def _warn(answer: Answer) -> None:

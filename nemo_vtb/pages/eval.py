@@ -15,6 +15,7 @@ from nemo_vtb.reports.score_table import (
     TITLES,
     Row,
     changed,
+    cut_lines,
     rows_of,
     scored,
     spelt,
@@ -107,6 +108,7 @@ def _cautions(report: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
             yield f"Text suite {name} lost more than chance explains: {percent(found['drop']['value'])}."
     if judge := section(report, "judge"):
         yield from _judge_cautions(judge)
+    yield from (f"{line[:1].upper()}{line[1:]}." for line in cut_lines(report))
     if few := sorted({row.name for row in rows if row.tuned["n"] < _FEW and not row.name.startswith("…")}):
         yield f"Fewer than {_FEW} items stand behind {listed(few)}: mind the intervals."
     if "base" in section(report, "sqa", "em"):

@@ -67,6 +67,18 @@ def svg_of(label: str, draw: "Callable[[Axes], None]", size: tuple[float, float]
     return _inline(file.getvalue(), label)
 
 
+def require_plots() -> None:
+    """Sees whether charts can be drawn, before what takes long.
+
+    Raises:
+        VTBError: If matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise VTBError("plots need matplotlib; run: pip install 'nemo-vtb[quickstart]' or '[eval]'") from error
+
+
 @contextmanager
 def new_figure(size: tuple[float, float], style: Mapping[str, Any]) -> "Iterator[Figure]":
     """An empty figure in a style.
@@ -74,11 +86,10 @@ def new_figure(size: tuple[float, float], style: Mapping[str, Any]) -> "Iterator
     Raises:
         VTBError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise VTBError("plots need matplotlib; run: pip install 'nemo-vtb[quickstart]' or '[eval]'") from error
+    require_plots()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     with rc_context(cast(Any, style)):
         yield Figure(figsize=size, layout="constrained")
 

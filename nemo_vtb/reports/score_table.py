@@ -163,8 +163,21 @@ def table_lines(report: Mapping[str, Any]) -> Iterator[str]:
                 yield trust(report["judge"])
             last = row.section
         yield _line(line, widths)
+    if told := list(cut_lines(report)):
+        yield "\n" + "\n".join(told)
     if gate := report.get("gate"):
         yield f"\nGate: {'passed' if gate['passed'] else 'FAILED'}"
+
+
+def cut_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Says of each set how many answers of the checkpoint ended at the most tokens that they may have."""
+    limits = section(report, "decoding", "max_new_tokens")
+    for name, counts in section(report, "decoding", "cut_off").items():
+        if counts["tuned"]:
+            yield (
+                f"{name}: {counts['tuned']} of {counts['answers']} answers were cut off at max_new_tokens="
+                f"{limits[name]} (untouched LLM: {counts['base']}); raise it where they are longer"
+            )
 
 
 def trust(judge: Mapping[str, Any]) -> str:

@@ -252,7 +252,7 @@ def read_study(cfg: DictConfig, config_dir: ConfigDirs = None, steps: int | None
     threads = threads_here(threads).value
     out = Path(plain.get("out", "runs/study"))
     common = [str(override) for override in plain.get("common") or []]
-    _check_way(plain["measure"])
+    _check_measure(plain["measure"])
     if plain.get("length"):
         if plain["length"]["arm"] not in arms:
             raise VTBError(f"length.arm is {plain['length']['arm']!r}; the arms are {', '.join(arms)}")
@@ -307,12 +307,16 @@ def _chosen_steps(out: Path) -> int:
     return int(json.loads(path.read_text(encoding="utf-8"))["steps"])
 
 
-def _check_way(measure: Mapping[str, Any]) -> None:
-    if not measure.get("way"):
-        return
-    known = [name for key in ("sets", "text") for name in measure["eval"].get(key) or {}]
-    if unknown := [name for name in measure["way"]["ask"] if name not in known]:
-        raise VTBError(f"measure.way.ask names {unknown[0]!r}, which is none of {', '.join(known)}")
+def _check_measure(measure: Mapping[str, Any]) -> None:
+    """Refuses names of sets that are not there, and what ``vtb eval`` alone does."""
+    asked = measure["eval"]
+    known = [name for key in ("sets", "text") for name in asked.get(key) or {}]
+    for key, names in (("way.ask", (measure.get("way") or {}).get("ask")), ("apart", measure.get("apart"))):
+        if unknown := [name for name in names or [] if name not in known]:
+            raise VTBError(f"measure.{key} names {unknown[0]!r}, which is none of {', '.join(known)}: leave it out")
+    for key in ("judge", "max_text_drop"):
+        if asked.get(key) is not None:
+            raise VTBError(f"measure.eval.{key} does nothing in a study: vtb eval takes it; leave it out")
 
 
 def _composed(train: str, overrides: Sequence[str], config_dir: ConfigDirs, arm: str) -> DictConfig:

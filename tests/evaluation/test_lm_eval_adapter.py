@@ -1,6 +1,7 @@
 """lm-eval on a tiny checkpoint: its scores are those of our own model, and LoRA does what was asked."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -144,3 +145,15 @@ def test_what_the_harness_refuses_is_one_line(words: list[str], said: str, train
     assert main(["lm-eval", str(trained[1]), *words]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vtb")]
     assert len(lines) == 1 and said in lines[0], lines
+
+
+def test_a_path_may_hold_commas_and_equals_signs(trained: Any, tmp_path: Path):
+    folder = tmp_path / "lr=0.1,seed=3"
+    folder.mkdir()
+    copied = str(shutil.copy(trained[1], folder / "last.ckpt"))
+    line = ["lm-eval", copied, "--tasks", "vtb_replies", "--include_path", str(TASKS), "--limit", "1"]
+    line += ["--gen_kwargs", "max_gen_toks=2", "--output_path", str(tmp_path / "out"), "--apply_chat_template"]
+    assert main([*line, "--model_args", "max_length=512"]) == 0
+    (report,) = (tmp_path / "out").rglob("results_*.json")
+    args = json.loads(report.read_text())["config"]["model_args"]
+    assert (args["pretrained"], args["max_length"]) == (copied, 512)

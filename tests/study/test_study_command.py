@@ -249,6 +249,9 @@ def test_a_share_of_text_leaves_the_others_in_proportion():
         ("threads=0", "threads=0"),
         ("train=nothing", "nothing"),
         ("~measure", "missing config key measure"),
+        ("measure.apart=[poeple]", "measure.apart names 'poeple', which is none of"),
+        ("+measure.eval.max_text_drop=2", "measure.eval.max_text_drop does nothing in a study"),
+        ("+measure.eval.judge={llm: {model: judge}}", "measure.eval.judge does nothing in a study"),
         ("common=['model.optimizer.rate=1']", "model.optimizer.rate"),
     ],
 )

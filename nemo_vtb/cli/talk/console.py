@@ -116,7 +116,8 @@ class Console:
             figures.append(f"{answer.tokens_per_second:.1f} tokens/s")
         if answer.prompt is not None and answer.prompt.seconds:
             figures.append(f"{answer.prompt.seconds:.1f} s of sound in the conversation")
-        ended = {"length": "cut off at --max-tokens", "cancelled": "stopped"}.get(str(answer.finish))
+        cut = len(answer.tokens) >= answer.options.max_new_tokens
+        ended = {"length": "cut off" + " at --max-tokens" * cut, "cancelled": "stopped"}.get(str(answer.finish))
         self._line(f"     ({'; '.join([*figures, *([ended] if ended else [])])})")
 
     def _system(self, text: str) -> None:

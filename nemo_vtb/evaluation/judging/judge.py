@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nemo_vtb.evaluation.judging.prompts import LEAST, MOST, SCHEMA, Case, JudgePrompt, load_judge_prompt
+from nemo_vtb.evaluation.judging.prompts import LEAST, MOST, SCHEMA, Case, JudgePrompt, load_judge_prompt, shortened
 from nemo_vtb.evaluation.scoring.metrics import normalise
 from nemo_vtb.inference.llms.interface import LLM, Sampling
 
@@ -71,6 +71,10 @@ class Judge:
         """
         found: list[Verdict | NoVerdict | None] = [ruled(case) for case in cases]
         open_ = [place for place, verdict in enumerate(found) if verdict is None]
+        if told := shortened([cases[place] for place in open_]):
+            from nemo.utils import logging
+
+            logging.warning(f"nemo_vtb: {told}")
         how = Sampling(max_tokens=_TOKENS, schema=SCHEMA)
         with tqdm(total=len(open_), unit="verdict", desc="judge", disable=not open_) as bar:
             for start in range(0, len(open_), _AT_A_TIME):
@@ -101,7 +105,8 @@ def open_judge(prompt_file: str, section: Mapping[str, Any]) -> Judge:
 
 def ruled(case: Case) -> Verdict | None:
     """Returns the verdict where none is needed: on empty answers, and on copies of the recording; else None."""
-    if not normalise(case.answer):
+    # Whisper's normaliser leaves nothing of what stands in brackets, as (B) does.
+    if not any(map(str.isalnum, case.answer)):
         return Verdict(0, LEAST, "rule")
     right = case.alternatives or (case.reference,)
     if copies(case.answer, case.transcript) and not any(copies(one, case.transcript) for one in right):

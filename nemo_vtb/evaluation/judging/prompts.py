@@ -1,6 +1,7 @@
 """What a judge LLM is given about an answer to a question about a recording."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,13 @@ class JudgePrompt:
     def _asked(self, case: Case | Example) -> str:
         parts = [f"<{name}>{plain(getattr(case, name), _CHARACTERS)}</{name}>" for name in _PARTS]
         return "\n".join([*parts, self.ask])
+
+
+def shortened(cases: Sequence[Case]) -> str:
+    """Says of how many cases the judge reads a part not to its end; empty where it reads all."""
+    cut = {name: sum(len(getattr(case, name)) > _CHARACTERS for case in cases) for name in _PARTS}
+    told = ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in cut.items() if count)
+    return f"the judge reads the first {_CHARACTERS:,} characters alone of {told}" if told else ""
 
 
 def load_judge_prompt(name: str) -> JudgePrompt:

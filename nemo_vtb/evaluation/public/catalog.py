@@ -9,7 +9,7 @@ from typing import Any
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.public import layouts, rounds
 from nemo_vtb.evaluation.public.layouts import Answered, Question
-from nemo_vtb.evaluation.public.rules import RULES
+from nemo_vtb.evaluation.public.rules import RULES, check_rule
 from nemo_vtb.options import Key
 
 Layout = Callable[[Path, str, Path], Iterator[Question]]
@@ -57,10 +57,11 @@ def _written(entry: Mapping[str, Any], where: str, kept: Path) -> tuple[dict[str
     rule = entry.get("rule")
     if rule is not None and rule not in RULES:
         raise VTBError(f"{where}.rule is '{rule}'; it may be {', '.join(RULES)}")
-    rows = [
-        _conversation(question, rule or question.rule)
-        for question in BENCHMARKS[name](Path(str(folder)), str(entry.get("subset", "")), kept / "clips")
-    ]
+    rows = []
+    for question in BENCHMARKS[name](Path(str(folder)), str(entry.get("subset", "")), kept / "clips"):
+        if used := rule or question.rule:
+            check_rule(used, question.row, f"{where}: {question.id}")
+        rows.append(_conversation(question, used))
     if not rows:
         raise VTBError(f"{where}: {folder} has no row of subset '{entry.get('subset', '')}'")
     kept.mkdir(parents=True, exist_ok=True)

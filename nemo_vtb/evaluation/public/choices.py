@@ -3,14 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 
-_LETTER = r"[\(\[\*\"']*([A-J])[\)\]\*\"'.:]*"
+_LETTER = r"[\(\[\*\"'（]*([A-J])[\)\]\*\"'.:）]*"
 # Most telling first: what announces an answer goes before a letter that merely stands at the start.
 _ANNOUNCED = re.compile(
     r"(?:answer|option|choice|choose|select|pick|correct(?: one)?)\b(?:\s+(?:is|would be|should be|seems to be|"
     rf"option|answer|choice|letter))*\s*:?\s*{_LETTER}(?![A-Za-z'’])",
     re.IGNORECASE,
 )
-_FIRST = re.compile(rf"^\W*{_LETTER}(?:\s*$|[\)\]\.:,]|\s+[-–])", re.MULTILINE)
+_ANNOUNCED_ZH = re.compile(
+    rf"(?:答案|选项|选择|选)\s*(?:应该|应当|应)?\s*(?:是|为|选)?\s*[:：]?\s*(?:选项)?\s*{_LETTER}(?![A-Za-z'’])"
+)
+_FIRST = re.compile(rf"^\W*{_LETTER}(?:\s*$|[\)\]\.:,。，、：）]|\s+[-–])", re.MULTILINE)
 _BRACKETS = re.compile(r"\(([A-J])\)")
 _IS = re.compile(rf"{_LETTER}\s+is\s+(?:the\s+)?(?:correct|right|best|answer)")
 _REFUSALS = re.compile(
@@ -31,18 +34,32 @@ def letter_of(reply: str, options: Mapping[str, str] | None = None) -> str | Non
         options: Text of each letter, by which a reply that names no letter is read: the only option whose words stand
             in it.
     """
-    for pattern in (_ANNOUNCED, _FIRST, _IS):
+    for pattern in (_ANNOUNCED, _ANNOUNCED_ZH, _FIRST, _IS):
         if found := pattern.findall(reply):
             # A letter in lower case after "option" is one; after "answer is" the article "a" is none.
             letters = [letter for letter in found if letter.isupper()]
             if letters:
-                return letters[-1] if pattern is _ANNOUNCED else letters[0]
+                return letters[-1] if pattern in (_ANNOUNCED, _ANNOUNCED_ZH) else letters[0]
     bracketed = set(_BRACKETS.findall(reply))
     if len(bracketed) == 1:
         return bracketed.pop()
     said = f" {plain(reply)} "
     named = [letter for letter, text in (options or {}).items() if plain(text) and f" {plain(text)} " in said]
     return named[0] if len(named) == 1 else None
+
+
+def right_letter(reference: str, options: Mapping[str, str]) -> str:
+    """The letter that a reference names: ``B``, ``(b)``, ``B. the words``, or the words of an option alone.
+
+    Raises:
+        ValueError: If it names none.
+    """
+    named = [letter for letter, text in options.items() if plain(text) and plain(text) == plain(reference)]
+    if len(named) == 1:
+        return named[0]
+    if found := re.match(r"[\W_]*([A-Ja-j])(?![A-Za-z])", reference):
+        return found[1].upper()
+    raise ValueError(f"the reference {reference[:60]!r} names no letter of an option")
 
 
 def names_one(reply: str, answer: str, choices: Sequence[str]) -> bool:

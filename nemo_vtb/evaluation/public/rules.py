@@ -3,17 +3,18 @@
 An answer that no rule can read is counted apart and is never right: no letter is drawn for it.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.public import choices, verifiable
 from nemo_vtb.evaluation.scoring.bootstrap import Sums, rate
 from nemo_vtb.evaluation.scoring.metrics import squad_exact, squad_f1, squad_normalise, word_errors
-from nemo_vtb.evaluation.sets.instructions import follows
+from nemo_vtb.evaluation.sets.instructions import last_number
+from nemo_vtb.host_errors import first_line
 
 # What is known of a row; an answer's marks, None where nothing in it could be read.
 Row = Mapping[str, Any]
@@ -48,13 +49,36 @@ def sums_of(rule: Rule, rows: Sequence[Row], answers: Sequence[str]) -> tuple[Su
     return Sums(np.asarray(filled, dtype=np.float64), rule.score), sum(own is None for own in marks)
 
 
+def check_rule(name: str, row: Row, where: str) -> None:
+    """Refuses a row that a rule cannot score, before it is asked.
+
+    Args:
+        name: One of ``RULES``.
+        row: What is known of it.
+        where: Its place.
+
+    Raises:
+        VTBError: Names the place, the rule and what it lacks.
+    """
+    rule = RULES[name]
+    try:
+        # Something of every kind that a rule reads.
+        rule.mark("A, 1", row)
+        rule.blank(row)
+    except KeyError as missing:
+        raise VTBError(f"{where}: the rule '{name}' needs {missing}, which its rows do not have") from missing
+    except (ValueError, TypeError, AttributeError) as error:
+        raise VTBError(f"{where}: the rule '{name}' cannot score it: {first_line(error)}") from error
+
+
 def _share(found: bool | None) -> Marks:
     return None if found is None else (float(found), 1.0)
 
 
 def _letter(reply: str, row: Row) -> Marks:
-    said = choices.letter_of(reply, row.get("options") or {})
-    return _share(None if said is None else said == str(row["reference"]).strip()[:1].upper())
+    options = row.get("options") or {}
+    said, right = choices.letter_of(reply, options), choices.right_letter(str(row["reference"]), options)
+    return _share(None if said is None else said == right)
 
 
 def _words(reply: str, row: Row) -> Marks:
@@ -67,9 +91,10 @@ def _short(reply: str, row: Row) -> Marks:
 
 
 def _number(reply: str, row: Row) -> Marks:
-    if not re.search(r"\d", reply):
-        return None
-    return _share(follows(reply, {"type": "number", "answer": str(row["reference"]).replace(",", "")}))
+    said, right = last_number(reply), last_number(str(row["reference"]))
+    if right is None:
+        raise ValueError(f"there is no number in the reference {str(row['reference'])[:60]!r}")
+    return _share(None if said is None else said == right)
 
 
 def _safe(reply: str, row: Row) -> Marks:

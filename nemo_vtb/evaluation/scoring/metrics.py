@@ -2,6 +2,7 @@
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -10,16 +11,19 @@ from typing import Any
 import numpy as np
 
 from nemo_vtb.evaluation.scoring.bootstrap import Sums, shares
+from nemo_vtb.parts.words import characters_apart
 
 # Written without spaces, so that an error of a word is one of a character, as in the Whisper paper (appendix C).
 _BY_CHARACTER = frozenset({"zh", "yue", "ja", "th", "lo", "my"})
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_PUNCTUATION = frozenset(string.punctuation)
+# Vowels of Hebrew and Arabic, which are written or not as one likes.
+_POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed]")
 
 
 def normaliser_name(language: str) -> str:
     """Which of Whisper's normalisers a language has."""
-    return "EnglishTextNormalizer" if language == "en" else "BasicTextNormalizer"
+    return "EnglishTextNormalizer" if language == "en" else "BasicTextNormalizer, marks preserved"
 
 
 @cache
@@ -27,14 +31,23 @@ def normaliser(language: str) -> Callable[[str], str]:
     """Whisper's normaliser of a language.
 
     The English one also writes numbers and contractions alike, and takes hesitations away; the basic one takes case,
-    symbols and what stands in brackets away.
+    symbols and what stands in brackets away. As in the paper it would put a space in the place of every vowel sign of
+    Hindi, Tamil or Thai too, so that words fell apart and a wrong vowel was none: here they stay.
     """
     from whisper_normalizer.basic import BasicTextNormalizer
     from whisper_normalizer.english import EnglishTextNormalizer
 
     if language == "en":
         return EnglishTextNormalizer()
-    return BasicTextNormalizer(split_letters=language in _BY_CHARACTER)
+    basic = BasicTextNormalizer(split_letters=language in _BY_CHARACTER)
+    basic.clean = _without_symbols
+    return basic
+
+
+def _without_symbols(text: str) -> str:
+    """Whisper's, but for the marks: those of a letter stay with it, points that may be left out go."""
+    composed = unicodedata.normalize("NFKC", text)
+    return "".join(" " if unicodedata.category(char)[0] in "SP" else char for char in _POINTS.sub("", composed))
 
 
 def word_errors(references: Sequence[str], answers: Sequence[str], language: str) -> Sums:
@@ -53,8 +66,14 @@ def character_errors(references: Sequence[str], answers: Sequence[str], language
 
 
 def squad_normalise(text: str) -> str:
-    """SQuAD's normalisation (Rajpurkar et al. 2016): lower case, no punctuation, no articles, single spaces."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    """SQuAD's normalisation (Rajpurkar et al. 2016): lower case, no punctuation, no articles, single spaces.
+
+    In other scripts as MLQA has it (Lewis et al. 2020): the punctuation of all languages, and characters as words where
+    these are written without spaces.
+    """
+    known = unicodedata.normalize("NFKC", text).lower()
+    kept = (char for char in known if char not in _PUNCTUATION and not unicodedata.category(char).startswith("P"))
+    return " ".join(characters_apart(_ARTICLES.sub(" ", "".join(kept))).split())
 
 
 def squad_exact(references: Sequence[Sequence[str]], answers: Sequence[str]) -> Sums:

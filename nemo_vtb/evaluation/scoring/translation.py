@@ -8,8 +8,9 @@ import numpy as np
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.scoring.bootstrap import Sums
 
-# sacrebleu's own tokenizers for languages that its default does not split.
-_TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
+# sacrebleu's own tokenizers for languages that its default does not split; it has none for the last four.
+_TOKENIZERS = {"zh": "zh", "yue": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
+_TOKENIZERS |= dict.fromkeys(("th", "lo", "my", "km"), "char")
 
 
 def translation_scores(references: Sequence[str], answers: Sequence[str], target: str) -> dict[str, tuple[Sums, str]]:

@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.words import split_words
 
 # One check, or several that must all hold.
 Check = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 _QUOTES = (('"', '"'), ("“", "”"), ("«", "»"))
+# Between the digits of one number: a comma, or a space that does not break.
+_GROUPED = re.compile(r"(?<=\d)[,\u00a0\u2009\u202f](?=\d)")
+# Behind a digit, a hyphen is no sign: 10-12 ends in 12.
+_NUMBER = re.compile(r"(?:(?<!\d)-)?\d+(?:\.\d+)?")
 
 
 def follows(reply: str, check: Check) -> bool:
@@ -21,7 +26,7 @@ def follows(reply: str, check: Check) -> bool:
 
             * ``capitals``, ``lower_case``: letters, and all of them in that case.
             * ``quotes``: the whole reply stands in one pair of quotation marks.
-            * ``words`` with ``exactly``, ``at_least`` or ``at_most``: how many words.
+            * ``words`` with ``exactly``, ``at_least`` or ``at_most``: how many words; of Chinese, how many characters.
             * ``starts_with``, ``ends_with`` with ``text``: case does not count, nor do quotation marks around the reply
               or what punctuation follows its end.
             * ``lacks`` with ``any``: none of these phrases stands in it, as whole words.
@@ -30,7 +35,8 @@ def follows(reply: str, check: Check) -> bool:
             * ``bullets`` with ``exactly``: every line begins with ``-``, ``*`` or ``•``, and there are as many.
             * ``lines`` with ``exactly``: how many lines that are not empty.
             * ``verbatim`` with ``answer``: the reply, without spaces around it, is the answer, case and all.
-            * ``number`` with ``answer``: the last number in the reply is this one; commas between digits do not count.
+            * ``number`` with ``answer``: the last number in the reply is this one; commas between digits do not count,
+              and a hyphen between two numbers is no sign.
 
     Raises:
         VTBError: If the type is unknown or a key of it is missing.
@@ -110,9 +116,13 @@ def _verbatim(reply: str, check: Mapping[str, Any]) -> bool:
 
 
 def _number(reply: str, check: Mapping[str, Any]) -> bool:
-    wanted = float(check["answer"])
-    numbers = re.findall(r"-?\d+(?:\.\d+)?", re.sub(r"(?<=\d),(?=\d)", "", reply))
-    return bool(numbers) and float(numbers[-1]) == wanted
+    return last_number(reply) == float(check["answer"])
+
+
+def last_number(text: str) -> float | None:
+    """Returns the last number of a text; None where there is none."""
+    numbers = _NUMBER.findall(_GROUPED.sub("", text).replace("−", "-"))
+    return float(numbers[-1]) if numbers else None
 
 
 def _filled(reply: str) -> list[str]:
@@ -173,8 +183,11 @@ def score_reply(reply: str, check: dict) -> bool:
 
 
 def plain_words(text: str) -> str:
-    """Returns the words of ``text`` in lower case, one space apart; decimals and apostrophes stay whole."""
-    return " ".join(re.findall(r"\w+(?:[.,']\w+)*", text.lower()))
+    """Returns the words of ``text`` in lower case, one space apart; decimals and apostrophes stay whole.
+
+    Of scripts that are written without spaces, as Chinese, every character is one.
+    """
+    return " ".join(split_words(text, inside=".,'"))
 
 
 def phrase_place(text: str, phrase: str) -> int:

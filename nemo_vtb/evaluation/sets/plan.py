@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
+from nemo_vtb.data.row_forms.languages import base_language
 from nemo_vtb.data.sources.source import Reading
 from nemo_vtb.errors import VTBError
 from nemo_vtb.evaluation.answers import Task
@@ -134,7 +135,7 @@ def _questions(found: HeldOutSet, name: str, where: str, limit: int) -> list[Que
     for task in found.tasks:
         _check_row(task, f"{where}: {task.conversation.id}")
     if probe and (key := _NORMALISED_BY.get(found.kind)):
-        several = sorted({task.conversation.custom[key] for task in found.tasks})
+        several = sorted({base_language(task.conversation.custom[key]) for task in found.tasks})
         if len(several) > 1:
             raise VTBError(f"{where}: a probe has one score, so one {key}, not {', '.join(several)}; choose with only")
     if found.kind == "public":

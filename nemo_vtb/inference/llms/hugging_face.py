@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.llms.chat_frame import ChatFrame
 from nemo_vtb.inference.llms.decode import Guide, cut_at, decode
-from nemo_vtb.inference.llms.interface import Reply, Sampling
+from nemo_vtb.inference.llms.interface import Reply, Sampling, without_thoughts
+from nemo_vtb.modules.llm.parts import position_limit
 
 
 class HuggingFaceLLM:
@@ -53,10 +55,8 @@ class HuggingFaceLLM:
         if not self._tokenizer.chat_template:
             raise VTBError(f"llm.model={self.name} has no chat template: name an instruct model")
         turns = [[{**turn, "content": self._plain(turn["content"])} for turn in one] for one in conversations]
-        return self._reply(
-            [self._tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in turns],
-            sampling,
-        )
+        asked = [self._tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in turns]
+        return [replace(reply, text=without_thoughts(reply.text)) for reply in self._reply(asked, sampling)]
 
     def complete(self, prompts: Sequence[str], sampling: Sequence[Sampling]) -> list[Reply]:
         """See ``LLM``."""
@@ -77,11 +77,25 @@ class HuggingFaceLLM:
                 add_special_tokens=False,
                 return_tensors="pt",
             )
-            how = [sampling[i] for i in part]
+            rooms = [self._room(int(length)) for length in batch["attention_mask"].sum(1)]
+            how = [
+                replace(sampling[i], max_tokens=min(sampling[i].max_tokens, room))
+                for i, room in zip(part, rooms, strict=True)
+            ]
             cuts, guides = [cut_at(one.stop) for one in how], [self._guide(one.schema) for one in how]
             decoded = decode(self._model, self._tokenizer, batch, how, self._ends, cuts, guides)
             replies.update(zip(part, decoded, strict=True))
         return [replies[i] for i in range(len(prompts))]
+
+    def _room(self, asked: int) -> int:
+        """Tokens that a reply may have behind a prompt; beyond its positions a model writes whatever comes."""
+        most = position_limit(self._model)
+        if asked >= most:
+            raise VTBError(
+                f"llm.model={self.name} has {most:,} positions and a prompt takes {asked:,}: shorten what is asked, "
+                "e.g. recording.characters, or name a model that has more"
+            )
+        return most - asked
 
     def _guide(self, schema: Mapping[str, Any] | None) -> Guide | None:
         if schema is None:

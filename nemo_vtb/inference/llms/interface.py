@@ -43,6 +43,15 @@ class Reply:
     retries: int = field(default=0, compare=False)
 
 
+def without_thoughts(text: str) -> str:
+    """What a reply says once the model has thought: nobody is to learn its thoughts, nor a judge's verdict to be one.
+
+    Some templates open the thoughts in the prompt, so that a reply only closes them.
+    """
+    begun, close, rest = text.partition("</think>")
+    return rest.lstrip() if close and begun.count("<think>") == begun.lstrip().startswith("<think>") else text
+
+
 class LLM(Protocol):
     """A language model.
 
@@ -56,7 +65,7 @@ class LLM(Protocol):
     name: str
 
     def chat(self, conversations: Sequence[Sequence[Mapping[str, str]]], sampling: Sequence[Sampling]) -> list[Reply]:
-        """Answers conversations of ``{"role", "content"}`` turns in the model's own chat template.
+        """Answers conversations of ``{"role", "content"}`` turns in the model's own chat template, thoughts left out.
 
         What stands in a turn may be parsed as the model's special tokens by a server: clean what others wrote.
         """

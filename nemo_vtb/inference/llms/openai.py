@@ -3,17 +3,20 @@
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.inference.llms.interface import Reply, Sampling
+from nemo_vtb.inference.llms.interface import Reply, Sampling, without_thoughts
 
 # Answers that may be better next time: timeouts, conflicts, rate limits. So may all from 500 on.
 _PASSING = (408, 409, 425, 429)
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+# What servers call an answer that came to its end: OpenAI's word, then those of others.
+_ENDED = ("stop", "eos_token", "stop_sequence", "eos", "end_turn")
 
 
 class OpenAILLM:
@@ -58,7 +61,8 @@ class OpenAILLM:
     def chat(self, conversations: Sequence[Sequence[Mapping[str, str]]], sampling: Sequence[Sampling]) -> list[Reply]:
         """See ``LLM``."""
         bodies = [{"messages": [dict(turn) for turn in turns]} for turns in conversations]
-        return self._all("chat/completions", bodies, sampling)
+        replies = self._all("chat/completions", bodies, sampling)
+        return [replace(reply, text=without_thoughts(reply.text)) for reply in replies]
 
     def complete(self, prompts: Sequence[str], sampling: Sequence[Sampling]) -> list[Reply]:
         """See ``LLM``."""
@@ -87,7 +91,7 @@ class OpenAILLM:
         choice = answer["choices"][0]
         text = choice["message"]["content"] if "message" in choice else choice["text"]
         tokens = (answer.get("usage") or {}).get("completion_tokens", 0)
-        return Reply(text or "", tokens, choice.get("finish_reason") == "stop", retries)
+        return Reply(text or "", tokens, choice.get("finish_reason") in _ENDED, retries)
 
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None, stopped: Event

@@ -79,6 +79,7 @@ class Server:
         app = FastAPI(title="VoiceTextBlender", lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
         app.add_api_route("/health", self.health, methods=["GET"])
         app.add_api_route("/v1/models", self.models, methods=["GET"])
+        app.add_api_route("/v1/models/{name:path}", self.one_model, methods=["GET"])
         app.add_api_route("/v1/chat/completions", self.chat, methods=["POST"])
         app.add_api_route("/v1/audio/transcriptions", self.transcriptions, methods=["POST"])
         # Base64 takes a third more, and a message may hold several recordings.
@@ -103,10 +104,16 @@ class Server:
     async def models(self, request: Request) -> dict[str, Any]:
         """The one model."""
         self._check_key(request)
-        return {
-            "object": "list",
-            "data": [{"id": self.name, "object": "model", "created": self._begun, "owned_by": "nemo_vtb"}],
-        }
+        return {"object": "list", "data": [self._described()]}
+
+    async def one_model(self, name: str, request: Request) -> dict[str, Any]:
+        """The one model, by its name."""
+        self._check_key(request)
+        self._check_name(name)
+        return self._described()
+
+    def _described(self) -> dict[str, Any]:
+        return {"id": self.name, "object": "model", "created": self._begun, "owned_by": "nemo_vtb"}
 
     async def chat(self, request: Request) -> Response:
         """A chat completion, whole or in pieces."""
@@ -167,7 +174,7 @@ class Server:
         counted = usage(answers)
         tokens = {"type": "tokens", "input_tokens": counted["prompt_tokens"], "total_tokens": counted["total_tokens"]}
         tokens["output_tokens"] = counted["completion_tokens"]
-        return JSONResponse({"text": text, "usage": tokens} | noted(answers))
+        return JSONResponse({"text": text, "usage": tokens} | noted(answers, how.max_new_tokens))
 
     async def _all_written(self, request: Request, answers: Sequence[Answer]) -> None:
         """Has answers written, a few side by side: a long recording leaves room for others."""

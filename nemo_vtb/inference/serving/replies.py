@@ -61,9 +61,20 @@ def usage(answers: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def noted(answers: Sequence[Answer]) -> dict[str, list[str]]:
-    """What a person should know of answers, in a field of this server's own; nothing where there is nothing."""
+def noted(answers: Sequence[Answer], most_tokens: int | None = None) -> dict[str, list[str]]:
+    """What a person should know of answers, in a field of this server's own; nothing where there is nothing.
+
+    Args:
+        answers: To one request.
+        most_tokens: Of each, where the reply has no other place to say that one was cut off at it.
+    """
     notes = [note for answer in answers for note in answer.notes]
+    cut = sum(answer.finish == "length" for answer in answers)
+    if most_tokens is not None and cut:
+        pieces = "" if len(answers) == 1 else f" in {cut} of {len(answers)} pieces"
+        notes.append(
+            f"the transcript was cut off at {most_tokens} tokens{pieces}: start the server with more --max-tokens"
+        )
     return {"notes": notes} if notes else {}
 
 

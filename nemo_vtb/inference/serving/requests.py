@@ -59,7 +59,10 @@ def read_request(body: Any, usual: Mapping[str, Any], most_tokens: int) -> Asked
     if not isinstance(body, Mapping):
         raise VTBError("the body is a JSON object with messages")
     for name, value in body.items():
-        if name in _NOTHING and value is not None and value not in _NOTHING[name]:
+        if value is None:
+            # Clients write null for what they do not ask, whatever it is called.
+            continue
+        if name in _NOTHING and value not in _NOTHING[name]:
             raise VTBError(f"{name} is {shortened(value)}: this server cannot do that; leave it out")
         if name not in _OWN and name not in _NOTHING and name not in _IGNORED:
             raise VTBError(f"{shortened(name)} is no parameter of this server")

@@ -49,7 +49,7 @@ class Answer:
         self.ended: float | None = None
         self.drawing = Drawing(options)
         self._words: Words | None = None
-        self._cancelled = False
+        self._cancelled = self._filled = False
 
     @property
     def text(self) -> str:
@@ -77,6 +77,8 @@ class Answer:
     def notes(self) -> list[str]:
         """What a person should know of it: of the recordings just sent, and that nothing was answered."""
         notes = [note for sound in self.turns[-1].sounds for note in sound.notes]
+        if self._filled:
+            notes.append("the answer ends where the LLM's positions do: start over, or take messages back")
         if self.finish != "stop" or self.text:
             return notes
         said = "the model answered nothing"
@@ -109,7 +111,8 @@ class Answer:
         piece = self._words.add(token)
         if self._words.stopped:
             return piece + self.ends("stop")
-        if len(self.tokens) >= self.options.max_new_tokens or room <= 1:
+        self._filled = room <= 1
+        if len(self.tokens) >= self.options.max_new_tokens or self._filled:
             return piece + self.ends("length")
         return piece
 

@@ -7,6 +7,8 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.inference.audio_input import USUAL, Limits, Sound, of_part, read_sound
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+# What OpenAI's messages may hold beside their content, and what would be left out of the conversation.
+_MORE = ("tool_calls", "function_call", "audio")
 _SPOKEN = ("input_audio", "audio_url", "audio")
 
 
@@ -95,6 +97,9 @@ def _turn(message: Any, where: str, rate: int, limits: Limits, local: bool) -> T
     role = _ROLES.get(str(message.get("role")))
     if role is None:
         raise VTBError(f"{where}: role is {shortened(message.get('role'))}; it is system, user or assistant")
+    for key in _MORE:
+        if message.get(key):
+            raise VTBError(f"{where}: {key} is {shortened(message[key])}: this model hears and reads content alone")
     content = message.get("content")
     if isinstance(content, str):
         return Turn(role, (whole_text(content, where),))

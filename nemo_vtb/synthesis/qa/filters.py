@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from nemo_vtb.parts.words import split_words, stands_for_word
 from nemo_vtb.synthesis.language import is_other_language
 from nemo_vtb.synthesis.qa.options import QAFilters
 from nemo_vtb.synthesis.qa.prompts import Pair, QAPrompt
@@ -20,8 +21,8 @@ _JOINING = 3
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in lower case and without punctuation."""
-    return re.findall(r"\w+", text.lower())
+    """The words of a text, in lower case and without punctuation; of Chinese and the like, the characters."""
+    return split_words(text)
 
 
 def pair_fault(pair: Pair, transcript: str, language: str, prompt: QAPrompt, filters: QAFilters) -> str | None:
@@ -68,9 +69,14 @@ def _answer_fault(pair: Pair, transcript: str, prompt: QAPrompt, filters: QAFilt
         return "answer.copied"
     if _stands_in(answer, asked):
         return "answer.in_question"
-    telling = [word for word in answer if len(word) > _JOINING or word.isdigit() or len(answer) < _JOINING]
+    telling = [word for word in answer if _tells(word) or len(answer) < _JOINING]
     telling = [word for word in telling if word not in asked] or telling or answer
     return "answer.unsupported" if shared(telling, said) < filters.support else None
+
+
+def _tells(word: str) -> bool:
+    """Whether a word says something of its own: it is long, a number, or a character that stands for a word."""
+    return len(word) > _JOINING or word.isdigit() or stands_for_word(word)
 
 
 def shared(these: Sequence[str], those: Sequence[str]) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.options import JOB_KEYS, Count, Range, Share, read_options
+from nemo_vtb.options import JOB_KEYS, Count, Range, Share, read_options, weights
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -20,7 +20,7 @@ class Recording:
 
     Attributes:
         seconds: Shortest and longest.
-        words: Fewest and most of the transcript.
+        words: Fewest and most of the transcript; of Chinese and the like, characters.
         characters: Most of the transcript that the LLM reads.
     """
 
@@ -98,7 +98,8 @@ class QAOptions:
 
     def drawn_files(self) -> dict[str, float]:
         """The files of prompts and their weights."""
-        return {match[1]: float(match[2] or 1) for match in map(_WEIGHED.fullmatch, self.prompt_files) if match}
+        named = filter(None, map(_WEIGHED.fullmatch, self.prompt_files))
+        return weights((match[1], float(match[2] or 1)) for match in named)
 
     def _check(self) -> None:
         words = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemo_vtb.config import check_keys
 from nemo_vtb.errors import VTBError
-from nemo_vtb.options import JOB_KEYS, read_options
+from nemo_vtb.options import JOB_KEYS, read_options, weights
 from nemo_vtb.parts.spoken_spans import SpeakRule
 from nemo_vtb.synthesis.voices.sound import Sound
 
@@ -120,7 +120,7 @@ class SpeechOptions:
 
     def shares(self) -> dict[str, dict[str, float]]:
         """The voices of each language with their weights."""
-        return {language: dict(map(_weighed, named)) for language, named in self.voices.items() if named}
+        return {language: weights(map(_weighed, named)) for language, named in self.voices.items() if named}
 
     def _check(self) -> None:
         for name, bounds in (("speed", self.speed), ("pitch", self.pitch)):

@@ -137,7 +137,10 @@ class Cast:
                     raise VTBError(f"voices.{language}: {engine} has no voice '{voice or language}'; it has {listed}")
                 for one in [voice] if voice else known:
                     found[f"{engine}:{one}"] = found.get(f"{engine}:{one}", 0.0) + weight / (1 if voice else len(known))
-            self._voices[language] = found
+            heard = {name: weight for name, weight in found.items() if weight}
+            if found and not heard:
+                raise VTBError(f"voices.{language}: every voice has the weight 0, so that nobody speaks")
+            self._voices[language] = heard
         return self._voices[language]
 
     def draw(self, language: str, random: Random, without: Collection[str] = ()) -> Delivery | None:

@@ -20,6 +20,7 @@ from nemo_vtb.evaluation.judging.trust import LABELS, Label, agreement, read_lab
 from nemo_vtb.evaluation.scoring.bootstrap import Drawing
 from nemo_vtb.evaluation.sets.plan import read_plan
 from nemo_vtb.inference.llms.choose import open_llm
+from nemo_vtb.inference.llms.interface import Reply
 from nemo_vtb.paths import corpora_dir
 
 CASE = Case("a", "Please hold the line until noon.", "Until when?", "Until noon.", "Until noon.")
@@ -288,3 +289,23 @@ def test_clips_without_transcripts_cannot_be_judged(evaluated, tiny_sets, capsys
     path.write_text(json.dumps(row) + "\n")
     assert evaluated(judge={"llm": {"model": "x"}}) == 2
     assert "eval.sets.asked: q has a clip without transcript" in capsys.readouterr().err
+
+
+def test_an_answer_in_brackets_is_none_that_is_empty():
+    asked = Case("a", "the cat sat on the mat", "Which option?", "(B)", "(B)")
+    assert ruled(asked) is None
+    assert ruled(replace(asked, answer="...")) == Verdict(0, 1, "rule")
+
+
+def test_what_the_judge_reads_in_part_is_said(warned):
+    class Fair:
+        name = "fair"
+
+        def chat(self, conversations, sampling):
+            return [Reply('{"correct": 1, "redundancy": 1}', 9, True) for _ in conversations]
+
+    judge = Judge(load_judge_prompt("spoken_qa"), Fair())
+    judge.verdicts([CASE])
+    assert "characters alone" not in warned.text
+    judge.verdicts([replace(CASE, answer="word " * 900), replace(CASE, transcript="x " * 2500, answer="So.")])
+    assert "first 4,000 characters alone of 1 transcript, 1 answer" in warned.text

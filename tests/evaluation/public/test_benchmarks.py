@@ -121,3 +121,26 @@ def test_a_row_without_its_clip_is_named(tmp_path, sets):
     (tmp_path / "mmau" / "test-mini-audios" / "x1.wav").unlink()
     with pytest.raises(VTBError, match=r"mmau-test-mini.json, row 1: no clip ./test-mini-audios/x1.wav"):
         with_public_sets({"sets": {"mine": sets["mmau_speech"]}}, tmp_path / "kept")
+
+
+def test_every_row_is_one_that_its_rule_can_score(tmp_path, sets):
+    pytest.importorskip("langdetect")
+    section, about = with_public_sets({"sets": sets}, tmp_path / "kept")
+    assert set(about) == set(section["sets"]) == set(sets)
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("wer", "needs 'lang'"),
+        ("choice_words", "needs 'choices'"),
+        ("named_last", "needs 'options'"),
+        ("ifeval", "needs 'instruction_id_list'"),
+        ("number", "there is no number in the reference"),
+        ("letter", "names no letter"),
+    ],
+)
+def test_a_rule_that_the_rows_do_not_fit_is_refused_before_anything_is_asked(tmp_path, sets, rule, told):
+    name = next(name for name in sets if "alpacaeval" in name)
+    with pytest.raises(VTBError, match=rf"eval.sets.{name}: .*rule '{rule}'.*{told}"):
+        with_public_sets({"sets": {name: {**sets[name], "rule": rule}}}, tmp_path / "kept")

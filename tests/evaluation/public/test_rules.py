@@ -23,6 +23,9 @@ def score(rule: str, rows, answers):
         ("The answer is: B) sound", "B"),
         ("It is A at first sight, but the answer is C.", "C"),
         ("Ears hear sound.", "B"),
+        ("答案是B。", "B"),
+        ("应该选Ａ还是D？答案：（C）", "C"),
+        ("B。因为耳朵听见声音", "B"),
         ("The answer is a matter of taste.", None),
         ("light or sound", None),
         ("I do not know", None),
@@ -36,6 +39,17 @@ def test_a_letter_is_read_or_it_is_not(reply: str, letter: str | None):
 def test_what_names_no_letter_is_wrong_and_counted_apart():
     rows = [{"reference": "B", "options": {}}] * 4
     assert score("letter", rows, ["B", "The answer is A.", "hmm", "(B)"]) == (0.5, 1)
+
+
+@pytest.mark.parametrize("reference", ["B", "(B)", "b", "B. sound", "Sound.", "**B**"])
+def test_a_reference_names_its_letter_in_many_ways(reference: str):
+    row = {"reference": reference, "options": {"A": "light", "B": "sound"}}
+    assert score("letter", [row] * 2, ["B", "A"]) == (0.5, 0)
+
+
+def test_a_reference_may_say_its_number_in_a_sentence():
+    for reference in ("18", "$18", "She makes 18.", "3 * 6 = 18"):
+        assert score("number", [{"reference": reference}] * 2, ["So it is 18.", "3"]) == (0.5, 0)
 
 
 def test_yes_and_no_and_numbers_are_the_last_ones_named():

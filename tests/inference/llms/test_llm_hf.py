@@ -69,3 +69,14 @@ def test_marks_of_the_template_in_a_turn_are_text(llm):
 def test_a_bad_section_is_refused_by_its_key(section, named):
     with pytest.raises(VTBError, match=named):
         open_llm(section)
+
+
+def test_a_reply_ends_where_the_positions_do_and_a_prompt_beyond_them_is_refused(llm, monkeypatch):
+    short = llm._tokenizer.apply_chat_template(_user("Count to a hundred."), tokenize=False, add_generation_prompt=True)
+    asked = len(llm._tokenizer.encode(short, add_special_tokens=False))
+    monkeypatch.setattr(llm._model.config, "max_position_embeddings", asked + 5)
+    (reply,) = llm.chat([_user("Count to a hundred.")], [Sampling(64)])
+    assert reply.tokens == 5 and not reply.finished
+    monkeypatch.setattr(llm._model.config, "max_position_embeddings", asked)
+    with pytest.raises(VTBError, match=rf"has {asked} positions and a prompt takes {asked}: .*recording.characters"):
+        llm.chat([_user("Count to a hundred.")], [Sampling(64)])

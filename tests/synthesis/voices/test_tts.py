@@ -100,3 +100,11 @@ def test_a_voice_nobody_has_is_named(voices, message):
 def test_a_language_an_engine_lacks_is_named():
     with pytest.raises(VTBError, match=r"voices\.fr: hibari has no voice 'fr'; it has none"):
         Cast({"fr": {"hibari": 1}}, {}, *PLAIN).voices("fr")
+
+
+def test_a_voice_of_weight_zero_never_speaks_and_never_stops_a_run():
+    cast = Cast({"en": {"hibari": 1.0, "kokoro:af_alloy": 0.0}, "es": {}}, {}, *PLAIN)
+    assert cast.draw("en", Random(0)).voice == "hibari:heart"
+    assert cast.draw("en", Random(0), {"hibari:heart"}) is None
+    with pytest.raises(VTBError, match=r"voices.en: every voice has the weight 0"):
+        Cast({"en": {"hibari": 0.0}}, {}, *PLAIN).voices("en")
