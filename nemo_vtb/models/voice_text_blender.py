@@ -24,7 +24,7 @@ from nemo_vtb.models.checkpoints.contents import (
     fingerprint_frozen,
     take_own_moments,
 )
-from nemo_vtb.models.checkpoints.file import use_atomic_checkpoints
+from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO, use_atomic_checkpoints
 from nemo_vtb.models.checkpoints.init_from import init_from
 from nemo_vtb.models.checkpoints.slim import steps_before
 from nemo_vtb.models.options import check_model_section, step_options
@@ -347,6 +347,11 @@ class VoiceTextBlender(SALM):
     def on_fit_start(self) -> None:
         """Tries the LLM out where it stands now, if it could not be tried out when it was built."""
         try_out_on_device(self)
+
+    def on_train_end(self) -> None:
+        """Notes that the run is over; one that leaves to be continued does not come here."""
+        if isinstance(writer := self.trainer.strategy.checkpoint_io, AtomicCheckpointIO):
+            writer.run_is_over()
 
     def setup(self, stage: str) -> None:
         """Has the run's strategy write checkpoints that are one whole file.
