@@ -47,7 +47,7 @@ from nemo_vtb.parts.loss import by_kind, check_backend, global_mean
 from nemo_vtb.parts.machine.precision import half_arithmetic
 from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
 from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
-from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum
+from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum, check_joined
 from nemo_vtb.parts.text_retention import speech_gate
 from nemo_vtb.parts.trainable import freeze_parameters, rest_frozen
 
@@ -357,8 +357,9 @@ class VoiceTextBlender(SALM):
         """Has the run's strategy write checkpoints that are one whole file.
 
         Raises:
-            VTBError: If ranks on machines of different kinds chose another precision each.
+            VTBError: If ranks on machines of different kinds chose another precision each, or are no ranks of one run.
         """
+        check_joined(self.trainer)
         if len(chosen := set(all_ranks_list([str(self.trainer.precision)]))) > 1:
             raise VTBError(f"the ranks chose {', '.join(sorted(chosen))} for trainer.precision=auto: name one of them")
         use_atomic_checkpoints(self.trainer.strategy)
