@@ -96,12 +96,14 @@ def check_config(cfg: DictConfig) -> None:
     from nemo_vtb.data.options import augments, check_held_out_section, check_train_section
     from nemo_vtb.models.options import check_model_section, step_options
     from nemo_vtb.switches.check import check_run
+    from nemo_vtb.switches.sweep import check_sweep
 
     # Before anything is built: the trainer section may name our strategies and callbacks.
     registry.register()
     if "init_from" in cfg:
         raise VTBError("unknown config key init_from: it belongs to the model, model.init_from=PATH")
     check_keys(cfg, TOP_KEYS.keys() | referred_keys(cfg), "config")
+    check_sweep(cfg)
     resolved(cfg)
     for name in ("model", "data.train_ds", "trainer"):
         section_of(cfg, name)

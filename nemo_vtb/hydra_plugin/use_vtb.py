@@ -29,11 +29,13 @@ class UseVTB(Callback):
         """
         from nemo_vtb import registry
         from nemo_vtb.switches.check import check_run
+        from nemo_vtb.switches.sweep import check_sweep
 
         try:
             registry.register()
             registry.rebind_launcher(task_function, self._names)
             if "DataModule" in self._names and "trainer" in config:
+                check_sweep(config)
                 check_run(config, of_launcher=True)
         except Exception as error:
             raise SystemExit(f"nemo_vtb: {error}") from error

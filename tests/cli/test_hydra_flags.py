@@ -55,6 +55,9 @@ def test_several_folders_of_configs(capsys: pytest.CaptureFixture, tmp_path: Pat
         (["train", "--config-name=quickstart", "--odd"], "--odd"),
         (["train", "--config-name=quickstart", "odd"], "'odd' is no override"),
         (["train", "--config-name=quickstart", "--resolve"], "add --cfg job"),
+        (["train", "--config-name=quickstart", "hydra.run.dir=out"], "trainer.default_root_dir"),
+        (["quickstart", "++hydra.job.chdir=true"], "makes no folder of Hydra's"),
+        (["train", "--config-name=quickstart", "hydra/launcher=basic"], "vtb train --multirun"),
         (["train", "--config-name=quickstart", "--config-dir=nowhere"], "--config-dir"),
         (["train", "--config-name=quickstart", "trainer.odd=1"], "+trainer.odd=1"),
         (["export", "shipped", "--to=slim", "--out=x", "--cfg", "job"], "--config-name NAME"),
@@ -82,6 +85,33 @@ def test_a_sweep_trains_each_combination_into_a_folder_of_its_own(
     assert len(list(tmp_path.glob("multirun/*/*/*/last.ckpt"))) == 2
     code, _, lines = _said(capsys, "train", *config, "model.lora.r=odd,1")
     assert code == 2 and len(lines) == 1 and "model.lora.r" in lines[0], lines
+
+
+def test_runs_of_a_sweep_do_not_go_on_from_one_another(
+    capsys: pytest.CaptureFixture, workplace: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    line = ["train", "--config-name=training", f"--config-dir={workplace.configs}", "--multirun", "seed=1,2"]
+    manager = {"resume_if_exists": "true", "resume_ignore_no_checkpoint": "true", "create_checkpoint_callback": "false"}
+    line += [f"++exp_manager.{key}={value}" for key, value in manager.items()]
+    line += ["++trainer.logger=false", "++trainer.enable_checkpointing=true", "++trainer.limit_val_batches=0"]
+    line += ["++trainer.default_root_dir=null"]
+    line += ["++trainer.callbacks=[{_target_:nemo_vtb.callbacks.last_checkpoint.LastCheckpoint}]"]
+
+    def said(*more: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["vtb", *line, *more])
+        code, _, lines = _said(capsys, *line, *more)
+        return code, lines
+
+    for more in (["++exp_manager.explicit_log_dir=mine"], ["++exp_manager.exp_dir=mine", "++exp_manager.name=n"]):
+        code, lines = said(*more)
+        assert code == 2 and len(lines) == 1 and "each would go on from the one before" in lines[0]
+        assert "=mine/${hydra:job.override_dirname}'" in lines[0] and not (tmp_path / "mine").exists()
+    assert said("++exp_manager.explicit_log_dir='mine/${hydra:job.num}'")[0] == 0
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("last.ckpt")) == [
+        "mine/0/checkpoints/last.ckpt",
+        "mine/1/checkpoints/last.ckpt",
+    ]
 
 
 def test_help_names_configs_groups_and_overrides(capsys: pytest.CaptureFixture):
