@@ -139,6 +139,27 @@ def test_a_group_is_added_to_a_config_in_a_folder(tmp_path: Path):
         compose("second/small", ["+cluster=slurmy"], tmp_path)
 
 
+def test_a_cluster_leaves_a_config_its_callbacks(tmp_path: Path):
+    stop = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: %s}"
+    own = [stop % "val_loss", stop % "val_acc"]
+    last = "{_target_: nemo_vtb.callbacks.last_checkpoint.LastCheckpoint, every_n_train_steps: 20}"
+    for name, callbacks in {"stops": own, "keeps": [*own, last]}.items():
+        text = f"defaults: [quickstart, _self_]\ntrainer:\n  callbacks: [{', '.join(callbacks)}]\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+
+    def composed(name: str, *more: str) -> list[str | int]:
+        found = compose(name, ["+cluster=slurm", "lora=r8", *more], tmp_path).trainer.callbacks
+        return [callback.get("monitor", callback.get("every_n_train_steps")) for callback in found]
+
+    assert composed("stops") == [1000, "val_loss", "val_acc"] and composed("quickstart") == [1000]
+    assert composed("keeps") == [20, "val_loss", "val_acc"], "what it says of the same callback is kept"
+    assert composed("keeps", "trainer.callbacks.0.every_n_train_steps=7", "model.text_kl=1") == [
+        7,
+        *composed("stops")[1:],
+    ]
+    assert composed("keeps", f"trainer.callbacks=[{last}]") == [20], "what is typed is what is meant"
+
+
 @pytest.mark.parametrize(
     ("command", "override"),
     [
