@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # One folder of configs, or several, of which the first to have a name wins.
 ConfigDirs = str | Path | Sequence[str | Path] | None
 _SEARCHPATH = "hydra.searchpath="
+_CALLBACKS = "trainer.callbacks"
 
 
 @about_what_was_typed()
@@ -28,7 +29,49 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: ConfigDirs =
     with hydra_session(config_name, overrides, config_dir) as (_, primary, complete):
         from hydra import compose as hydra_compose
 
-        return hydra_compose(primary, overrides=complete)
+        cfg = hydra_compose(primary, overrides=complete)
+        if (without := without_cluster(complete)) is not None:
+            _keep_callbacks(cfg, hydra_compose(primary, overrides=without), complete)
+        return cfg
+
+
+def without_cluster(overrides: Sequence[str]) -> list[str] | None:
+    """Overrides that choose groups or folders, but for ``+cluster=...``: what the config is before that.
+
+    The group's list of callbacks takes the place of the config's own, as lists do in Hydra.
+
+    Returns:
+        None where no cluster is added, or the callbacks are given on the command line.
+    """
+    words = [word.lstrip("+") for word in overrides]
+    if not any(word.startswith("cluster=") for word in words) or any(w.startswith(f"{_CALLBACKS}=") for w in words):
+        return None
+    return [
+        override
+        for override, word in zip(overrides, words, strict=True)
+        if not word.startswith("cluster=")
+        and (word.startswith("hydra.") or "." not in word.partition("=")[0].partition("@")[0])
+    ]
+
+
+def _keep_callbacks(cfg: "DictConfig", before: "DictConfig", overrides: Sequence[str]) -> None:
+    """Puts a config's own callbacks behind those of the cluster; of a class that both have, the config's settings."""
+    from omegaconf import OmegaConf, open_dict
+
+    added: Any = OmegaConf.select(cfg, _CALLBACKS)
+    own: Any = OmegaConf.select(before, _CALLBACKS)
+    if not isinstance(added, Sequence) or not isinstance(own, Sequence) or added == own:
+        return
+    # What is no section is refused later, by its place.
+    named = [(str(callback.get("_target_")) if hasattr(callback, "get") else "", callback) for callback in own]
+    # By its number on the command line, one of the cluster's was set.
+    settings = {} if any(word.lstrip("+").startswith(f"{_CALLBACKS}.") for word in overrides) else dict(named)
+    there = {str(callback.get("_target_")): callback for callback in added}
+    with open_dict(cfg):
+        cfg.trainer.callbacks = [
+            *(settings.get(name, callback) for name, callback in there.items()),
+            *(callback for name, callback in named if name not in there),
+        ]
 
 
 @contextmanager

@@ -1,7 +1,12 @@
 """Where the files that travel with the package are, in a wheel and in a checkout; whether a folder takes files."""
 
+import fcntl
+import os
 import tempfile
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
+from typing import TextIO
 
 from nemo_vtb.errors import VTBError
 
@@ -13,6 +18,8 @@ CHECKPOINT_HELP = f"a .ckpt file, a folder of vtb export --to slim, or {SHIPPED}
 CLONE = "clone the repository of nemo_vtb and run the command in its folder, which has it under examples/"
 
 _PACKAGE = Path(__file__).parent
+# The files by which this process holds folders; closing one would give its folder back.
+_claimed: dict[Path, TextIO] = {}
 
 
 def config_dir() -> Path:
@@ -85,3 +92,52 @@ def require_writable(folder: str | Path, key: str) -> None:
         raise VTBError(
             f"cannot write to the folder {folder} ({error.strerror}); name another one with {key}"
         ) from error
+
+
+def claim(folder: str | Path, key: str) -> None:
+    """Makes a folder, and makes it this process's own until ``release``: two runs would overwrite their checkpoints.
+
+    Processes of other machines are not seen: there, file systems that are shared keep locks of nodes that are gone.
+
+    Args:
+        folder: As for ``require_writable``.
+        key: Of the config, or option, that names it.
+
+    Raises:
+        VTBError: If nothing can be written there, or another process holds it.
+    """
+    require_writable(folder, key)
+    if "://" in str(folder):
+        return
+    file = _holding(folder)
+    if file in _claimed:
+        return
+    with suppress(OSError):
+        file.parent.mkdir(exist_ok=True)
+        handle = file.open("a+", encoding="ascii")
+        try:
+            # Of the process, so that workers that it leaves behind do not hold it.
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            handle.seek(0)
+            holder = handle.read().strip() or "another one"
+            handle.close()
+            raise VTBError(
+                f"process {holder} trains into the folder {folder} at this moment, and each would overwrite the "
+                f"other's checkpoints: wait for it or end it, or name another folder with {key}"
+            ) from error
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        _claimed[file] = handle
+
+
+def release(folder: str | Path) -> None:
+    """Gives back a folder that ``claim`` has taken, if it has."""
+    if handle := _claimed.pop(_holding(folder), None):
+        handle.close()
+
+
+def _holding(folder: str | Path) -> Path:
+    name = sha256(str(Path(folder).resolve()).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"nemo_vtb-{os.getuid()}" / f"{name}.run"

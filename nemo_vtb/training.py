@@ -52,6 +52,7 @@ def build(
     from lightning.pytorch import seed_everything
     from lightning.pytorch.strategies import ModelParallelStrategy
 
+    from nemo_vtb.parts.ranks import check_joined
     from nemo_vtb.switches.build import build_trainer
 
     check_config(cfg)
@@ -61,6 +62,7 @@ def build(
         use_megatron(cfg)
     seed_everything(cfg.get("seed", 0), verbose=False)
     trainer = build_trainer(cfg, callbacks)
+    check_joined(trainer)
     _check_folders(trainer, cfg.model.get("encoder_cache"))
 
     from nemo_vtb.data.datamodule import VTBDataModule
@@ -94,12 +96,14 @@ def check_config(cfg: DictConfig) -> None:
     from nemo_vtb.data.options import augments, check_held_out_section, check_train_section
     from nemo_vtb.models.options import check_model_section, step_options
     from nemo_vtb.switches.check import check_run
+    from nemo_vtb.switches.sweep import check_sweep
 
     # Before anything is built: the trainer section may name our strategies and callbacks.
     registry.register()
     if "init_from" in cfg:
         raise VTBError("unknown config key init_from: it belongs to the model, model.init_from=PATH")
     check_keys(cfg, TOP_KEYS.keys() | referred_keys(cfg), "config")
+    check_sweep(cfg)
     resolved(cfg)
     for name in ("model", "data.train_ds", "trainer"):
         section_of(cfg, name)
@@ -233,8 +237,10 @@ def _check_folders(trainer: "Trainer", frames: bool | str | None) -> None:
     if trainer.fast_dev_run:
         return
     for callback in trainer.callbacks:
-        if isinstance(callback, LastCheckpoint | ModelCheckpoint) and callback.dirpath:
-            require_writable(callback.dirpath, f"dirpath of {type(callback).__name__}")
+        if isinstance(callback, LastCheckpoint):
+            callback.claim(trainer)
+        elif isinstance(callback, ModelCheckpoint) and callback.dirpath:
+            require_writable(callback.dirpath, "dirpath of ModelCheckpoint")
         elif isinstance(callback, Checkpoint):
             require_writable(trainer.default_root_dir, "trainer.default_root_dir")
     for logger in trainer.loggers:

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from nemo.utils import logging
 
 from nemo_vtb.errors import VTBError
-from nemo_vtb.paths import require_writable
+from nemo_vtb.paths import claim, release
 
 LAST = "last.ckpt"
 _WHERE_NEMO_LOOKS = "checkpoints"
@@ -57,11 +57,26 @@ class LastCheckpoint(Checkpoint):
         """Tries the folder before the first step.
 
         Raises:
-            VTBError: If it cannot be written to.
+            VTBError: See ``claim``.
         """
         if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
-            key = "dirpath of LastCheckpoint" if self.dirpath else "trainer.default_root_dir"
-            require_writable(self.folder(trainer), key)
+            self.claim(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Gives the folder back."""
+        release(self.folder(trainer))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Gives the folder back once nothing more is saved: a signal or Ctrl-C ends a run so, too."""
+        release(self.folder(trainer))
+
+    def claim(self, trainer: Trainer) -> None:
+        """Makes the folder this run's own; one process alone calls it.
+
+        Raises:
+            VTBError: If it cannot be written to, or another run of this machine writes there.
+        """
+        claim(self.folder(trainer), "dirpath of LastCheckpoint" if self.dirpath else "trainer.default_root_dir")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What a run starts from need not be saved again; what it does not start from is not to be lost."""

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
 from nemo_vtb.data.conversations.size import size_of
-from nemo_vtb.parts.ranks import of_data_ranks
+from nemo_vtb.parts.ranks import logs_now, of_data_ranks
 
 
 class Throughput(Callback):
@@ -63,7 +63,7 @@ class Throughput(Callback):
             return
         self._step = trainer.global_step
         self._window["steps"] += 1
-        if self._step % trainer.log_every_n_steps == 0:
+        if logs_now(trainer, self._step):
             self._log(trainer, pl_module)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:

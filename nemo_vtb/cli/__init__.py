@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int | None:
     if hasattr(args, "config_name"):
-        check_overrides(args.overrides, "vtb")
+        check_overrides(args.overrides, "vtb", getattr(args, "multirun", False))
         if shows_config(args):
             return 0
     return args.run(args)

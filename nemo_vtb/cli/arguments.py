@@ -16,6 +16,10 @@ Overrides change the config: key=value, +key=value for a new key, ~key to remove
 group (lora=r16), +group=name for a further one (+blend=paper). To see the result: --cfg job, with --resolve for the
 values that stand for others."""
 
+# What Hydra's programs do with one run, and with several.
+_OF_RUNS = ("hydra.run.", "hydra.job.chdir", "hydra.output_subdir")
+_OF_SWEEPS = ("hydra.sweep.", "hydra.sweeper.", "hydra.launcher.", "hydra/sweeper", "hydra/launcher")
+
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; its subparsers do too.
@@ -178,13 +182,25 @@ def sweep(args: argparse.Namespace, run: "Callable[[DictConfig], Any]") -> None:
                 done.return_value  # noqa: B018
 
 
-def check_overrides(overrides: Sequence[str], prog: str) -> None:
-    """Refuses options among the overrides of a config: nobody would read them.
+def check_overrides(overrides: Sequence[str], prog: str, swept: bool = False) -> None:
+    """Refuses options among the overrides of a config, and Hydra's own settings of programs: nobody would read them.
+
+    Args:
+        overrides: Of the config.
+        prog: What is typed.
+        swept: Whether Hydra's launcher and sweeper run it, which read them.
 
     Raises:
         VTBError: Names the option.
     """
     for text in overrides:
+        if not swept and text.lstrip("+~").startswith(_OF_RUNS):
+            raise VTBError(
+                f"{text}: {prog} makes no folder of Hydra's and runs where it is called: the folder is named by "
+                "trainer.default_root_dir or exp_manager.explicit_log_dir for vtb train, --out or out= for others"
+            )
+        if not swept and text.lstrip("+~").startswith(_OF_SWEEPS):
+            raise VTBError(f"{text}: it is for runs over several values, which are had with vtb train --multirun")
         if text in ("--multirun", "-m"):
             raise VTBError(f"{text}: runs over several values are had with vtb train --multirun")
         if text.startswith("-"):

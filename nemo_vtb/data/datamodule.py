@@ -22,6 +22,7 @@ from nemo_vtb.data.loader import BlendLoader
 from nemo_vtb.data.options import DEFAULT_BATCH_TOKENS, check_held_out_section, check_train_section
 from nemo_vtb.data.sources.source import ConversationSource, Reading, read_sources
 from nemo_vtb.errors import VTBError
+from nemo_vtb.parts.ranks import logs_now
 
 
 class VTBDataModule(DataModule):
@@ -91,7 +92,7 @@ class VTBDataModule(DataModule):
         """Tells the loader which batch is trained on, since Lightning fetches ahead of it; logs what it has given."""
         if self._loader is not None and self.trainer.training:
             self._loader.acknowledge(batch)
-            if self.trainer.loggers and self._loader.step % self.trainer.log_every_n_steps == 0:
+            if self.trainer.loggers and logs_now(self.trainer, self._loader.step):
                 counters = self._loader.counters()
                 for logger in self.trainer.loggers:
                     logger.log_metrics(counters, step=self.trainer.global_step)

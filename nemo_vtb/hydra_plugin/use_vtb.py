@@ -29,11 +29,46 @@ class UseVTB(Callback):
         """
         from nemo_vtb import registry
         from nemo_vtb.switches.check import check_run
+        from nemo_vtb.switches.sweep import check_sweep
 
         try:
             registry.register()
             registry.rebind_launcher(task_function, self._names)
             if "DataModule" in self._names and "trainer" in config:
+                check_sweep(config)
+                _check_callbacks(config)
                 check_run(config, of_launcher=True)
         except Exception as error:
             raise SystemExit(f"nemo_vtb: {error}") from error
+
+
+def _check_callbacks(config: Any) -> None:
+    """Refuses to lose callbacks to ``+cluster=...``: the launcher has its config already, which ``vtb train`` mends.
+
+    Raises:
+        VTBError: Names them and the remedy.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    from nemo_vtb.config import without_cluster
+    from nemo_vtb.errors import VTBError
+
+    chosen = HydraConfig.get()
+    without = without_cluster(chosen.overrides.task)
+    if without is None:
+        return
+    loader = GlobalHydra.instance().config_loader()
+    before = loader.load_configuration(chosen.job.config_name, without, RunMode.RUN)
+    own, there = (
+        [str(callback.get("_target_")) for callback in OmegaConf.select(one, "trainer.callbacks") or () if callback]
+        for one in (before, config)
+    )
+    if lost := [name.rpartition(".")[2] for name in own if name not in there]:
+        raise VTBError(
+            f"+cluster=... takes the place of the config's own trainer.callbacks, and {', '.join(lost)} would be lost: "
+            "add nemo_vtb.callbacks.last_checkpoint.LastCheckpoint to those, and instead of +cluster=slurm write "
+            "'cluster: slurm' into the config's defaults, in front of _self_"
+        )

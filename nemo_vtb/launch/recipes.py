@@ -17,7 +17,7 @@ _RANK = """
 export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID GROUP_RANK=$SLURM_NODEID WORLD_SIZE=$SLURM_NTASKS
 export TORCHELASTIC_RUN_ID=$SLURM_JOB_ID VTB_NODES=$SLURM_NNODES VTB_DEVICES=$((SLURM_NTASKS / SLURM_NNODES))
 export VTB_RUN={folder} MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
-note=$VTB_RUN/.address.$SLURM_JOB_ID
+note=$VTB_RUN/.address.$SLURM_JOB_ID.${{SLURM_RESTART_COUNT:-0}}.${{SLURM_STEP_ID:-0}}
 mkdir -p "$VTB_RUN"
 if [ "$RANK" = 0 ]; then hostname >"$note.partial" && mv "$note.partial" "$note"; fi
 until [ -s "$note" ]; do sleep 0.2; done

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nemo_vtb.errors import VTBError
@@ -18,6 +18,13 @@ _MOST = 10**6
 _ATTEMPTS = 3
 _PART = "{part}"
 _SBATCH = re.compile(r"(--)?[a-z][a-z0-9-]*(=.+)?")
+# The signal that the script of a job that trains waits for, and how long before the limit it comes.
+_SIGNAL = re.compile(r"R?B:R?(?:SIG)?(?:USR1|10)(?:@(\d+))?", re.IGNORECASE)
+# Seconds between the signal and the limit in which the script itself must come to its end.
+_AFTER_RANKS = 60
+# Other options of sbatch by which a cluster gives GPUs.
+_GIVES_GPUS = ("gpus", "gpus-per-task", "gpus-per-socket")
+_GRES_GPUS = re.compile(r"(?:gres[:/])?gpu(?::[^,:=]*[^,:=\d][^,:=]*)?(?::(\d+))?(?:\([^)]*\))?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,20 +96,58 @@ def make_script(args: argparse.Namespace, folder: Path, command: Sequence[str]) 
                 raise VTBError(f"--{name} is of a job that trains; with --parts each job has one node: leave it out")
     options: dict[str, str | None] = {"time": args.time, "cpus-per-task": str(args.cpus_per_task)}
     settings = {"VTB_RUN": str(folder), "VTB_CONTAINER": args.container, "VTB_SRUN": args.srun}
+    given = dict(option.removeprefix("--").partition("=")[::2] for option in args.sbatch)
+    # In the name of a file, sbatch makes something else of a single one.
+    output = str(folder).replace("%", "%%")
     if args.parts:
-        options |= {"array": f"0-{args.parts - 1}", "output": f"{folder}/slurm/%A-%a.out"}
+        options |= {"array": f"0-{args.parts - 1}", "output": f"{output}/slurm/%A-%a.out"}
         if args.gpus_per_node:
             options["gpus-per-node"] = str(args.gpus_per_node)
     else:
         gpus = str(args.gpus_per_node) if args.gpus_per_node else None
         options |= {"nodes": str(args.nodes), "gpus-per-node": gpus, "ntasks-per-node": gpus or "1"}
-        options["output"] = f"{folder}/slurm/%j.out"
+        options["output"] = f"{output}/slurm/%j.out"
         settings["VTB_MAX_FAILURES"] = str(args.max_failures)
-    for option in args.sbatch:
-        name, _, value = option.removeprefix("--").partition("=")
-        options[name] = value
+        if "signal" in given:
+            settings["VTB_LEAVE_WITHIN"] = os.environ.get("VTB_LEAVE_WITHIN") or _leave_within(given["signal"])
+    if _gives_gpus(given, args.gpus_per_node):
+        options["gpus-per-node"] = None
+    options |= given
     template = slurm_dir() / ("generate.sbatch" if args.parts else "train.sbatch")
     return render(template.read_text(encoding="utf-8"), options, settings, command)
+
+
+def _leave_within(signal: str) -> str:
+    """Seconds that ranks have to save and leave, where the signal comes at another time before the limit.
+
+    Raises:
+        VTBError: If the job's script would not hear it.
+    """
+    found = _SIGNAL.fullmatch(signal)
+    if found is None:
+        raise VTBError(
+            f"--sbatch signal={signal}: the script of the job saves and goes on when it hears USR1, some time before "
+            "the limit: say --sbatch signal=B:USR1@SECONDS, or leave it out for 180"
+        )
+    # Slurm's own number, where none is given.
+    seconds = int(found[1] or 60)
+    return str(max(seconds - _AFTER_RANKS, seconds // 2))
+
+
+def _gives_gpus(given: Mapping[str, str], per_node: int) -> bool:
+    """Whether another option of sbatch asks for the GPUs of a node.
+
+    Raises:
+        VTBError: If it asks for another number of them.
+    """
+    counts = [found[1] for entry in given.get("gres", "").split(",") if (found := _GRES_GPUS.fullmatch(entry))]
+    for count in counts:
+        if per_node and int(count or 1) != per_node and "ntasks-per-node" not in given:
+            raise VTBError(
+                f"--sbatch gres={given['gres']} gives {count or 1} GPUs per node, and there would be a process for "
+                f"each of {per_node}: add --gpus-per-node {count or 1}"
+            )
+    return bool(counts) or any(name in given for name in _GIVES_GPUS)
 
 
 def check(

@@ -24,7 +24,7 @@ from nemo_vtb.models.checkpoints.contents import (
     fingerprint_frozen,
     take_own_moments,
 )
-from nemo_vtb.models.checkpoints.file import use_atomic_checkpoints
+from nemo_vtb.models.checkpoints.file import AtomicCheckpointIO, use_atomic_checkpoints
 from nemo_vtb.models.checkpoints.init_from import init_from
 from nemo_vtb.models.checkpoints.slim import steps_before
 from nemo_vtb.models.options import check_model_section, step_options
@@ -47,7 +47,7 @@ from nemo_vtb.parts.loss import by_kind, check_backend, global_mean
 from nemo_vtb.parts.machine.precision import half_arithmetic
 from nemo_vtb.parts.pack import PackedLayout, fill_rows, plan_packing
 from nemo_vtb.parts.prompts.turn_mask import EncodedConversation
-from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum
+from nemo_vtb.parts.ranks import all_ranks_list, all_ranks_sum, check_joined
 from nemo_vtb.parts.text_retention import speech_gate
 from nemo_vtb.parts.trainable import freeze_parameters, rest_frozen
 
@@ -348,12 +348,18 @@ class VoiceTextBlender(SALM):
         """Tries the LLM out where it stands now, if it could not be tried out when it was built."""
         try_out_on_device(self)
 
+    def on_train_end(self) -> None:
+        """Notes that the run is over; one that leaves to be continued does not come here."""
+        if isinstance(writer := self.trainer.strategy.checkpoint_io, AtomicCheckpointIO):
+            writer.run_is_over()
+
     def setup(self, stage: str) -> None:
         """Has the run's strategy write checkpoints that are one whole file.
 
         Raises:
-            VTBError: If ranks on machines of different kinds chose another precision each.
+            VTBError: If ranks on machines of different kinds chose another precision each, or are no ranks of one run.
         """
+        check_joined(self.trainer)
         if len(chosen := set(all_ranks_list([str(self.trainer.precision)]))) > 1:
             raise VTBError(f"the ranks chose {', '.join(sorted(chosen))} for trainer.precision=auto: name one of them")
         use_atomic_checkpoints(self.trainer.strategy)

@@ -28,6 +28,42 @@ def check_started(tensor_parallel: int | None, option: str) -> None:
     raise VTBError(f"torchrun started this command {ranks} times, and each would do all of it: {divided}start it once")
 
 
+def check_joined(trainer: Any) -> None:
+    """Refuses processes of torchrun that would each train a run of their own, and warns of those of srun.
+
+    Lightning asks a launcher for its ranks only where the trainer has more than one device or node. Tasks of srun may
+    be meant to train runs of their own.
+
+    Args:
+        trainer: Lightning's.
+
+    Raises:
+        VTBError: Says what to set.
+    """
+    if trainer.world_size > 1:
+        return
+    remedy = "trainer.devices (processes of a node) and trainer.num_nodes make one run of them"
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise VTBError(
+            f"{os.environ['WORLD_SIZE']} processes were started, and with trainer.devices={trainer.num_devices}, "
+            f"trainer.num_nodes={trainer.num_nodes} each would train the whole run by itself, into the same folder: "
+            f"{remedy}; so does +cluster=slurm in a job of vtb launch slurm"
+        )
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1") if "SLURM_STEP_ID" in os.environ else "1"
+    if int(tasks) > 1:
+        from nemo.utils import logging
+        from nemo.utils.nemo_logging import LogMode
+
+        logging.warning(
+            f"nemo_vtb: srun started {tasks} tasks, of which each trains a run of its own; {remedy}", mode=LogMode.ONCE
+        )
+
+
+def logs_now(trainer: Any, step: int) -> bool:
+    """Whether a step is one that goes to the loggers; with ``trainer.log_every_n_steps=0`` none is."""
+    return bool(trainer.log_every_n_steps) and step % trainer.log_every_n_steps == 0
+
+
 def share_batches(ranks: int) -> None:
     """Says that so many neighbouring ranks read the same batches, because they hold one LLM between them."""
     global _sharing

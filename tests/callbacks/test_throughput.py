@@ -42,3 +42,8 @@ def test_tensorboard_has_every_number_and_shares_go_on_after_a_resume(run_folder
     assert last["audio_seconds_per_second"] > 0 and last["step_seconds"] > 0
     assert 0 < last["data_wait_share"] < 1 and last["step_seconds_spread"] >= 0
     assert 0.05 < last["peak_memory_gb"] < 20
+
+
+def test_a_logger_that_is_to_hear_nothing_hears_nothing(run_folder: Path):
+    train(run_folder, "quiet", devices=1, strategy="auto", steps=2, every=2, logger=True, log_every_n_steps=0)
+    assert (run_folder / "checkpoints" / "last.ckpt").exists() and "loss" not in scalars(run_folder)

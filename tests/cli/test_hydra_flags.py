@@ -55,6 +55,9 @@ def test_several_folders_of_configs(capsys: pytest.CaptureFixture, tmp_path: Pat
         (["train", "--config-name=quickstart", "--odd"], "--odd"),
         (["train", "--config-name=quickstart", "odd"], "'odd' is no override"),
         (["train", "--config-name=quickstart", "--resolve"], "add --cfg job"),
+        (["train", "--config-name=quickstart", "hydra.run.dir=out"], "trainer.default_root_dir"),
+        (["quickstart", "++hydra.job.chdir=true"], "makes no folder of Hydra's"),
+        (["train", "--config-name=quickstart", "hydra/launcher=basic"], "vtb train --multirun"),
         (["train", "--config-name=quickstart", "--config-dir=nowhere"], "--config-dir"),
         (["train", "--config-name=quickstart", "trainer.odd=1"], "+trainer.odd=1"),
         (["export", "shipped", "--to=slim", "--out=x", "--cfg", "job"], "--config-name NAME"),
@@ -84,6 +87,33 @@ def test_a_sweep_trains_each_combination_into_a_folder_of_its_own(
     assert code == 2 and len(lines) == 1 and "model.lora.r" in lines[0], lines
 
 
+def test_runs_of_a_sweep_do_not_go_on_from_one_another(
+    capsys: pytest.CaptureFixture, workplace: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    line = ["train", "--config-name=training", f"--config-dir={workplace.configs}", "--multirun", "seed=1,2"]
+    manager = {"resume_if_exists": "true", "resume_ignore_no_checkpoint": "true", "create_checkpoint_callback": "false"}
+    line += [f"++exp_manager.{key}={value}" for key, value in manager.items()]
+    line += ["++trainer.logger=false", "++trainer.enable_checkpointing=true", "++trainer.limit_val_batches=0"]
+    line += ["++trainer.default_root_dir=null"]
+    line += ["++trainer.callbacks=[{_target_:nemo_vtb.callbacks.last_checkpoint.LastCheckpoint}]"]
+
+    def said(*more: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["vtb", *line, *more])
+        code, _, lines = _said(capsys, *line, *more)
+        return code, lines
+
+    for more in (["++exp_manager.explicit_log_dir=mine"], ["++exp_manager.exp_dir=mine", "++exp_manager.name=n"]):
+        code, lines = said(*more)
+        assert code == 2 and len(lines) == 1 and "each would go on from the one before" in lines[0]
+        assert "=mine/${hydra:job.override_dirname}'" in lines[0] and not (tmp_path / "mine").exists()
+    assert said("++exp_manager.explicit_log_dir='mine/${hydra:job.num}'")[0] == 0
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("last.ckpt")) == [
+        "mine/0/checkpoints/last.ckpt",
+        "mine/1/checkpoints/last.ckpt",
+    ]
+
+
 def test_help_names_configs_groups_and_overrides(capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
@@ -107,6 +137,27 @@ def test_a_group_is_added_to_a_config_in_a_folder(tmp_path: Path):
     assert compose("first/small", ["+cluster=mine"], tmp_path).name == "beside"
     with pytest.raises(VTBError, match="Available options in 'cluster': slurm"):
         compose("second/small", ["+cluster=slurmy"], tmp_path)
+
+
+def test_a_cluster_leaves_a_config_its_callbacks(tmp_path: Path):
+    stop = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: %s}"
+    own = [stop % "val_loss", stop % "val_acc"]
+    last = "{_target_: nemo_vtb.callbacks.last_checkpoint.LastCheckpoint, every_n_train_steps: 20}"
+    for name, callbacks in {"stops": own, "keeps": [*own, last]}.items():
+        text = f"defaults: [quickstart, _self_]\ntrainer:\n  callbacks: [{', '.join(callbacks)}]\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+
+    def composed(name: str, *more: str) -> list[str | int]:
+        found = compose(name, ["+cluster=slurm", "lora=r8", *more], tmp_path).trainer.callbacks
+        return [callback.get("monitor", callback.get("every_n_train_steps")) for callback in found]
+
+    assert composed("stops") == [1000, "val_loss", "val_acc"] and composed("quickstart") == [1000]
+    assert composed("keeps") == [20, "val_loss", "val_acc"], "what it says of the same callback is kept"
+    assert composed("keeps", "trainer.callbacks.0.every_n_train_steps=7", "model.text_kl=1") == [
+        7,
+        *composed("stops")[1:],
+    ]
+    assert composed("keeps", f"trainer.callbacks=[{last}]") == [20], "what is typed is what is meant"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,21 @@ def test_a_launcher_without_the_names_stops(launcher_folder):
     assert code != 0 and "does not define SALMDataset" in said and "TRAINED" not in said
 
 
+def test_callbacks_are_not_lost_to_a_cluster(launcher_folder):
+    config = OmegaConf.load(launcher_folder / "launcher.yaml")
+    stops = {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "loss"}
+    last = {"_target_": "nemo_vtb.callbacks.last_checkpoint.LastCheckpoint", "every_n_train_steps": 20}
+    config.trainer.callbacks = [stops]
+    OmegaConf.save(config, launcher_folder / "launcher.yaml")
+    variables = {"VTB_RUN": str(launcher_folder / "run"), "VTB_NODES": "1", "VTB_DEVICES": "1"}
+    code, said = launch(launcher_folder, "+vtb@_global_=default", "+cluster=slurm", **variables)
+    assert code != 0 and "EarlyStopping would be lost" in said and "TRAINED" not in said, said
+    text = OmegaConf.to_yaml({**config, "trainer": {**config.trainer, "callbacks": [stops, last]}})
+    (launcher_folder / "launcher.yaml").write_text(f"defaults: [cluster: slurm, _self_]\n{text}")
+    code, said = launch(launcher_folder, "+vtb@_global_=default", "--cfg=job", **variables)
+    assert code == 0 and "EarlyStopping" in said and "every_n_train_steps: 20" in said and "resume_if_exists" in said
+
+
 def test_a_requeued_job_goes_on(launcher_folder):
     config = OmegaConf.load(launcher_folder / "launcher.yaml")
     for key in ("logger", "enable_checkpointing", "devices"):

@@ -50,9 +50,49 @@ def test_parts_make_an_array(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert parse_options(capsys.readouterr().out)["array"] == "0-15"
 
 
+def test_values_are_quoted_as_sbatch_reads_them(tmp_path: Path, capsys: pytest.CaptureFixture):
+    comment = 'my "first" # run'
+    assert launch(tmp_path / "100% mine", "--sbatch", f"comment={comment}", "--dry-run") == 0
+    script = capsys.readouterr().out
+    assert '#SBATCH --comment="my \\"first\\" # run"\n' in script
+    assert f'#SBATCH --output="{tmp_path}/100%% mine/slurm/%j.out"\n' in script
+    assert parse_options(script)["comment"] == comment
+    assert f"export VTB_RUN='{tmp_path}/100% mine'\n" in script
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "ranks"),
+    [
+        (["--gpus-per-node=4", "--sbatch=gres=gpu:h100:4"], {"gres": "gpu:h100:4"}, "4"),
+        (["--gpus-per-node=2", "--sbatch=gres=lustre,gpu:2(S:0)"], {"gres": "lustre,gpu:2(S:0)"}, "2"),
+        (["--gpus-per-node=4", "--sbatch=gpus-per-task=1"], {"gpus-per-task": "1"}, "4"),
+        (["--gpus-per-node=4", "--sbatch=gres=gpu:8", "--sbatch=ntasks-per-node=4"], {"gres": "gpu:8"}, "4"),
+        (["--gpus-per-node=4", "--sbatch=gres=lustre:1"], {"gres": "lustre:1", "gpus-per-node": "4"}, "4"),
+    ],
+)
+def test_gpus_are_asked_for_once(
+    options: list[str], given: dict[str, str], ranks: str, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    assert launch(tmp_path, *options, "--dry-run") == 0
+    found = parse_options(capsys.readouterr().out)
+    of_gpus = {name: value for name, value in found.items() if "gpu" in name or name == "gres"}
+    assert of_gpus == given and found["ntasks-per-node"] == ranks
+
+
+def test_a_signal_at_another_time_gives_the_ranks_that_time(tmp_path: Path, capsys: pytest.CaptureFixture):
+    for signal, seconds in {"B:USR1@600": 540, "B:SIGUSR1@60": 30, "RB:10@90": 45}.items():
+        assert launch(tmp_path, f"--sbatch=signal={signal}", "--dry-run") == 0
+        assert f"export VTB_LEAVE_WITHIN={seconds}\n" in capsys.readouterr().out
+    assert launch(tmp_path, "--dry-run") == 0
+    assert "export VTB_LEAVE_WITHIN" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "command", "message"),
     [
+        (["--dry-run", "--sbatch=signal=USR1@600"], TRAIN, "say --sbatch signal=B:USR1@SECONDS"),
+        (["--dry-run", "--sbatch=signal=B:TERM@600"], TRAIN, "say --sbatch signal=B:USR1@SECONDS"),
+        (["--dry-run", "--sbatch=gres=gpu:4"], TRAIN, "add --gpus-per-node 4"),
         ([], TRAIN, "sbatch is not on this machine"),
         (["--dry-run", "--nodes=0"], TRAIN, "--nodes"),
         (["--dry-run"], [], "nothing stands after --"),
@@ -117,6 +157,18 @@ def test_parts_of_an_array_are_made_once(tmp_path: Path):
         assert subprocess.run(command, env=env).returncode == 0
     assert (tmp_path / "made").read_text() == "2/4\n"
     assert subprocess.run(command, env=env | {"SLURM_ARRAY_TASK_COUNT": "1"}).returncode == 2
+
+
+def test_parts_run_in_the_container_and_on_the_cores_that_were_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture):
+    options = ["--parts=1", "--cpus-per-task=4", "--srun=--container-image=vtb.sqsh", "--dry-run"]
+    assert launch(tmp_path / "run", *options, command=["make-data", "{part}"]) == 0
+    srun = tmp_path / "srun"
+    srun.write_text('#!/bin/sh\necho "$@"\n')
+    srun.chmod(0o755)
+    task = {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_MAX": "0", "SLURM_ARRAY_TASK_COUNT": "1"}
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_PER_TASK": "4", **task}
+    done = subprocess.run(["bash"], input=capsys.readouterr().out, env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0] == "--cpus-per-task=4 --container-image=vtb.sqsh make-data 0", done.stderr
 
 
 @pytest.mark.skipif(shutil.which("sinfo") is None and "CI" not in os.environ, reason="Slurm is not installed")

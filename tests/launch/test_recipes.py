@@ -34,10 +34,14 @@ def test_the_job_starts_a_task_per_gpu_and_is_told_before_its_limit(tmp_path: Pa
 def test_ranks_find_rank_0(tmp_path: Path):
     from nemo_vtb.launch import recipes
 
+    # Of the same job before it was requeued, on other nodes.
+    (tmp_path / ".address.7").write_text("elsewhere\n")
+    (tmp_path / ".address.7.0.0").write_text("elsewhere\n")
     script = recipes.training(
         str(tmp_path), ["bash", "-c", "echo $RANK/$WORLD_SIZE of $MASTER_ADDR:$MASTER_PORT $VTB_DEVICES"]
     )
     slurm = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_ID": "7", "SLURM_LOCALID": "1", "SLURM_NODEID": "1"}
+    slurm["SLURM_RESTART_COUNT"] = "1"
     ranks = [
         subprocess.Popen(
             ["bash", "-c", script.inline],

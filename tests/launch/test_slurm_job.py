@@ -123,6 +123,18 @@ def test_a_dry_run_asks_the_scheduler_and_submits_nothing(
     assert subprocess.run(queued, capture_output=True, text=True).stdout == before
 
 
+def test_slurm_reads_values_whole(
+    slurm: SimpleNamespace, tmp_path: Path, capfd: pytest.CaptureFixture, until: Callable
+):
+    folder, comment = tmp_path / "100% my run", 'my "first" # run'
+    options = ["--gpus-per-node=0", "--cpus-per-task=1", "--time=5", f"--sbatch=comment={comment}"]
+    assert main(["launch", "slurm", "--run", str(folder), *options, "--", "true"]) == 0
+    job = capfd.readouterr().out.strip()
+    until(lambda: "finished at step 0" in output(folder, job), f"the end of job {job}")
+    shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True).stdout
+    assert f"Comment={comment}" in shown
+
+
 def test_attempts_without_progress_come_to_an_end(
     launch: Callable[..., str], tmp_path: Path, until: Callable[..., None]
 ):

@@ -12,7 +12,8 @@ from nemo_vtb.errors import VTBError
 from nemo_vtb.host_errors import first_line
 from nemo_vtb.whole_files import write_text
 
-# How far a run is, ``step max_steps``, beside its last checkpoint, where a shell can read it.
+# How far a run is, ``step max_steps``, beside its last checkpoint, where a shell can read it; of one that is over, both
+# are the step at which it ended.
 _PROGRESS = "progress"
 # What every checkpoint of a run has, and weights alone have not.
 _OF_RUN = "global_step"
@@ -23,6 +24,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     Lightning 2.4 writes to the system's temporary folder and copies from there, which a kill can leave half done.
     """
+
+    _progress_in: Path | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Writes a checkpoint; a remote path (``scheme://``) goes the way Lightning has for it.
@@ -47,6 +50,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise VTBError(f"cannot write the checkpoint {target}: {error.strerror or error}") from error
         if target.name.endswith("last.ckpt"):
             _write_progress(target.parent, checkpoint["global_step"], checkpoint.get("vtb", {}).get("max_steps", -1))
+            self._progress_in = target.parent
+
+    def run_is_over(self) -> None:
+        """Notes that the last checkpoint is the run's last: epochs, time and early stops end it before its steps do."""
+        if self._progress_in is not None:
+            step, _ = read_progress(self._progress_in)
+            _write_progress(self._progress_in, step, step)
 
     def load_checkpoint(self, path: str | Path, map_location: Any | None = None) -> dict[str, Any]:
         """Maps a checkpoint into memory; only plain data and tensors are accepted.
