@@ -18,6 +18,8 @@ values that stand for others."""
 
 # What Hydra's programs do with one run, and with several.
 _OF_RUNS = ("hydra.run.", "hydra.job.chdir", "hydra.output_subdir")
+# What is so anyway.
+_SO_ANYWAY = ("hydra.run.dir=.", "hydra.job.chdir=false", "hydra.output_subdir=null")
 _OF_SWEEPS = ("hydra.sweep.", "hydra.sweeper.", "hydra.launcher.", "hydra/sweeper", "hydra/launcher")
 
 
@@ -194,12 +196,13 @@ def check_overrides(overrides: Sequence[str], prog: str, swept: bool = False) ->
         VTBError: Names the option.
     """
     for text in overrides:
-        if not swept and text.lstrip("+~").startswith(_OF_RUNS):
+        setting = text.lstrip("+~")
+        if not swept and setting.startswith(_OF_RUNS) and setting.lower() not in _SO_ANYWAY:
             raise VTBError(
                 f"{text}: {prog} makes no folder of Hydra's and runs where it is called: the folder is named by "
                 "trainer.default_root_dir or exp_manager.explicit_log_dir for vtb train, --out or out= for others"
             )
-        if not swept and text.lstrip("+~").startswith(_OF_SWEEPS):
+        if not swept and setting.startswith(_OF_SWEEPS):
             raise VTBError(f"{text}: it is for runs over several values, which are had with vtb train --multirun")
         if text in ("--multirun", "-m"):
             raise VTBError(f"{text}: runs over several values are had with vtb train --multirun")

@@ -68,6 +68,12 @@ def test_what_cannot_be_done_is_one_line(capsys: pytest.CaptureFixture, argument
     assert code == 2 and len(lines) == 1 and said in lines[0], lines
 
 
+def test_what_hydra_would_be_told_not_to_do_is_so_anyway(capsys: pytest.CaptureFixture):
+    asked = ("hydra.run.dir=.", "++hydra.job.chdir=False", "hydra.output_subdir=null")
+    code, printed, _ = _said(capsys, "train", "--config-name=quickstart", *asked, "--cfg", "job")
+    assert code == 0 and "pretrained_llm" in printed
+
+
 def test_a_file_that_is_no_config_is_one_line(capsys: pytest.CaptureFixture, tmp_path: Path):
     for name, text in {"list": "- a\n- b\n", "broken": "a: [1\nb: 2\n", "cut": "a: ${b\n"}.items():
         (tmp_path / f"{name}.yaml").write_text(text)
