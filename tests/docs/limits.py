@@ -96,7 +96,7 @@ LIMITS = (
     ),
     Limit(r"^vtb synth reply ", ("recording.words=[1,3]", "reply.tokens=4"), "few replies of a tiny LLM"),
     Limit(
-        r"^vtb judge ", ("llm.backend=hf", "llm.model={llm}", "bootstrap=20", "threads=1"), "the judge is a tiny LLM"
+        r"^vtb judge ", ("llm.backend=hf", "llm.model={judge}", "bootstrap=20", "threads=1"), "the judge is a tiny LLM"
     ),
     Limit(r"^vtb lm-eval ", ("--limit=1",), "one question"),
     Limit(

@@ -1,6 +1,7 @@
 """Every command of the documentation runs as it stands there: read from the files, given to a shell."""
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -44,6 +45,7 @@ def scratch(
     server = LlamaServer(context=1024)
     paths = {
         "llm": str(tiny_llm),
+        "judge": str(_with_positions(tiny_llm, tmp_path_factory.mktemp("judge") / "llm", 2048)),
         "whisper": str(tiny_whisper),
         "wavlm": str(encoder(tmp_path_factory.mktemp("wavlm"), "WavLM")),
         "scratch": str(folder),
@@ -61,6 +63,14 @@ def scratch(
             forked=forked.forked,
             page="",
         )
+
+
+def _with_positions(llm: Path, copy: Path, positions: int) -> Path:
+    """A copy of an LLM that may read longer prompts: what a judge is told takes more than the tiny LLM's 512."""
+    shutil.copytree(llm, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"max_position_embeddings": positions}))
+    return copy
 
 
 @pytest.mark.network
