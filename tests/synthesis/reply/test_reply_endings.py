@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nemo_vtb.cli import main
-from nemo_vtb.synthesis.jobs.shard import read_rows
+from nemo_vtb.whole_files import read_rows
 
 
 class Answers(BaseHTTPRequestHandler):
