@@ -12,7 +12,7 @@ from nemo_vtb.errors import VTBError, about_what_was_typed
 from nemo_vtb.host_errors import first_line
 from nemo_vtb.options import Key, Range, Seed, check_arguments, typed
 from nemo_vtb.parts.machine.choice import AUTO, Choice
-from nemo_vtb.paths import require_writable
+from nemo_vtb.paths import release, require_writable
 from nemo_vtb.targets import check_targets
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ def _check_folders(trainer: "Trainer", frames: bool | str | None) -> None:
     for callback in trainer.callbacks:
         if isinstance(callback, LastCheckpoint):
             callback.claim(trainer)
+            release(callback.folder(trainer))  # its own from the first step: what is only checked holds nothing
         elif isinstance(callback, ModelCheckpoint) and callback.dirpath:
             require_writable(callback.dirpath, "dirpath of ModelCheckpoint")
         elif isinstance(callback, Checkpoint):
